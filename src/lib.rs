@@ -1,1 +1,39 @@
-//! To be written.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed"))]
+
+pub mod config;
+
+pub mod app;
+mod failure;
+mod invocation;
+
+mod queue_events;
+mod store_events;
+
+pub mod batch;
+
+mod activity;
+mod cosmos;
+mod queue;
+mod state;
+
+mod clock;
+mod http;
+mod identity;
+mod storage;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use crate::{app::Services, config::Config};
+
+/// Serves the host on a listener until `shutdown` completes; what is under way then is finished first.
+///
+/// # Errors
+/// A client cannot be built from the settings, or the listener fails.
+pub async fn run(config: &Config, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+    let services = Arc::new(Services::new(config)?);
+    axum::serve(listener, app::router(services)).with_graceful_shutdown(shutdown).await.context("the listener failed")
+}

@@ -1,2 +1,52 @@
-//! To be written.
-fn main() {}
+//! Starts the handler: settings, listener, service. Prints what stopped it, and says so to the host by its exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use handler::{config::Config, run};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Ended on request. The host starts the handler again after 200 without counting it as an error, and never after 0.
+const ENDED: u8 = 200;
+
+fn main() -> ExitCode {
+    log_to_stdout();
+    match serve() {
+        Ok(()) => ExitCode::from(ENDED),
+        Err(error) => {
+            // The host shows the last lines of stderr with the exit.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let address = config.listen_on();
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+    run(&config, listener, asked_to_end()).await
+}
+
+/// JSON lines on stdout: on stderr the host would take each for an error.
+fn log_to_stdout() {
+    let levels = Targets::new().with_default(tracing::Level::WARN).with_target("handler", tracing::Level::INFO);
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout).with_filter(levels);
+    tracing_subscriber::registry().with(lines).init();
+}
+
+/// Ctrl-C, or the platform's SIGTERM.
+async fn asked_to_end() {
+    let terminate = async {
+        match tokio::signal::unix::signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
+    }
+}

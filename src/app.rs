@@ -1,0 +1,232 @@
+//! The application: services built once a process, and the router that the host speaks to: two functions and its probe.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State as Shared},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Json, Response},
+    routing::{get, post},
+};
+use azure_core::http::Transport;
+use chrono::{TimeDelta, Utc};
+use serde::Serialize;
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
+
+use crate::{
+    activity::{ActivityClient, Workload},
+    batch::Item,
+    clock::{Clock, rfc3339},
+    config::Config,
+    cosmos::Cosmos,
+    failure::{Failure, chain},
+    http,
+    identity::managed_identity,
+    invocation::{INVOCATION_ID, QueueMessage, Reply},
+    queue::ContentQueue,
+    queue_events,
+    state::{Event, Line, State, hour_of},
+    storage::Door,
+    store_events,
+};
+
+/// Our own end of an invocation, below the host's `functionTimeout` of ten minutes: the host ends one by killing the
+/// process, and with it every other invocation.
+const DEADLINE: Duration = Duration::from_secs(8 * 60);
+/// Content blobs in flight in the whole process, whatever the number of messages: a bound of memory.
+const FETCHES: usize = 8;
+/// Batches being written in the whole process: likewise.
+const WRITES: usize = 4;
+/// The API takes one request to start a subscription in this time.
+const SUBSCRIPTION_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// Largest request taken; a queue message is 64 KiB at most.
+const MOST_BODY: usize = 4 * 1024 * 1024;
+
+/// What both functions work with, built once a process.
+pub struct Services {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) activity: ActivityClient,
+    pub(crate) queue: ContentQueue,
+    pub(crate) state: State,
+    pub(crate) cosmos: Cosmos,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) lookback: TimeDelta,
+    pub(crate) batch_size: usize,
+    pub(crate) retention: TimeDelta,
+    pub(crate) partitions_per_day: u8,
+    /// One permit a content blob in flight.
+    pub(crate) fetches: Semaphore,
+    /// One permit a batch being written.
+    pub(crate) writes: Semaphore,
+    storage_made: OnceCell<()>,
+    subscription_starts: Mutex<HashMap<Workload, Instant>>,
+}
+
+impl Services {
+    /// Builds every client; none of them connects yet.
+    ///
+    /// # Errors
+    /// The settings, valid one by one, do not make a client here.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let client = http::client().context("the TLS roots could not be loaded")?;
+        let transport = Transport::new(Arc::new(client.clone()));
+        let needs_identity = config.storage.needs_identity() || config.cosmos.key.is_none();
+        let identity = needs_identity.then(|| managed_identity(config, &transport)).transpose().context("no managed identity, which storage or database need")?;
+        let door = Door { transport: transport.clone(), identity: identity.clone() };
+        let clock = Arc::new(Clock::default());
+        Ok(Self {
+            activity: ActivityClient::new(config, client, &transport, Arc::clone(&clock)).context("no credential for the Activity API")?,
+            queue: ContentQueue::new(config, &door).context("the content queue")?,
+            state: State::new(config, &door).context("the state container")?,
+            cosmos: Cosmos::new(&config.cosmos, identity),
+            workloads: config.workloads.clone(),
+            lookback: TimeDelta::from_std(config.lookback)?,
+            batch_size: config.batch_size,
+            retention: TimeDelta::from_std(config.retention)?,
+            partitions_per_day: config.partitions_per_day,
+            fetches: Semaphore::new(FETCHES),
+            writes: Semaphore::new(WRITES),
+            storage_made: OnceCell::new(),
+            subscription_starts: Mutex::default(),
+            clock,
+        })
+    }
+
+    /// Makes container and queue where they are missing, once a process.
+    pub(crate) async fn ensure_storage(&self) -> azure_core::Result<()> {
+        let make = || async { futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop) };
+        self.storage_made.get_or_try_init(make).await.map(drop)
+    }
+
+    /// Whether a subscription may be started now; saying so counts as starting it.
+    pub(crate) fn may_start_subscription(&self, workload: Workload) -> bool {
+        let mut starts = self.subscription_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = starts.get(&workload).is_some_and(|at| at.elapsed() < SUBSCRIPTION_PAUSE);
+        if !recently {
+            starts.insert(workload, Instant::now());
+        }
+        !recently
+    }
+
+    /// Journals the same event of several content blobs.
+    pub(crate) async fn journal_items(&self, items: impl Iterator<Item = &Item>, event: Event) -> azure_core::Result<()> {
+        let now = self.clock.now();
+        self.journal_lines(items.map(|item| (item.clone(), Line::new(now, event, &item.id))).collect()).await
+    }
+
+    /// Journals each line with its content blob's workload and hour; one append an hour.
+    pub(crate) async fn journal_lines(&self, lines: Vec<(Item, Line)>) -> azure_core::Result<()> {
+        let mut by_hour: HashMap<_, Vec<Line>> = HashMap::new();
+        for (item, line) in lines {
+            // A hand-made item whose time nobody knows is journalled under the present hour.
+            let hour = hour_of(item.created.unwrap_or_else(|| self.clock.now()));
+            by_hour.entry((item.workload_name(), hour)).or_default().push(line);
+        }
+        let appends = by_hour.iter().map(|((workload, hour), lines)| self.state.append(workload, *hour, lines));
+        futures::future::try_join_all(appends).await.map(drop)
+    }
+}
+
+/// The router that the host speaks to.
+pub fn router(services: Arc<Services>) -> Router {
+    Router::new()
+        .route("/", get(|| async { StatusCode::OK }))
+        .route("/QueueEvents", post(queue_events))
+        .route("/StoreEvents", post(store_events))
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(services)
+}
+
+/// The timer. Its payload says nothing that is needed: what to list is decided by the stored state.
+async fn queue_events(Shared(services): Shared<Arc<Services>>, headers: HeaderMap) -> Response {
+    let invocation = Invocation::begin("QueueEvents", &headers);
+    let (report, result) = queue_events::run(&services, invocation.deadline()).await;
+    invocation.end(&report, result, "the next run does the work again")
+}
+
+async fn store_events(Shared(services): Shared<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response {
+    let invocation = Invocation::begin("StoreEvents", &headers);
+    let message = match QueueMessage::read(&body) {
+        Ok(message) => message,
+        Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
+    };
+    let (report, result) = store_events::run(&services, &message.text, invocation.deadline()).await;
+    let what_follows = format!(
+        "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
+         queue; content blobs in it that the journal has as queued are queued again by a run after an hour",
+        message.id, message.dequeue_count
+    );
+    invocation.end(&report, result, &what_follows)
+}
+
+/// One invocation's frame: its time, its one line on stdout, its answer.
+struct Invocation {
+    function: &'static str,
+    id: String,
+    began: Instant,
+}
+
+impl Invocation {
+    fn begin(function: &'static str, headers: &HeaderMap) -> Self {
+        let id = headers.get(INVOCATION_ID).and_then(|id| id.to_str().ok()).unwrap_or("none").to_owned();
+        Self { function, id, began: Instant::now() }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.began + DEADLINE
+    }
+
+    /// Prints the figures, on success and on failure; the host throws a failure's answer away, so its reason is printed first.
+    fn end<R: Serialize>(self, report: &R, result: Result<(), Failure>, what_follows: &str) -> Response {
+        if let Err(failure) = &result {
+            let error = chain(failure);
+            match failure.level() {
+                tracing::Level::ERROR => tracing::error!(function = self.function, invocation = self.id, error, what_follows, "invocation failed"),
+                _ => tracing::warn!(function = self.function, invocation = self.id, error, what_follows, "invocation failed"),
+            }
+        }
+        let line = self.line(report, result.is_ok());
+        println!("{line}");
+        match result {
+            Ok(()) => Json(Reply::success(vec![line])).into_response(),
+            Err(failure) => (failure.status(), Json(serde_json::json!({"error": chain(&failure)}))).into_response(),
+        }
+    }
+
+    fn line<R: Serialize>(&self, report: &R, succeeded: bool) -> String {
+        #[derive(Serialize)]
+        struct Line<'a, R> {
+            timestamp: String,
+            level: &'static str,
+            message: &'static str,
+            function: &'static str,
+            invocation: &'a str,
+            succeeded: bool,
+            milliseconds: u128,
+            #[serde(flatten)]
+            report: &'a R,
+        }
+        let line = Line {
+            timestamp: rfc3339(Utc::now()),
+            level: "INFO",
+            message: "invocation",
+            function: self.function,
+            invocation: &self.id,
+            succeeded,
+            milliseconds: self.began.elapsed().as_millis(),
+            report,
+        };
+        // A report is numbers and names: it always serialises.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}

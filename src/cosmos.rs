@@ -1,0 +1,146 @@
+//! The door to the database: creates documents, in transactions where it can, and judges what it answers. What a document
+//! is made of is not its matter.
+
+use std::sync::Arc;
+
+use azure_core::{credentials::TokenCredential, http::StatusCode};
+use azure_data_cosmos::{
+    AccountEndpoint, AccountReference, CosmosClient, CosmosError, RoutingStrategy, TransactionalBatch, clients::ContainerClient,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
+
+use crate::{config, store_events::Document};
+
+/// Single creates side by side, once a batch was refused for a conflict.
+const SINGLES: usize = 8;
+
+/// What became of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is new.
+    Created,
+    /// One of its id was there, and is untouched.
+    Duplicate,
+}
+
+/// Why documents were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It passes: throttled, unreachable, too slow.
+    #[error("the database is not answering")]
+    Passing(#[source] Box<CosmosError>),
+    /// A person has to change something.
+    #[error("the database refused{}", next_step(.0))]
+    Refused(#[source] Box<CosmosError>),
+    /// A document that this handler made is no JSON.
+    #[error("a document is no JSON")]
+    Document(#[from] serde_json::Error),
+}
+
+impl From<CosmosError> for DatabaseError {
+    /// The one place where the database's answer is judged.
+    fn from(error: CosmosError) -> Self {
+        let status = error.status();
+        match u16::from(status.status_code()) {
+            400 | 401 | 403 | 404 | 413 if !status.is_transient() => Self::Refused(Box::new(error)),
+            _ => Self::Passing(Box::new(error)),
+        }
+    }
+}
+
+fn next_step(error: &CosmosError) -> &'static str {
+    match u16::from(error.status().status_code()) {
+        401 => ": check COSMOS_KEY",
+        403 => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
+        404 => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
+        413 => ": a document is too large",
+        _ => "",
+    }
+}
+
+/// The container that documents go to. The connection is made at the first write, so that a start waits for nothing.
+pub struct Cosmos {
+    config: config::Cosmos,
+    identity: Option<Arc<dyn TokenCredential>>,
+    container: OnceCell<ContainerClient>,
+}
+
+impl Cosmos {
+    /// Of the account that the settings name, opened with its key or else the identity.
+    #[must_use]
+    pub fn new(config: &config::Cosmos, identity: Option<Arc<dyn TokenCredential>>) -> Self {
+        Self { config: config.clone(), identity, container: OnceCell::new() }
+    }
+
+    /// Creates documents of one partition, all in one transaction; where that meets a conflict, one by one, so that each
+    /// conflict is a counted duplicate and costs next to nothing. Answers in the order given.
+    ///
+    /// # Errors
+    /// Some of the documents may have been created; creating them again is harmless.
+    pub async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
+        let container = self.container().await?;
+        if let [document] = documents {
+            return Ok(vec![create_one(container, document).await?]);
+        }
+        if create_all(container, documents).await? {
+            return Ok(vec![Written::Created; documents.len()]);
+        }
+        let creates: Vec<_> = documents.iter().map(|document| create_one(container, document)).collect();
+        stream::iter(creates).buffered(SINGLES).try_collect().await
+    }
+
+    async fn container(&self) -> Result<&ContainerClient, DatabaseError> {
+        self.container.get_or_try_init(|| self.connect()).await
+    }
+
+    async fn connect(&self) -> Result<ContainerClient, DatabaseError> {
+        let endpoint = AccountEndpoint::from(self.config.endpoint.clone());
+        let account = match (&self.config.key, &self.identity) {
+            (Some(key), _) => AccountReference::with_authentication_key(endpoint, key.clone()),
+            (None, Some(identity)) => AccountReference::with_credential(endpoint, Arc::clone(identity)),
+            (None, None) => return Err(DatabaseError::from(no_credential())),
+        };
+        // No region is preferred: the account's own order holds, and its write region is where creates go.
+        let client = CosmosClient::builder().build(account, RoutingStrategy::PreferredRegions(Vec::new())).await?;
+        Ok(client.database_client(self.config.database.clone()).container_client(self.config.container.clone(), None).await?)
+    }
+}
+
+/// True if the transaction was committed, false if a conflict (or anything about a single document) rolled it back.
+async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Result<bool, DatabaseError> {
+    let mut batch = TransactionalBatch::new(documents[0].pk.clone());
+    for document in documents {
+        batch = batch.create_item(serde_json::from_str::<&RawValue>(&document.json)?)?;
+    }
+    match container.execute_transactional_batch(batch, None).await {
+        Ok(response) => {
+            let results = response.into_model()?;
+            if results.results().iter().all(|result| result.is_success()) {
+                return Ok(true);
+            }
+            match results.results().iter().find(|result| ![200, 201, 409, 424].contains(&result.status_code())) {
+                // Throttled within the batch: the single creates wait as the SDK does.
+                Some(result) => tracing::debug!(status = result.status_code(), "a batch was rolled back; its documents are written one by one"),
+                None => {}
+            }
+            Ok(false)
+        }
+        Err(error) if error.status().is_conflict() || error.status().status_code() == StatusCode::PayloadTooLarge => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create_one(container: &ContainerClient, document: &Document) -> Result<Written, DatabaseError> {
+    let body: &RawValue = serde_json::from_str(&document.json)?;
+    match container.create_item(document.pk.clone(), &document.id, body, None).await {
+        Ok(_) => Ok(Written::Created),
+        Err(error) if error.status().is_conflict() => Ok(Written::Duplicate),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no_credential() -> CosmosError {
+    CosmosError::builder().with_message("neither COSMOS_KEY nor a managed identity is there").build()
+}

@@ -1,0 +1,24 @@
+//! The process's one HTTP client: TLS roots, time limits, no redirects. What is said over it is the callers' matter.
+
+use std::time::Duration;
+
+use reqwest::{Client, redirect::Policy};
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a server may stay silent in the middle of an answer; a whole answer may take longer.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Builds the client. Certificates are verified against the machine's roots, or those that `SSL_CERT_FILE` names.
+/// Redirects are not followed: no service spoken to sends any, and a token must not travel to where one points.
+///
+/// # Errors
+/// The TLS roots cannot be loaded.
+pub fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .redirect(Policy::none())
+        .user_agent(concat!("office365-activity-collector/", env!("CARGO_PKG_VERSION")))
+        .build()
+}

@@ -1,0 +1,121 @@
+//! Who we are: the credential for the Activity API, and the managed identity for storage and database. How a token is had
+//! is the identity library's matter; when it is renewed is decided here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::{
+    cloud::CustomConfiguration,
+    credentials::{Secret, TokenCredential},
+    http::{ClientMethodOptions, ClientOptions, Transport},
+};
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+};
+use tokio::sync::Mutex;
+
+use crate::config::{Config, Office365};
+
+/// Audience of the token with which a managed identity signs for an app registration.
+/// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
+const TOKEN_EXCHANGE: &str = "api://AzureADTokenExchange/.default";
+
+/// The app service's managed identity.
+///
+/// # Errors
+/// The process runs where there is no managed identity that the library supports.
+pub fn managed_identity(config: &Config, transport: &Transport) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let credential = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+        user_assigned_id: config.identity_client_id.clone().map(UserAssignedId::ClientId),
+        client_options: ClientOptions { transport: Some(transport.clone()), ..Default::default() },
+        ..Default::default()
+    }))?;
+    Ok(credential)
+}
+
+/// The Activity API's access token, renewed minutes before it ends, one flight at a time.
+pub struct ActivityToken {
+    config: Config,
+    transport: Transport,
+    /// What the API expects a token to be for.
+    scope: String,
+    /// Holds the library's own cache; replaced when the service refuses a token that the cache thinks good.
+    credential: Mutex<Arc<dyn TokenCredential>>,
+}
+
+impl ActivityToken {
+    /// Chooses among client secret, federated identity and the identity itself, as the settings say.
+    ///
+    /// # Errors
+    /// The settings do not make a credential here.
+    pub fn new(config: &Config, transport: &Transport) -> azure_core::Result<Self> {
+        Ok(Self {
+            config: config.clone(),
+            transport: transport.clone(),
+            scope: format!("{}/.default", config.office365.api_url.as_str().trim_end_matches('/')),
+            credential: Mutex::new(credential(config, transport)?),
+        })
+    }
+
+    /// A token for the API, from the cache while it is good for five more minutes.
+    ///
+    /// # Errors
+    /// Entra or the identity endpoint refused, or could not be reached.
+    pub async fn get(&self) -> azure_core::Result<Secret> {
+        let credential = Arc::clone(&*self.credential.lock().await);
+        self.ask(&credential).await
+    }
+
+    /// A token other than the one the service just refused. Where another caller has renewed it meanwhile, that one.
+    ///
+    /// # Errors
+    /// See [`ActivityToken::get`].
+    pub async fn renew(&self, refused: &Secret) -> azure_core::Result<Secret> {
+        let mut current = self.credential.lock().await;
+        let token = self.ask(&current).await?;
+        if token.secret() != refused.secret() {
+            return Ok(token);
+        }
+        *current = credential(&self.config, &self.transport)?;
+        self.ask(&current).await
+    }
+
+    async fn ask(&self, credential: &Arc<dyn TokenCredential>) -> azure_core::Result<Secret> {
+        Ok(credential.get_token(&[self.scope.as_str()], None).await?.token)
+    }
+}
+
+fn credential(config: &Config, transport: &Transport) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    let Office365 { tenant_id, client_id, client_secret, .. } = &config.office365;
+    let client_options = client_options(&config.office365, transport);
+    match (client_id, client_secret) {
+        (Some(app), Some(secret)) => {
+            let options = ClientSecretCredentialOptions { client_options };
+            Ok(ClientSecretCredential::new(tenant_id, app.clone(), secret.clone(), Some(options))?)
+        }
+        (Some(app), None) => {
+            let options = ClientAssertionCredentialOptions { client_options };
+            let assertion = IdentityAssertion(managed_identity(config, transport)?);
+            Ok(ClientAssertionCredential::new(tenant_id.clone(), app.clone(), assertion, Some(options))?)
+        }
+        (None, _) => managed_identity(config, transport),
+    }
+}
+
+fn client_options(office365: &Office365, transport: &Transport) -> ClientOptions {
+    let mut authority = CustomConfiguration::default();
+    authority.authority_host = office365.login_url.to_string();
+    ClientOptions { transport: Some(transport.clone()), cloud: Some(Arc::new(authority.into())), ..Default::default() }
+}
+
+/// The managed identity's word that the app registration trusts instead of a secret.
+#[derive(Debug)]
+struct IdentityAssertion(Arc<dyn TokenCredential>);
+
+#[async_trait]
+impl ClientAssertion for IdentityAssertion {
+    async fn secret(&self, _options: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        Ok(self.0.get_token(&[TOKEN_EXCHANGE], None).await?.token.secret().to_owned())
+    }
+}

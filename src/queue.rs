@@ -1,0 +1,70 @@
+//! The door to the content queue: sends batches, and makes the queue where it is missing. What is in a batch, and when it
+//! is sent, is the functions' matter; receiving is the host's.
+
+use std::time::Duration;
+
+use azure_storage_queue::{
+    QueueClient,
+    models::{QueueClientSendMessageOptions, QueueMessage},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::{
+    batch::{self, Item},
+    config::Config,
+    storage::{Door, is_conflict, is_not_found},
+};
+
+/// The service hides a message for seven days at most.
+const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
+
+/// The content queue.
+pub struct ContentQueue {
+    queue: QueueClient,
+}
+
+impl ContentQueue {
+    /// # Errors
+    /// The settings do not make a client.
+    pub fn new(config: &Config, door: &Door) -> azure_core::Result<Self> {
+        Ok(Self { queue: config.storage.queue(&config.content_queue, door)? })
+    }
+
+    /// Makes the queue if it is missing.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn ensure(&self) -> azure_core::Result<()> {
+        match self.queue.create(None).await {
+            Err(error) if !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends one message, hidden for `delay`, and returns once the queue has acknowledged it. It never expires on the
+    /// queue: what it carries ends as stored or lost.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached; the message may be on the queue all the same.
+    pub async fn send(&self, items: &[Item], delay: Duration) -> azure_core::Result<()> {
+        // The host decodes base64 (host.json: messageEncoding).
+        let text = BASE64_STANDARD.encode(batch::encode(items)?);
+        match self.put(&text, delay).await {
+            Err(error) if is_not_found(&error) => {
+                self.ensure().await?;
+                self.put(&text, delay).await
+            }
+            done => done,
+        }
+    }
+
+    async fn put(&self, text: &str, delay: Duration) -> azure_core::Result<()> {
+        let options = QueueClientSendMessageOptions {
+            message_time_to_live: Some(-1),
+            visibility_timeout: i32::try_from(delay.min(LONGEST_DELAY).as_secs()).ok().filter(|seconds| *seconds > 0),
+            ..Default::default()
+        };
+        let message = QueueMessage { message_text: Some(text.to_owned()) };
+        self.queue.send_message(message.try_into()?, Some(options)).await.map(drop)
+    }
+}

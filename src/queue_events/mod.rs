@@ -1,0 +1,336 @@
+//! QueueEvents: for each workload, lists what became available, queues what the journal does not know, and only then moves
+//! the checkpoint. Fetching content is the other function's work.
+
+mod pack;
+mod window;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt, future::join_all, stream};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use self::{
+    pack::pack,
+    window::{Plan, oldest_listable, plan},
+};
+use crate::{
+    activity::{Window, Workload},
+    app::Services,
+    batch::{Item, MOST_TEXT},
+    clock::rfc3339,
+    failure::Failure,
+    state::{Checkpoint, CheckpointError, Event, Line, Shard, Standing, Sweeps, hour_of},
+};
+
+/// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
+const SENDS: usize = 8;
+/// Messages between two appends to the journal: what a crash makes the next run send again.
+const MESSAGES_A_JOURNALLING: usize = 32;
+/// Journal hours read or appended side by side.
+const JOURNAL_HOURS: usize = 8;
+/// What is queued for longer and not finished is queued again: its message is gone, or its instance is.
+const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// Upper bounds of the lateness histogram, in minutes, as the log names them.
+const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 360), ("26h", 1560), ("7d", i64::MAX)];
+
+/// What a run did: the log line's figures.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// One entry a workload.
+    pub workloads: Vec<WorkloadReport>,
+}
+
+/// What a run did for one workload.
+#[derive(Debug, Serialize)]
+pub struct WorkloadReport {
+    /// The content type.
+    pub workload: Workload,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Windows listed to their last page.
+    pub windows: usize,
+    /// Pages of those listings.
+    pub pages: usize,
+    /// Content blobs listed.
+    pub listed: usize,
+    /// Content blobs queued, those queued again included.
+    pub queued: usize,
+    /// Messages they went in.
+    pub messages: usize,
+    /// Content blobs queued again because they were queued long ago and not finished.
+    pub overdue: usize,
+    /// Content blobs that turned up in time that was listed before.
+    pub late: usize,
+    /// How late: counts by upper bound of (first seen minus contentCreated).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub late_by: BTreeMap<&'static str, usize>,
+    /// The checkpoint that was found; none at the first run.
+    pub checkpoint_before: Option<String>,
+    /// The checkpoint that was left.
+    pub checkpoint_after: Option<String>,
+    /// Now minus the checkpoint.
+    pub lag_seconds: Option<i64>,
+}
+
+/// How a workload's part of a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every window was listed and all of it queued.
+    Complete,
+    /// Another run was first; nothing is missing.
+    Conflict,
+    /// Time ran out; the next run goes on from here.
+    Deadline,
+    /// Something failed; the reason is in the log.
+    Failed,
+}
+
+/// Runs all workloads side by side; one's trouble holds back no other.
+///
+/// # Errors
+/// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
+pub async fn run(services: &Services, deadline: Instant) -> (Report, Result<(), Failure>) {
+    if let Err(error) = services.ensure_storage().await {
+        return (Report { workloads: Vec::new() }, Err(Failure::Storage(error)));
+    }
+    start_subscriptions(services).await;
+    let runs: Vec<_> = services.workloads.iter().map(|workload| WorkloadRun::new(services, *workload).run(deadline)).collect();
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    for (report, result) in join_all(runs).await {
+        if let Err(error) = result {
+            failures.push((report.workload, error));
+        }
+        reports.push(report);
+    }
+    let result = if failures.is_empty() { Ok(()) } else { Err(Failure::Workloads(failures)) };
+    (Report { workloads: reports }, result)
+}
+
+/// Starts what is missing. Its own failures hold nothing back: whether there is content, the listing says.
+async fn start_subscriptions(services: &Services) {
+    let on = match services.activity.subscriptions().await {
+        Ok(on) => on,
+        Err(error) => return tracing::warn!(error = %crate::failure::chain(&error), "subscriptions could not be listed"),
+    };
+    for workload in services.workloads.clone() {
+        if on.iter().any(|entry| entry.is_on(workload)) || !services.may_start_subscription(workload) {
+            continue;
+        }
+        match services.activity.start_subscription(workload).await {
+            Ok(()) => tracing::info!(%workload, "subscription started"),
+            Err(error) => tracing::error!(%workload, error = %crate::failure::chain(&error), "subscription could not be started"),
+        }
+    }
+}
+
+/// One workload's part of a run.
+struct WorkloadRun<'a> {
+    services: &'a Services,
+    workload: Workload,
+    report: WorkloadReport,
+    /// The checkpoint as last read or written.
+    checkpoint: Option<Checkpoint>,
+    /// W at the start of the run: what is found before it is late.
+    known_until: DateTime<Utc>,
+}
+
+impl<'a> WorkloadRun<'a> {
+    fn new(services: &'a Services, workload: Workload) -> Self {
+        let report = WorkloadReport {
+            workload,
+            outcome: Outcome::Complete,
+            windows: 0,
+            pages: 0,
+            listed: 0,
+            queued: 0,
+            messages: 0,
+            overdue: 0,
+            late: 0,
+            late_by: BTreeMap::new(),
+            checkpoint_before: None,
+            checkpoint_after: None,
+            lag_seconds: None,
+        };
+        Self { services, workload, report, checkpoint: None, known_until: DateTime::UNIX_EPOCH }
+    }
+
+    async fn run(mut self, deadline: Instant) -> (WorkloadReport, anyhow::Result<()>) {
+        let result = match timeout_at(deadline, self.collect()).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.report.outcome = Outcome::Deadline;
+                tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from the checkpoint");
+                Ok(())
+            }
+        };
+        let result = match result {
+            Err(error) if is_conflict(&error) => {
+                self.report.outcome = Outcome::Conflict;
+                tracing::info!(workload = %self.workload, "another run moved the checkpoint first; this one stops");
+                Ok(())
+            }
+            other => other,
+        };
+        if result.is_err() {
+            self.report.outcome = Outcome::Failed;
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            self.report.checkpoint_after = Some(rfc3339(checkpoint.at));
+            self.report.lag_seconds = Some((self.services.clock.now() - checkpoint.at).num_seconds());
+        }
+        (self.report, result)
+    }
+
+    /// Every window of the plan; one that fails holds back neither the others nor, if it only sweeps, the checkpoint.
+    async fn collect(&mut self) -> anyhow::Result<()> {
+        let now = self.services.clock.now();
+        let Plan { windows, sweeps } = self.start(now).await?;
+        let mut failure = None;
+        for window in windows {
+            match self.list_and_queue(window).await {
+                Ok(()) => self.move_checkpoint(window).await?,
+                Err(error) if failure.is_none() => failure = Some(error),
+                // The first failure is told; those that follow tend to be the same.
+                Err(error) => tracing::warn!(workload = %self.workload, error = %format!("{error:#}"), "a further window failed"),
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(self.note_sweeps(sweeps).await?),
+        }
+    }
+
+    /// Reads the checkpoint and plans from it; time that can no longer be listed is written down as a gap.
+    async fn start(&mut self, now: DateTime<Utc>) -> anyhow::Result<Plan> {
+        self.checkpoint = self.services.state.checkpoint(self.workload, now).await?;
+        self.report.checkpoint_before = self.checkpoint.as_ref().map(|checkpoint| rfc3339(checkpoint.at));
+        let oldest = oldest_listable(now);
+        self.known_until = match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
+            None => oldest.max(now - self.services.lookback),
+            Some(at) if at >= oldest => at,
+            Some(at) => {
+                tracing::error!(workload = %self.workload, from = rfc3339(at), to = rfc3339(oldest),
+                    "gap: content of this time can no longer be listed and is lost");
+                self.services.state.append_gap(self.workload, at, oldest, now).await?;
+                // Moved at once, so that the same gap is not written down again.
+                self.write_checkpoint(oldest, self.sweeps()).await?;
+                oldest
+            }
+        };
+        Ok(plan(self.known_until, self.sweeps(), now))
+    }
+
+    /// Lists one window to its end and queues what is new in it.
+    async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<()> {
+        let now = self.services.clock.now();
+        let window = Window { start: window.start.max(oldest_listable(now)), ..window };
+        if window.start >= window.end {
+            return Ok(());
+        }
+        let listing = self.services.activity.list(self.workload, window).await?;
+        self.report.windows += 1;
+        self.report.pages += listing.pages;
+        self.report.listed += listing.blobs.len();
+
+        let blobs: HashMap<&str, _> = listing.blobs.iter().map(|blob| (blob.content_id.as_str(), blob)).collect();
+        let journal = self.journal(blobs.values().map(|blob| hour_of(blob.content_created))).await?;
+        let mut new = Vec::new();
+        for blob in blobs.into_values() {
+            match journal.get(&hour_of(blob.content_created)).and_then(|shard| shard.standing(&blob.content_id)) {
+                Some(Standing::Finished) => continue,
+                Some(Standing::Queued(at)) if now - at < OVERDUE || now > blob.content_expiration => continue,
+                Some(Standing::Queued(_)) => self.report.overdue += 1,
+                None => self.count_late(blob.content_created, now),
+            }
+            new.push(Item::listed(self.workload, blob));
+        }
+        self.queue(new).await
+    }
+
+    /// The journal's hours that a listing touches.
+    async fn journal(&self, hours: impl Iterator<Item = DateTime<Utc>>) -> anyhow::Result<HashMap<DateTime<Utc>, Shard>> {
+        let hours: BTreeSet<_> = hours.collect();
+        let reads: Vec<_> = hours.into_iter().map(|hour| self.journal_hour(hour)).collect();
+        Ok(stream::iter(reads).buffer_unordered(JOURNAL_HOURS).try_collect().await?)
+    }
+
+    async fn journal_hour(&self, hour: DateTime<Utc>) -> azure_core::Result<(DateTime<Utc>, Shard)> {
+        Ok((hour, self.services.state.journal(self.workload.as_str(), hour).await?))
+    }
+
+    fn count_late(&mut self, created: DateTime<Utc>, now: DateTime<Utc>) {
+        // At the first run there is nothing yet to be late for.
+        if created >= self.known_until || self.report.checkpoint_before.is_none() {
+            return;
+        }
+        let minutes = (now - created).num_minutes();
+        let bucket = LATE_BY.iter().find(|(_, most)| minutes <= *most).map_or("7d", |(name, _)| name);
+        self.report.late += 1;
+        *self.report.late_by.entry(bucket).or_default() += 1;
+    }
+
+    /// Sends everything; what the queue acknowledged is journalled even where a later message fails.
+    async fn queue(&mut self, items: Vec<Item>) -> anyhow::Result<()> {
+        let packed = pack(items, self.services.batch_size, MOST_TEXT);
+        self.journal_too_long(packed.too_long).await?;
+        for messages in packed.batches.chunks(MESSAGES_A_JOURNALLING) {
+            let sends: Vec<_> = messages.iter().map(|batch| self.services.queue.send(batch, Duration::ZERO)).collect();
+            let sent: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
+            let acknowledged: Vec<&Vec<Item>> = messages.iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(batch, _)| batch).collect();
+            self.services.journal_items(acknowledged.iter().copied().flatten(), Event::Queued).await?;
+            self.report.messages += acknowledged.len();
+            self.report.queued += acknowledged.iter().map(|batch| batch.len()).sum::<usize>();
+            sent.into_iter().collect::<azure_core::Result<()>>().context("the content queue did not take a message")?;
+        }
+        Ok(())
+    }
+
+    /// A content URI that fits no message can never be fetched; that is said, not passed over.
+    async fn journal_too_long(&self, items: Vec<Item>) -> anyhow::Result<()> {
+        for item in items {
+            tracing::error!(workload = %self.workload, content_id = item.id, bytes = item.uri.len(), "lost: the content URI fits no queue message");
+            let line = Line { reason: Some("content uri too long".to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, &item.id) };
+            let hour = hour_of(item.created.unwrap_or_else(|| self.services.clock.now()));
+            self.services.state.append(self.workload.as_str(), hour, &[line]).await?;
+        }
+        Ok(())
+    }
+
+    /// W moves to the end of a complete window that reaches on from W, and nowhere else.
+    async fn move_checkpoint(&mut self, window: Window) -> Result<(), CheckpointError> {
+        let at = self.checkpoint.as_ref().map_or(self.known_until, |checkpoint| checkpoint.at);
+        if window.start > at || window.end <= at {
+            return Ok(());
+        }
+        self.write_checkpoint(window.end, self.sweeps()).await
+    }
+
+    /// When every window is complete, the sweeps among them are.
+    async fn note_sweeps(&mut self, sweeps: Sweeps) -> Result<(), CheckpointError> {
+        match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
+            Some(at) if self.sweeps() != sweeps => self.write_checkpoint(at, sweeps).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_checkpoint(&mut self, to: DateTime<Utc>, sweeps: Sweeps) -> Result<(), CheckpointError> {
+        let from = self.checkpoint.clone();
+        self.checkpoint = Some(self.services.state.move_checkpoint(self.workload, from, to, sweeps).await?);
+        Ok(())
+    }
+
+    fn sweeps(&self) -> Sweeps {
+        self.checkpoint.as_ref().map(|checkpoint| checkpoint.sweeps).unwrap_or_default()
+    }
+}
+
+fn is_conflict(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(CheckpointError::Conflict { .. }))
+}

@@ -1,0 +1,166 @@
+//! A workload's checkpoint: a blob of nothing but a UTC time, which a person may create or edit. It says that every window
+//! before it was listed to its last page and all of it queued.
+
+use std::collections::HashMap;
+
+use azure_core::http::{Etag, RequestContent};
+use azure_storage_blob::models::BlockBlobClientUploadOptions;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::State;
+use crate::{
+    activity::{Workload, parse_utc},
+    clock::rfc3339,
+    storage::is_conflict,
+};
+
+/// Clocks differ by so much without meaning anything by it.
+const TOLERANCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A checkpoint as it was read.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// W: everything before it is queued.
+    pub at: DateTime<Utc>,
+    /// When sweeps ran.
+    pub sweeps: Sweeps,
+    etag: Etag,
+}
+
+/// When each sweep was last completed, kept in the blob's metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweeps {
+    /// The hourly sweep of the last 26 h.
+    pub sweep: Option<DateTime<Utc>>,
+    /// The deep sweep of all that can be listed.
+    pub deep_sweep: Option<DateTime<Utc>>,
+}
+
+/// Why a checkpoint could not be read or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It holds something other than a UTC time.
+    #[error("checkpoint {blob} holds {text:?}, which is no UTC time such as 2026-11-20T10:00:00.000Z; correct or delete it")]
+    Unreadable {
+        /// The blob's name.
+        blob: String,
+        /// What it holds.
+        text: String,
+    },
+    /// It would skip what has not happened yet.
+    #[error("checkpoint {blob} holds {text:?}, which is in the future; correct or delete it")]
+    Future {
+        /// The blob's name.
+        blob: String,
+        /// What it holds.
+        text: String,
+    },
+    /// Another run moved it first.
+    #[error("checkpoint {blob} was moved by another run")]
+    Conflict {
+        /// The blob's name.
+        blob: String,
+    },
+    /// Storage refused or could not be reached.
+    #[error("checkpoint {blob}")]
+    Storage {
+        /// The blob's name.
+        blob: String,
+        /// What storage says.
+        #[source]
+        source: azure_core::Error,
+    },
+}
+
+impl State {
+    /// Reads a workload's checkpoint; none where there is no blob.
+    ///
+    /// # Errors
+    /// Text that is no time or lies in the future is an error, and stays as it is.
+    pub async fn checkpoint(&self, workload: Workload, now: DateTime<Utc>) -> Result<Option<Checkpoint>, CheckpointError> {
+        let blob = name(workload);
+        let Some(stored) = self.read(&blob).await.map_err(|source| CheckpointError::Storage { blob: blob.clone(), source })? else {
+            return Ok(None);
+        };
+        let at = parse(&blob, &stored.text, now)?;
+        Ok(Some(Checkpoint { at, sweeps: Sweeps::from_metadata(&stored.metadata), etag: stored.etag }))
+    }
+
+    /// Moves a workload's checkpoint from what was read, or makes it where there was none.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Conflict`] where it is no longer what was read.
+    pub async fn move_checkpoint(
+        &self,
+        workload: Workload,
+        from: Option<Checkpoint>,
+        to: DateTime<Utc>,
+        sweeps: Sweeps,
+    ) -> Result<Checkpoint, CheckpointError> {
+        let blob = name(workload);
+        let options = BlockBlobClientUploadOptions {
+            if_none_match: from.is_none().then(|| Etag::from("*")),
+            if_match: from.map(|checkpoint| checkpoint.etag),
+            blob_content_type: Some("text/plain; charset=utf-8".to_owned()),
+            metadata: Some(sweeps.to_metadata()),
+            ..Default::default()
+        };
+        let text = RequestContent::from(rfc3339(to).into_bytes());
+        match self.blob(&blob).block_blob_client().upload(text, Some(options)).await {
+            Ok(uploaded) => match uploaded.etag {
+                Some(etag) => Ok(Checkpoint { at: to, sweeps, etag }),
+                None => Err(CheckpointError::Conflict { blob }),
+            },
+            Err(error) if is_conflict(&error) => Err(CheckpointError::Conflict { blob }),
+            Err(source) => Err(CheckpointError::Storage { blob, source }),
+        }
+    }
+}
+
+fn name(workload: Workload) -> String {
+    format!("{workload}.log")
+}
+
+fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, CheckpointError> {
+    let (blob, shown) = (blob.to_owned(), text.chars().take(100).collect());
+    match parse_utc(text.trim_start_matches('\u{feff}').trim()) {
+        None => Err(CheckpointError::Unreadable { blob, text: shown }),
+        Some(at) if at > now + TOLERANCE => Err(CheckpointError::Future { blob, text: shown }),
+        Some(at) => Ok(at),
+    }
+}
+
+impl Sweeps {
+    /// A name or time that cannot be read counts as "never": the sweep then runs once more, which costs listings only.
+    fn from_metadata(metadata: &HashMap<String, String>) -> Self {
+        let at = |name: &str| metadata.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, text)| parse_utc(text));
+        Self { sweep: at("sweep"), deep_sweep: at("deepsweep") }
+    }
+
+    fn to_metadata(self) -> HashMap<String, String> {
+        let times = [("sweep", self.sweep), ("deepsweep", self.deep_sweep)];
+        times.into_iter().filter_map(|(name, at)| Some((name.to_owned(), rfc3339(at?)))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_a_utc_time_however_a_person_typed_it() {
+        let now = parse_utc("2026-11-20T12:00:00Z").unwrap();
+        for text in ["2026-11-20T10:00:00.000Z", " 2026-11-20T10:00:00Z\r\n", "\u{feff}2026-11-20T10:00:00", "2026-11-20T11:00:00+01:00"] {
+            assert_eq!(rfc3339(parse("x.log", text, now).unwrap()), "2026-11-20T10:00:00.000Z", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_no_time_or_lies_ahead_is_named_with_its_text() {
+        let now = parse_utc("2026-11-20T12:00:00Z").unwrap();
+        for text in ["", "yesterday", "2026-11-20", "2026-11-20T13:00:00Z"] {
+            let error = parse("Audit.Exchange.log", text, now).unwrap_err().to_string();
+            assert!(error.contains("Audit.Exchange.log") && error.contains(&format!("{text:?}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The journal: what became of each content blob, an append blob per workload and UTC hour of contentCreated, one JSON
+//! object a line, appended by both functions. What is to be done about it is decided elsewhere.
+
+use std::collections::HashMap;
+
+use azure_core::http::{Etag, RequestContent};
+use azure_storage_blob::models::AppendBlobClientCreateOptions;
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::{
+    clock::rfc3339,
+    storage::{is_conflict, is_not_found},
+};
+
+/// The service takes 4 MiB in an append at least; longer ones are cut at a line's end.
+const BLOCK: usize = 3 * 1024 * 1024;
+
+/// What happened to a content blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// A message that carries it was acknowledged by the queue.
+    Queued,
+    /// Every record of it is a document, or was one already.
+    Stored,
+    /// It cannot be had; `reason` and `code` say why.
+    Lost,
+    /// One record of it could not be stored whole; `record` and `omitted` say which and what.
+    Reduced,
+}
+
+/// One line. Which of the optional fields are there depends on the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When, UTC, RFC 3339.
+    pub at: String,
+    /// What.
+    pub event: Event,
+    /// The contentId.
+    pub id: String,
+    /// Records in the blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// Documents that they made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documents: Option<u64>,
+    /// Records that were documents already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<u64>,
+    /// Why it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The AF code or HTTP status behind the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Id of the document that was reduced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Names of the fields it lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<Vec<String>>,
+}
+
+impl Line {
+    /// A line with nothing but its event.
+    #[must_use]
+    pub fn new(at: DateTime<Utc>, event: Event, content_id: &str) -> Self {
+        Self {
+            at: rfc3339(at),
+            event,
+            id: content_id.to_owned(),
+            records: None,
+            documents: None,
+            duplicates: None,
+            reason: None,
+            code: None,
+            record: None,
+            omitted: None,
+        }
+    }
+}
+
+/// What the journal says of one content blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Queued, last at this time, and not finished.
+    Queued(DateTime<Utc>),
+    /// Stored or lost.
+    Finished,
+}
+
+/// One hour of the journal, read.
+#[derive(Debug, Default)]
+pub struct Shard(HashMap<String, Standing>);
+
+impl Shard {
+    /// What is known of a content blob; none where it was never queued.
+    #[must_use]
+    pub fn standing(&self, content_id: &str) -> Option<Standing> {
+        self.0.get(content_id).copied()
+    }
+
+    /// Notes what was just journalled, so that the same run does not do it again.
+    pub fn note(&mut self, content_id: &str, standing: Standing) {
+        let known = self.0.entry(content_id.to_owned()).or_insert(standing);
+        // Finished is for good, in whatever order the lines stand.
+        match (&known, standing) {
+            (Standing::Finished, _) => {}
+            (Standing::Queued(before), Standing::Queued(at)) if *before >= at => {}
+            _ => *known = standing,
+        }
+    }
+
+    /// Reads the lines. One that cannot be read is counted and passed over: forgetting it costs work done twice, and
+    /// stopping at it would hold back everything behind it.
+    #[must_use]
+    pub fn parse(text: &str) -> (Self, usize) {
+        let (mut shard, mut unreadable) = (Self::default(), 0);
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            match serde_json::from_str::<Line>(line) {
+                Ok(Line { event: Event::Stored | Event::Lost, id, .. }) => shard.note(&id, Standing::Finished),
+                Ok(Line { event: Event::Queued, id, at, .. }) => {
+                    let at = DateTime::parse_from_rfc3339(&at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc());
+                    shard.note(&id, Standing::Queued(at));
+                }
+                Ok(Line { event: Event::Reduced, .. }) => {}
+                Err(_) => unreadable += 1,
+            }
+        }
+        (shard, unreadable)
+    }
+}
+
+/// The UTC hour that a time lies in.
+#[must_use]
+pub fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
+}
+
+impl State {
+    /// Reads one hour of a workload's journal.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn journal(&self, workload: &str, hour: DateTime<Utc>) -> azure_core::Result<Shard> {
+        let name = name(workload, hour);
+        let Some(stored) = self.read(&name).await? else { return Ok(Shard::default()) };
+        let (shard, unreadable) = Shard::parse(&stored.text);
+        if unreadable > 0 {
+            tracing::warn!(blob = name, lines = unreadable, "journal lines that cannot be read were passed over");
+        }
+        Ok(shard)
+    }
+
+    /// Appends lines to one hour of a workload's journal.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached; some of the lines may be there.
+    pub async fn append(&self, workload: &str, hour: DateTime<Utc>, lines: &[Line]) -> azure_core::Result<()> {
+        let mut block = Vec::new();
+        for line in lines {
+            let line = serde_json::to_vec(line)?;
+            if block.len() + line.len() >= BLOCK {
+                self.append_block(&name(workload, hour), std::mem::take(&mut block)).await?;
+            }
+            block.extend_from_slice(&line);
+            block.push(b'\n');
+        }
+        if block.is_empty() {
+            return Ok(());
+        }
+        self.append_block(&name(workload, hour), block).await
+    }
+
+    /// Most appends meet a blob that is there, so it is made only when one does not.
+    pub(super) async fn append_block(&self, name: &str, block: Vec<u8>) -> azure_core::Result<()> {
+        let blob = self.blob(name).append_blob_client();
+        let length = block.len() as u64;
+        match blob.append_block(RequestContent::from(block.clone()), length, None).await {
+            Err(error) if is_not_found(&error) => {}
+            done => return done.map(drop),
+        }
+        let only_if_missing = AppendBlobClientCreateOptions {
+            if_none_match: Some(Etag::from("*")),
+            blob_content_type: Some("application/x-ndjson".to_owned()),
+            ..Default::default()
+        };
+        match blob.create(Some(only_if_missing)).await {
+            Err(error) if !is_conflict(&error) => return Err(error),
+            _ => {}
+        }
+        blob.append_block(RequestContent::from(block), length, None).await.map(drop)
+    }
+}
+
+fn name(workload: &str, hour: DateTime<Utc>) -> String {
+    format!("journal/{workload}/{}.ndjson", hour.format("%Y-%m-%dT%H"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_written_as_documented() {
+        let at = DateTime::parse_from_rfc3339("2026-11-20T10:00:00Z").unwrap().to_utc();
+        let queued = serde_json::to_string(&Line::new(at, Event::Queued, "a$b")).unwrap();
+        assert_eq!(queued, r#"{"at":"2026-11-20T10:00:00.000Z","event":"queued","id":"a$b"}"#);
+        assert_eq!(name("Audit.Exchange", at), "journal/Audit.Exchange/2026-11-20T10.ndjson");
+    }
+
+    #[test]
+    fn finished_is_for_good_and_the_last_queueing_counts_in_whatever_order_lines_stand() {
+        let text = r#"{"at":"2026-11-20T10:05:00Z","event":"stored","id":"a"}
+{"at":"2026-11-20T10:09:00Z","event":"queued","id":"a"}
+{"at":"2026-11-20T10:09:00Z","event":"queued","id":"b"}
+{"at":"2026-11-20T10:01:00Z","event":"queued","id":"b","more":1}
+torn {
+{"at":"2026-11-20T10:01:00Z","event":"reduced","id":"c","record":"r"}
+"#;
+        let (shard, unreadable) = Shard::parse(text);
+        assert_eq!(unreadable, 1);
+        assert_eq!(shard.standing("a"), Some(Standing::Finished));
+        let Some(Standing::Queued(at)) = shard.standing("b") else { panic!("b is queued") };
+        assert_eq!(rfc3339(at), "2026-11-20T10:09:00.000Z");
+        assert_eq!(shard.standing("c"), None);
+    }
+}

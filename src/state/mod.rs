@@ -1,0 +1,64 @@
+//! What is remembered between runs, in one blob container: checkpoints and the journal. Each has its file; here is only
+//! the container they share.
+
+mod checkpoint;
+mod gaps;
+mod journal;
+
+use azure_core::Error;
+use azure_storage_blob::{BlobClient, BlobContainerClient};
+
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointError, Sweeps},
+    journal::{Event, Line, Shard, Standing, hour_of},
+};
+use crate::{
+    config::Config,
+    storage::{Door, is_conflict, is_not_found},
+};
+
+/// The state container.
+pub struct State {
+    container: BlobContainerClient,
+}
+
+impl State {
+    /// # Errors
+    /// The settings do not make a client.
+    pub fn new(config: &Config, door: &Door) -> azure_core::Result<Self> {
+        Ok(Self { container: config.storage.container(&config.state_container, door)? })
+    }
+
+    /// Makes the container if it is missing.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn ensure(&self) -> azure_core::Result<()> {
+        match self.container.create(None).await {
+            Err(error) if !is_conflict(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn blob(&self, name: &str) -> BlobClient {
+        self.container.blob_client(name)
+    }
+
+    /// The whole of a blob as text, with its ETag and metadata; none where there is no such blob.
+    async fn read(&self, name: &str) -> azure_core::Result<Option<Stored>> {
+        let download = match self.blob(name).download(None).await {
+            Ok(download) => download,
+            Err(error) if is_not_found(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let body = download.body.collect().await?;
+        let etag = download.properties.etag.ok_or_else(|| Error::with_message(azure_core::error::ErrorKind::Other, format!("{name} came without an ETag")))?;
+        Ok(Some(Stored { text: String::from_utf8_lossy(&body).into_owned(), etag, metadata: download.properties.metadata }))
+    }
+}
+
+struct Stored {
+    text: String,
+    etag: azure_core::http::Etag,
+    metadata: std::collections::HashMap<String, String>,
+}

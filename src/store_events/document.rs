@@ -1,0 +1,579 @@
+//! Makes a document of a record: key, partition, time to live, and the record's own fields verbatim. Pure; writing it is
+//! next door.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::records::Traits;
+use crate::activity::{Workload, parse_utc};
+
+/// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+pub(super) const MOST_BYTES: usize = 2 * 1024 * 1024 - 16 * 1024;
+/// Cosmos takes 128 levels. The JSON parsers on the way there stop at 128 too, and count two for the request around it.
+const MOST_LEVELS: usize = 125;
+/// Most bytes of an id. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+const MOST_ID: usize = 1023;
+/// What arrives older than its retention stays a day, so that it is seen at all.
+const LEAST_TTL: i64 = 86_400;
+
+/// Names that the document has for itself, those that Cosmos adds included. A record's own field of such a name is kept
+/// as `record_<name>`.
+const TAKEN: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
+
+/// Where a record came from: the document's `feed`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Feed {
+    pub(super) content_type: Option<Workload>,
+    pub(super) content_id: String,
+    /// RFC 3339.
+    pub(super) content_created: Option<String>,
+}
+
+/// What a document depends on besides its record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) partitions_per_day: u8,
+    pub(super) retention: TimeDelta,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// A document, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its key within the partition.
+    pub id: String,
+    /// Its partition key.
+    pub pk: String,
+    /// All of it, as JSON.
+    pub json: String,
+    /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
+    pub(super) digest: [u8; 16],
+    /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was mended.
+    pub(super) reduced: Option<Vec<String>>,
+}
+
+/// A record's text is no JSON object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a record is no valid JSON")]
+pub(super) struct NotARecord;
+
+/// Makes the document. Key and partition depend on the record alone.
+pub(super) fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+    let text = String::from_utf8_lossy(record);
+    let mut mended = matches!(text, Cow::Owned(_));
+    let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut mended)) } else { text };
+    let mut fields = serde_json::from_str::<Fields<'_>>(&text).map_err(|_| NotARecord)?.0;
+
+    let id = id(&fields, &text);
+    let hash = Sha256::digest(id.as_bytes());
+    let created = fields.iter().find(|field| field.name == "CreationTime").and_then(|field| parse_utc(&field.text()?));
+    let pk = partition(created, hash[0] % rules.partitions_per_day);
+    let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
+
+    rename_taken(&mut fields);
+    let omitted = omit(&mut fields, traits.depth, length_of(&head) + text.len());
+    let json = compose(&head, &omitted, &fields).map_err(|_| NotARecord)?;
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash[..16]);
+    let reduced = (mended || !omitted.is_empty()).then_some(omitted);
+    Ok(Document { id, pk, json, digest, reduced })
+}
+
+/// The document's own fields.
+#[derive(Serialize)]
+struct Head<'a> {
+    id: &'a str,
+    pk: &'a str,
+    ttl: i64,
+    feed: &'a Feed,
+}
+
+/// One of the record's own fields, its value untouched.
+struct Field<'a> {
+    name: Cow<'a, str>,
+    value: &'a RawValue,
+}
+
+impl Field<'_> {
+    /// The value's text: a string's content, or a number as it stands.
+    fn text(&self) -> Option<String> {
+        let raw = self.value.get();
+        match raw.as_bytes().first()? {
+            b'"' => serde_json::from_str(raw).ok(),
+            b'0'..=b'9' | b'-' => Some(raw.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Bytes it takes in the document: name, value, quotes, colon and comma.
+    fn length(&self) -> usize {
+        self.name.len() + self.value.get().len() + 4
+    }
+}
+
+/// A record's fields in their order. Where a name comes twice, the last value counts, as JSON parsers have it.
+struct Fields<'a>(Vec<Field<'a>>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Record;
+        impl<'de> Visitor<'de> for Record {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push(Field { name, value: map.next_value()? });
+                }
+                keep_last(&mut fields);
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Record)
+    }
+}
+
+/// A field's name, borrowed where it holds no escape.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn keep_last(fields: &mut Vec<Field<'_>>) {
+    let mut names = std::collections::HashSet::with_capacity(fields.len());
+    if fields.iter().all(|field| names.insert(field.name.clone())) {
+        return;
+    }
+    names.clear();
+    fields.reverse();
+    fields.retain(|field| names.insert(field.name.clone()));
+    fields.reverse();
+}
+
+/// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
+fn id(fields: &[Field<'_>], text: &str) -> String {
+    let field = |name: &str| fields.iter().find(|field| field.name == name).and_then(Field::text).filter(|text| !text.is_empty());
+    let id = field("Id").map(|id| match field("RecordNumber") {
+        Some(part) => format!("{id}-{part}"),
+        None => id,
+    });
+    match id.map(|id| encode_id(&id)) {
+        Some(id) if id.len() <= MOST_ID => id,
+        _ => format!("sha256-{:x}", Sha256::digest(canonical(text))),
+    }
+}
+
+/// Percent-encodes what Cosmos or its clients cannot take in an id, and the percent sign, so that no two become one.
+fn encode_id(id: &str) -> String {
+    let mut encoded = String::with_capacity(id.len());
+    let last = id.len().saturating_sub(1);
+    for (at, c) in id.char_indices() {
+        if matches!(c, '%' | '/' | '\\' | '?' | '#') || c.is_control() || (c == ' ' && at == last) {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            encoded.push(c);
+        }
+    }
+    encoded
+}
+
+/// The same record in the same bytes: names sorted, no spaces. One too deep to be parsed stands for itself.
+fn canonical(text: &str) -> Vec<u8> {
+    serde_json::from_str::<serde_json::Value>(text).and_then(|value| serde_json::to_vec(&value)).unwrap_or_else(|_| text.as_bytes().to_vec())
+}
+
+fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
+    match created {
+        Some(created) => format!("{}-{n}", created.format("%Y-%m-%d")),
+        None => format!("unknown-{n}"),
+    }
+}
+
+/// Seconds from now until the record's retention ends.
+fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules) -> i64 {
+    let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
+    left.num_seconds().clamp(LEAST_TTL, i64::from(i32::MAX))
+}
+
+fn rename_taken(fields: &mut [Field<'_>]) {
+    for at in 0..fields.len() {
+        if !TAKEN.contains(&&*fields[at].name) {
+            continue;
+        }
+        let mut name = format!("record_{}", fields[at].name);
+        while fields.iter().any(|field| field.name == name) {
+            name = format!("record_{name}");
+        }
+        fields[at].name = Cow::Owned(name);
+    }
+}
+
+/// Takes out what Cosmos cannot take: fields that nest too deep, then the largest until the rest fits.
+fn omit(fields: &mut Vec<Field<'_>>, depth: usize, length: usize) -> Vec<String> {
+    let mut omitted = Vec::new();
+    if depth > MOST_LEVELS {
+        fields.retain(|field| {
+            let fits = 1 + levels(field.value.get()) <= MOST_LEVELS;
+            if !fits {
+                omitted.push(short(&field.name));
+            }
+            fits
+        });
+    }
+    if length <= MOST_BYTES / 2 {
+        return omitted;
+    }
+    let mut length = length + omitted.iter().map(|name| name.len() + 3).sum::<usize>();
+    let mut by_length: Vec<usize> = (0..fields.len()).collect();
+    by_length.sort_by_key(|at| std::cmp::Reverse(fields[*at].length()));
+    let mut out = vec![false; fields.len()];
+    // The record's whole text was counted; what is saved is counted off.
+    for at in by_length {
+        if length <= MOST_BYTES {
+            break;
+        }
+        let name = short(&fields[at].name);
+        length = length.saturating_sub(fields[at].length()) + name.len() + 3;
+        omitted.push(name);
+        out[at] = true;
+    }
+    let mut at = 0;
+    fields.retain(|_| {
+        at += 1;
+        !out[at - 1]
+    });
+    omitted
+}
+
+/// A name as `omitted` has it: names can be what is too large.
+fn short(name: &str) -> String {
+    name.chars().take(200).collect()
+}
+
+/// Levels of objects and arrays in a JSON text.
+fn levels(json: &str) -> usize {
+    let (mut depth, mut deepest, mut inside, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b'{' | b'[' if !inside => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !inside => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn length_of(head: &Head<'_>) -> usize {
+    head.id.len() + head.pk.len() + 3 * head.feed.content_id.len() + 200
+}
+
+fn compose(head: &Head<'_>, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
+    let mut json = serde_json::to_string(head)?;
+    json.reserve(fields.iter().map(Field::length).sum::<usize>() + 16);
+    json.pop();
+    if !omitted.is_empty() {
+        json.push_str(",\"omitted\":");
+        json.push_str(&serde_json::to_string(omitted)?);
+    }
+    for field in fields {
+        json.push(',');
+        json.push_str(&serde_json::to_string(&field.name)?);
+        json.push(':');
+        json.push_str(field.value.get());
+    }
+    json.push('}');
+    Ok(json)
+}
+
+/// Writes a record anew where a plain copy would lose something: a number that a double would change becomes a string
+/// of its digits, and a surrogate that stands alone becomes U+FFFD.
+fn rewrite(text: &str, mended: &mut bool) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len() + 16);
+    let (mut at, mut copied, mut inside) = (0, 0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                inside = !inside;
+                at += 1;
+            }
+            b'\\' if inside => {
+                let length = escape_length(bytes, at);
+                if is_lone_surrogate(bytes, at, length) {
+                    out.push_str(&text[copied..at]);
+                    out.push('\u{fffd}');
+                    copied = at + length;
+                    *mended = true;
+                }
+                at += length;
+            }
+            b'-' | b'0'..=b'9' if !inside => {
+                let length = bytes[at..].iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
+                let number = &text[at..at + length];
+                if let Some(other) = in_other_words(number) {
+                    out.push_str(&text[copied..at]);
+                    out.push_str(&other);
+                    copied = at + length;
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    out.push_str(&text[copied..]);
+    out
+}
+
+/// Bytes of the escape at a backslash: a surrogate pair is one escape.
+fn escape_length(bytes: &[u8], at: usize) -> usize {
+    match surrogate(bytes, at) {
+        Some(Surrogate::High) if surrogate(bytes, at + 6) == Some(Surrogate::Low) => 12,
+        Some(_) => 6,
+        None => 2.min(bytes.len() - at),
+    }
+}
+
+fn is_lone_surrogate(bytes: &[u8], at: usize, length: usize) -> bool {
+    length == 6 && surrogate(bytes, at).is_some()
+}
+
+#[derive(PartialEq, Eq)]
+enum Surrogate {
+    High,
+    Low,
+}
+
+/// Whether `\ud800` to `\udfff` stands at a position.
+fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
+    let escape = bytes.get(at..at + 6)?;
+    if !escape.starts_with(b"\\u") || !escape[2..].iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    match escape[2..4].to_ascii_lowercase().as_slice() {
+        [b'd', b'8'..=b'9' | b'a'..=b'b'] => Some(Surrogate::High),
+        [b'd', b'c'..=b'f'] => Some(Surrogate::Low),
+        _ => None,
+    }
+}
+
+/// What must stand in place of a number; none where a double keeps it. Cosmos holds numbers as doubles.
+fn in_other_words(number: &str) -> Option<String> {
+    let kept = number.parse::<f64>().ok().filter(|double| double.is_finite()).and_then(|double| {
+        let text = serde_json::to_string(&double).ok()?;
+        (decimal(&text)? == decimal(number)?).then_some(text)
+    });
+    match kept {
+        // An exponent is written out, so that what is measured here is what arrives there.
+        Some(text) if number.contains(['e', 'E']) => Some(text),
+        Some(_) => None,
+        None => Some(format!("\"{number}\"")),
+    }
+}
+
+/// A decimal number's sign, digits without zeros at either end, and exponent: equal for equal values.
+fn decimal(number: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let zeros = digits.len() - digits.trim_end_matches('0').len();
+    let exponent = exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(i64::try_from(zeros).ok()?)?;
+    Some((negative, significant.to_owned(), exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::{super::records::Splitter, *};
+
+    fn rules() -> Rules {
+        Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: parse_utc("2026-11-20T12:00:00Z").unwrap() }
+    }
+
+    fn feed() -> Feed {
+        Feed { content_type: Some(Workload::Exchange), content_id: "blob".to_owned(), content_created: Some("2026-11-20T11:00:00.000Z".to_owned()) }
+    }
+
+    fn made(record: &str) -> (Document, Value) {
+        let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
+        splitter
+            .push(format!("[{record}]").as_bytes(), |record, traits| documents.push(document(record, traits, &feed(), rules()).unwrap()))
+            .unwrap();
+        let document = documents.remove(0);
+        let value = serde_json::from_str(&document.json).unwrap();
+        (document, value)
+    }
+
+    #[test]
+    fn a_record_becomes_a_document_with_its_own_fields_at_the_top() {
+        let (document, value) = made(r#"{"CreationTime":"2026-11-20T10:00:00","Id":"2a-b","Operation":"FileAccessed","UserType":0,"RecordType":6}"#);
+        // 0x… of the SHA-256 of "2a-b" decides the partition; the rest is as documented.
+        let n = Sha256::digest(b"2a-b")[0] % 4;
+        assert_eq!(
+            value,
+            json!({
+                "id": "2a-b", "pk": format!("2026-11-20-{n}"), "ttl": 90 * 86_400 - 2 * 3600,
+                "feed": {"contentType": "Audit.Exchange", "contentId": "blob", "contentCreated": "2026-11-20T11:00:00.000Z"},
+                "CreationTime": "2026-11-20T10:00:00", "Id": "2a-b", "Operation": "FileAccessed", "UserType": 0, "RecordType": 6,
+            })
+        );
+        assert_eq!(document.reduced, None);
+    }
+
+    #[test]
+    fn ids_take_no_character_that_cosmos_forbids_and_never_fall_together() {
+        for (id, expected) in [
+            ("a/b\\\\c?d#e%f", "a%2Fb%5Cc%3Fd%23e%25f"),
+            ("tab\\tnew\\u0085", "tab%09new%C2%85"),
+            ("inner space ", "inner space%20"),
+            ("two  ", "two %20"),
+            (" ", "%20"),
+        ] {
+            assert_eq!(made(&format!(r#"{{"Id":"{id}"}}"#)).0.id, expected);
+        }
+        assert_eq!(made(r#"{"Id":"a","RecordNumber":2}"#).0.id, "a-2");
+        assert_eq!(made(r#"{"Id":"a","RecordNumber":"3"}"#).0.id, "a-3");
+    }
+
+    #[test]
+    fn a_record_without_a_usable_id_is_known_by_what_it_says() {
+        let sorted = made(r#"{"A":1,"B":{"x":1,"y":[true]}}"#).0.id;
+        assert!(sorted.starts_with("sha256-") && sorted.len() == 7 + 64, "{sorted}");
+        assert_eq!(made(r#"{ "B":{"y":[true],"x":1}, "A":1 }"#).0.id, sorted);
+        assert_ne!(made(r#"{"A":2,"B":{"x":1,"y":[true]}}"#).0.id, sorted);
+        for id in ["null", "\"\"", "{}", "[1]", &format!("\"{}\"", "x".repeat(1024)), &format!("\"{}\"", "/".repeat(400))] {
+            assert!(made(&format!(r#"{{"Id":{id}}}"#)).0.id.starts_with("sha256-"), "{id}");
+        }
+        assert_eq!(made(&format!(r#"{{"Id":"{}"}}"#, "x".repeat(1023))).0.id.len(), 1023);
+    }
+
+    #[test]
+    fn retention_counts_from_the_event_and_leaves_at_least_a_day() {
+        let ttl = |time: &str| made(&format!(r#"{{"Id":"a","CreationTime":{time}}}"#)).1["ttl"].as_i64().unwrap();
+        assert_eq!(ttl("\"2026-11-20T12:00:00\""), 90 * 86_400);
+        assert_eq!(ttl("\"2026-11-19T12:00:00Z\""), 89 * 86_400);
+        assert_eq!(ttl("\"2021-03-23T15:45:38\""), 86_400);
+        assert_eq!(ttl("\"2026-11-21T12:00:00.123\""), 91 * 86_400);
+        assert_eq!(ttl("\"yesterday\""), 90 * 86_400);
+        assert_eq!(ttl("null"), 90 * 86_400);
+        assert!(made(r#"{"Id":"a","CreationTime":"yesterday"}"#).0.pk.starts_with("unknown-"));
+    }
+
+    #[test]
+    fn a_field_whose_name_is_taken_is_kept_under_another() {
+        let (_, value) = made(r#"{"Id":"a","id":1,"pk":2,"ttl":3,"feed":4,"edges":5,"omitted":6,"_ts":7,"record_id":8}"#);
+        for (name, number) in [("record_record_id", 1), ("record_pk", 2), ("record_ttl", 3), ("record_feed", 4), ("record_edges", 5), ("record_omitted", 6), ("record__ts", 7), ("record_id", 8)] {
+            assert_eq!(value[name], json!(number), "{name}");
+        }
+        assert_eq!(value["id"], json!("a"));
+    }
+
+    #[test]
+    fn numbers_keep_their_text_where_a_double_would_change_them() {
+        for (number, expected) in [
+            ("9007199254740993", "\"9007199254740993\""),
+            ("9007199254740992", "9007199254740992"),
+            ("12345678901234567890123", "\"12345678901234567890123\""),
+            ("-98765432109876543210", "\"-98765432109876543210\""),
+            ("0.1234567890123456789", "\"0.1234567890123456789\""),
+            ("1234567.890123456", "1234567.890123456"),
+            ("1e400", "\"1e400\""),
+            ("1E3", "1000.0"),
+            ("100000000000000000000000", "100000000000000000000000"),
+            ("1.10", "1.10"),
+        ] {
+            let (document, value) = made(&format!(r#"{{"Id":"a","N":[{number}],"T":"9007199254740993"}}"#));
+            assert!(document.json.contains(&format!("\"N\":[{expected}]")), "{number}: {}", document.json);
+            assert_eq!(value["T"], json!("9007199254740993"));
+            assert_eq!(document.reduced, None);
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_unicode_is_mended_and_said_to_be() {
+        let (document, value) = made(r#"{"Id":"a","T":"x\ud83dy\\ud83d \ud83d\ude00 \ude00","\udc00":1}"#);
+        assert_eq!(value["T"], json!("x\u{fffd}y\\ud83d 😀 \u{fffd}"));
+        assert_eq!(value["\u{fffd}"], json!(1));
+        assert_eq!(document.reduced, Some(vec![]));
+        let (_, value) = made(r#"{"Id":"a","T":"\ud83d\ude00"}"#);
+        assert_eq!(value["T"], json!("😀"));
+        let invalid = document_of_bytes(b"{\"Id\":\"a\",\"T\":\"\xff\"}");
+        assert_eq!(invalid.reduced, Some(vec![]));
+        assert!(invalid.json.contains('\u{fffd}'));
+    }
+
+    fn document_of_bytes(record: &[u8]) -> Document {
+        document(record, Traits::default(), &feed(), rules()).unwrap()
+    }
+
+    #[test]
+    fn what_cosmos_cannot_take_is_left_out_and_named() {
+        let large = "x".repeat(1_500_000);
+        let (document, value) = made(&format!(r#"{{"Id":"a","Small":1,"Large":"{large}","Larger":"{large}y"}}"#));
+        assert_eq!(value["omitted"], json!(["Larger"]));
+        assert_eq!((value["Small"].clone(), value["Large"].as_str().map(str::len)), (json!(1), Some(1_500_000)));
+        assert!(document.json.len() <= MOST_BYTES);
+        assert_eq!(document.reduced, Some(vec!["Larger".to_owned()]));
+
+        let deep = format!("{}1{}", "[".repeat(130), "]".repeat(130));
+        let (document, value) = made(&format!(r#"{{"Id":"a","Deep":{deep},"Flat":[1]}}"#));
+        assert_eq!((value["omitted"].clone(), value["Flat"].clone()), (json!(["Deep"]), json!([1])));
+        assert_eq!(document.reduced, Some(vec!["Deep".to_owned()]));
+        let just = format!("{}1{}", "[".repeat(124), "]".repeat(124));
+        assert_eq!(made(&format!(r#"{{"Id":"a","Deep":{just}}}"#)).0.reduced, None);
+
+        let many: Vec<_> = (0..3000).map(|n| format!(r#""{n}":"{}""#, "y".repeat(1000))).collect();
+        let (document, value) = made(&format!(r#"{{"Id":"a",{}}}"#, many.join(",")));
+        assert!(document.json.len() <= MOST_BYTES && document.json.len() > MOST_BYTES / 2);
+        assert_eq!(value["omitted"].as_array().map(Vec::len), Some(3000 + 4 - (value.as_object().unwrap().len() - 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn key_and_partition_are_the_records_alone(id in ".{0,40}", time in "[0-9T:-]{0,20}", content_id in ".{0,20}", later in 0_i64..10_000_000) {
+            let record = json!({"Id": id, "CreationTime": time, "X": [1, {"y": null}]}).to_string();
+            let first = document(record.as_bytes(), Traits::default(), &feed(), rules()).unwrap();
+            let other = Feed { content_id, content_type: None, content_created: None };
+            let again = document(record.as_bytes(), Traits::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
+            prop_assert_eq!((&first.id, &first.pk), (&again.id, &again.pk));
+            prop_assert!(!first.id.is_empty() && first.id.len() <= MOST_ID);
+            prop_assert!(!first.id.contains(['/', '\\', '?', '#']) && !first.id.ends_with(' '));
+            let value: Value = serde_json::from_str(&first.json).unwrap();
+            prop_assert_eq!(&value["X"], &json!([1, {"y": null}]));
+        }
+
+        #[test]
+        fn doubles_survive_as_numbers(double in proptest::num::f64::NORMAL) {
+            let text = serde_json::to_string(&double).unwrap();
+            let (_, value) = made(&format!(r#"{{"N":{text}}}"#));
+            prop_assert_eq!(value["N"].as_f64(), Some(double));
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! StoreEvents: fetches the content blobs of one message, and writes their records as documents. A blob that cannot be had
+//! goes back on the queue alone, or into the journal as lost; the message is done when every one of its blobs is.
+
+mod dedupe;
+mod document;
+mod records;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
+use serde::Serialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+pub use self::document::Document;
+use self::{
+    dedupe::{Batch, Batches, Sourced, Taken},
+    document::{Feed, Rules, document},
+    records::{BodyError, Splitter},
+};
+use crate::{
+    activity::{ActivityError, Trouble, body_error},
+    app::Services,
+    batch::{self, Item},
+    clock::rfc3339,
+    cosmos::{DatabaseError, Written},
+    failure::{Failure, chain},
+    state::{Event, Line, Shard, Standing, hour_of},
+};
+
+/// Blobs of one message fetched side by side: hides latency, while the process's own bound keeps memory in hand.
+const FETCHES: usize = 4;
+/// Batches of one message written side by side.
+const WRITES: usize = 4;
+/// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
+const WAIT_FOR_END: usize = 512 * 1024;
+/// Documents gathered for fuller batches, in bytes; beyond this the fullest batch is written.
+const GATHERED: usize = 2 * 1024 * 1024;
+/// Journal hours read side by side.
+const JOURNAL_HOURS: usize = 8;
+/// Delay of a blob's first return to the queue; doubled at each further one.
+const FIRST_DELAY: Duration = Duration::from_secs(30);
+/// The longest delay, shorter than the time after which a queued blob counts as overdue.
+const LONGEST_DELAY: Duration = Duration::from_secs(30 * 60);
+/// What is put back by hand has no expiry; it is tried for as long as content can be listed.
+const HAND_MADE: TimeDelta = TimeDelta::days(7);
+
+/// What became of a message: the log line's figures.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Content blobs in the message.
+    pub blobs: usize,
+    /// Of those, finished before this message came.
+    pub finished_before: usize,
+    /// Stored by this invocation.
+    pub stored: usize,
+    /// Back on the queue for later.
+    pub requeued: usize,
+    /// Journalled as lost.
+    pub lost: usize,
+    /// Bytes of bodies, decompressed.
+    pub bytes: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Documents created.
+    pub documents: u64,
+    /// Records that were documents already, or stood twice in the message.
+    pub duplicates: u64,
+    /// Documents that lack something of their record.
+    pub reduced: u64,
+    /// The same by workload.
+    pub workloads: std::collections::BTreeMap<&'static str, Figures>,
+}
+
+/// One workload's share of a message.
+#[derive(Debug, Default, Serialize)]
+pub struct Figures {
+    /// Content blobs stored.
+    pub stored: usize,
+    /// Content blobs lost.
+    pub lost: usize,
+    /// Records.
+    pub records: u64,
+    /// Documents created.
+    pub documents: u64,
+    /// Duplicates.
+    pub duplicates: u64,
+}
+
+/// Stores the content blobs of one message.
+///
+/// # Errors
+/// Then nothing of the message is settled, and the host delivers it again.
+pub async fn run(services: &Services, message: &str, deadline: Instant) -> (Report, Result<(), Failure>) {
+    let mut report = Report::default();
+    let result = store(services, message, deadline, &mut report).await;
+    (report, result)
+}
+
+async fn store(services: &Services, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
+    let items = distinct(batch::decode(message).map_err(Failure::Message)?);
+    report.blobs = items.len();
+    let items = unfinished(services, items).await.map_err(Failure::Storage)?;
+    report.finished_before = report.blobs - items.len();
+    match timeout_at(deadline, fetch_and_write(services, &items)).await {
+        Ok(Ok(blobs)) => settle(services, items, blobs, report).await,
+        Ok(Err(DatabaseError::Passing(error))) => {
+            tracing::warn!(error = %chain(&error), "the database is not answering; the message goes back on the queue");
+            put_all_off(services, items, report).await
+        }
+        Ok(Err(error)) => Err(Failure::Database(error)),
+        Err(_) => {
+            tracing::warn!(blobs = items.len(), "time ran out; each content blob goes back on the queue by itself");
+            put_each_off(services, items, report).await
+        }
+    }
+}
+
+/// One of each content blob, the first.
+fn distinct(items: Vec<Item>) -> Vec<Item> {
+    let mut seen = HashSet::new();
+    items.into_iter().filter(|item| seen.insert(item.id.clone())).collect()
+}
+
+/// Leaves out what the journal says is finished: a message may come twice.
+async fn unfinished(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
+    let hours: BTreeSet<_> = items.iter().filter_map(|item| Some((item.workload_name(), hour_of(item.created?)))).collect();
+    let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(services, workload, hour)).collect();
+    let shards: HashMap<_, _> = stream::iter(reads).buffer_unordered(JOURNAL_HOURS).try_collect().await?;
+    let is_finished = |item: &Item| {
+        let shard = item.created.and_then(|created| shards.get(&(item.workload_name(), hour_of(created))));
+        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Finished)
+    };
+    Ok(items.into_iter().filter(|item| !is_finished(item)).collect())
+}
+
+type Hour = (&'static str, DateTime<Utc>);
+
+async fn journal_hour(services: &Services, workload: &'static str, hour: DateTime<Utc>) -> azure_core::Result<(Hour, Shard)> {
+    Ok(((workload, hour), services.state.journal(workload, hour).await?))
+}
+
+/// A content blob after fetching and writing.
+#[derive(Debug, Default)]
+struct Blob {
+    /// Why it could not be fetched whole.
+    trouble: Option<ActivityError>,
+    bytes: u64,
+    records: u64,
+    documents: u64,
+    duplicates: u64,
+    /// Ids of reduced documents, with the fields they lack.
+    reduced: Vec<(String, Vec<String>)>,
+}
+
+/// Fetching and writing run side by side, joined by a short channel: neither runs ahead of the other.
+async fn fetch_and_write(services: &Services, items: &[Item]) -> Result<Vec<Blob>, DatabaseError> {
+    let (sender, receiver) = mpsc::channel(2);
+    let fetches: Vec<_> = items.iter().enumerate().map(|(at, item)| fetch(services, at, item, sender.clone())).collect();
+    // The channel ends when the last fetch does.
+    drop(sender);
+    let fetching = stream::iter(fetches).buffered(FETCHES).collect::<Vec<Blob>>().map(Ok);
+    let (mut blobs, tallies) = futures::try_join!(fetching, write(services, receiver, items.len()))?;
+    for (blob, tally) in blobs.iter_mut().zip(tallies) {
+        blob.documents = tally.documents;
+        blob.duplicates = tally.duplicates;
+        blob.reduced = tally.reduced;
+    }
+    Ok(blobs)
+}
+
+async fn fetch(services: &Services, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
+    let mut blob = Blob::default();
+    let _permit = services.fetches.acquire().await;
+    if let Err(error) = fetch_records(services, at, item, documents, &mut blob).await {
+        blob.trouble = Some(error);
+    }
+    blob
+}
+
+/// Streams a blob's records on as documents. A receiver that is gone has failed, and says so itself.
+async fn fetch_records(
+    services: &Services,
+    at: usize,
+    item: &Item,
+    documents: mpsc::Sender<Vec<Sourced>>,
+    blob: &mut Blob,
+) -> Result<(), ActivityError> {
+    let body = services.activity.fetch(&item.uri).await?;
+    let content_type = body.content_type().to_owned();
+    let refused = |reason: &str, bytes: u64| {
+        body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
+    };
+    let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
+    let rules = services.rules();
+    let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
+    let mut invalid = None;
+    let mut stream = std::pin::pin!(body.into_stream());
+    while let Some(chunk) = stream.try_next().await? {
+        blob.bytes += chunk.len() as u64;
+        let cut = splitter.push(&chunk, |record, traits| match document(record, traits, &feed, rules) {
+            Ok(document) => {
+                waiting_bytes += document.json.len();
+                waiting.push(Sourced { blob: at, document });
+            }
+            Err(error) => invalid = Some(error),
+        });
+        cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;
+        if let Some(error) = invalid {
+            return Err(refused(&error.to_string(), blob.bytes));
+        }
+        if waiting_bytes > WAIT_FOR_END {
+            waiting_bytes = 0;
+            let _ = documents.send(std::mem::take(&mut waiting)).await;
+        }
+    }
+    blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
+    let _ = documents.send(waiting).await;
+    Ok(())
+}
+
+/// What writing made of one blob's documents.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    documents: u64,
+    duplicates: u64,
+    reduced: Vec<(String, Vec<String>)>,
+}
+
+/// Writes what arrives, in batches by partition; the first failure ends it, and with it the fetching.
+async fn write(services: &Services, mut documents: mpsc::Receiver<Vec<Sourced>>, blobs: usize) -> Result<Vec<Tally>, DatabaseError> {
+    let mut tallies = vec![Tally::default(); blobs];
+    let (mut batches, mut writes) = (Batches::default(), FuturesUnordered::new());
+    while let Some(chunk) = documents.recv().await {
+        for sourced in chunk {
+            let blob = sourced.blob;
+            match batches.take(sourced) {
+                Taken::Duplicate => tallies[blob].duplicates += 1,
+                Taken::Gathered => {}
+                Taken::Full(batch) => writes.push(write_batch(services, batch)),
+            }
+            if batches.bytes() > GATHERED
+                && let Some(batch) = batches.largest()
+            {
+                writes.push(write_batch(services, batch));
+            }
+            while writes.len() >= WRITES {
+                count(writes.next().await, &mut tallies)?;
+            }
+        }
+    }
+    while let Some(batch) = batches.largest() {
+        writes.push(write_batch(services, batch));
+        while writes.len() >= WRITES {
+            count(writes.next().await, &mut tallies)?;
+        }
+    }
+    while let Some(written) = writes.next().await {
+        count(Some(written), &mut tallies)?;
+    }
+    Ok(tallies)
+}
+
+type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
+
+async fn write_batch(services: &Services, batch: Batch) -> WrittenBatch {
+    let _permit = services.writes.acquire().await;
+    let documents: Vec<&Document> = batch.documents.iter().map(|sourced| &sourced.document).collect();
+    let written = services.cosmos.create(&documents).await?;
+    Ok((batch, written))
+}
+
+fn count(written: Option<WrittenBatch>, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
+    let Some(written) = written else { return Ok(()) };
+    let (batch, written) = written?;
+    for (Sourced { blob, document }, written) in batch.documents.into_iter().zip(written) {
+        match written {
+            Written::Created => tallies[blob].documents += 1,
+            Written::Duplicate => tallies[blob].duplicates += 1,
+        }
+        if let Some(omitted) = document.reduced {
+            tallies[blob].reduced.push((document.id, omitted));
+        }
+    }
+    Ok(())
+}
+
+/// Every blob ends in one of three ways, and each is on record before the message is acknowledged.
+async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
+    let now = services.clock.now();
+    let (mut lines, mut put_off) = (Vec::new(), Vec::new());
+    for (item, blob) in items.into_iter().zip(blobs) {
+        match &blob.trouble {
+            None => {
+                report.count_stored(&item, &blob);
+                lines.extend(stored_lines(&item, &blob, now).map(|line| (item.clone(), line)));
+            }
+            Some(error) => match fate(&item, error, now) {
+                Fate::Lost(reason) => {
+                    report.count_lost(&item);
+                    lines.push((item.clone(), lost(&item, error, reason, now)));
+                }
+                Fate::PutOff(retry_after) => {
+                    tracing::warn!(content_id = item.id, attempt = item.attempt, error = %chain(error), "content blob put off");
+                    put_off.push((item, retry_after));
+                }
+            },
+        }
+    }
+    report.requeued += put_off.len();
+    for (item, retry_after) in put_off {
+        let delay = delay(item.attempt).max(retry_after.unwrap_or_default());
+        requeue(services, vec![again(item, now)], delay).await?;
+    }
+    services.journal_lines(lines).await.map_err(Failure::Storage)
+}
+
+enum Fate {
+    Lost(&'static str),
+    PutOff(Option<Duration>),
+}
+
+/// A blob is given up only when the service says so, or when its time is over.
+fn fate(item: &Item, error: &ActivityError, now: DateTime<Utc>) -> Fate {
+    match error.trouble() {
+        Trouble::Lasting(reason) => Fate::Lost(reason),
+        _ if item.expires.is_some_and(|expires| expires <= now) => Fate::Lost("expired before it could be fetched"),
+        Trouble::Passing(retry_after) => Fate::PutOff(retry_after),
+        Trouble::Unauthorised | Trouble::Refused => Fate::PutOff(None),
+    }
+}
+
+fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<Item = Line> {
+    let stored = Line {
+        records: Some(blob.records),
+        documents: Some(blob.documents),
+        duplicates: Some(blob.duplicates),
+        ..Line::new(now, Event::Stored, &item.id)
+    };
+    let reduced: Vec<_> = blob.reduced.iter().map(|(id, omitted)| {
+        tracing::error!(content_id = item.id, record = id, fields = omitted.len(), "reduced: a record could not be stored whole");
+        Line { record: Some(id.clone()), omitted: Some(omitted.clone()), ..Line::new(now, Event::Reduced, &item.id) }
+    }).collect();
+    reduced.into_iter().chain([stored])
+}
+
+fn lost(item: &Item, error: &ActivityError, reason: &str, now: DateTime<Utc>) -> Line {
+    tracing::error!(
+        workload = item.workload_name(),
+        content_id = item.id,
+        created = item.created.map(rfc3339),
+        expires = item.expires.map(rfc3339),
+        reason,
+        error = %chain(error),
+        "lost: this content cannot be had"
+    );
+    Line { reason: Some(reason.to_owned()), code: error.code(), ..Line::new(now, Event::Lost, &item.id) }
+}
+
+/// Everything back in one message: the trouble was not theirs.
+async fn put_all_off(services: &Services, items: Vec<Item>, report: &mut Report) -> Result<(), Failure> {
+    let now = services.clock.now();
+    let attempt = items.iter().map(|item| item.attempt).max().unwrap_or_default();
+    report.requeued += items.len();
+    requeue(services, items.into_iter().map(|item| again(item, now)).collect(), delay(attempt)).await
+}
+
+/// Each back by itself: together they are too much for one invocation.
+async fn put_each_off(services: &Services, items: Vec<Item>, report: &mut Report) -> Result<(), Failure> {
+    let now = services.clock.now();
+    report.requeued += items.len();
+    for item in items {
+        let delay = delay(item.attempt);
+        requeue(services, vec![again(item, now)], delay).await?;
+    }
+    Ok(())
+}
+
+/// The new message is acknowledged before the old one is done with, and the journal knows of it after that.
+async fn requeue(services: &Services, items: Vec<Item>, delay: Duration) -> Result<(), Failure> {
+    services.queue.send(&items, delay).await.map_err(Failure::Storage)?;
+    services.journal_items(items.iter(), Event::Queued).await.map_err(Failure::Storage)
+}
+
+fn again(item: Item, now: DateTime<Utc>) -> Item {
+    Item { attempt: item.attempt.saturating_add(1), expires: item.expires.or(Some(now + HAND_MADE)), ..item }
+}
+
+/// 30 s doubled at each attempt, half an hour at most, a fifth more or less so that blobs do not march in step.
+fn delay(attempt: u32) -> Duration {
+    let whole = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_DELAY);
+    whole.mul_f64(0.8 + 0.4 * fastrand::f64()).min(LONGEST_DELAY)
+}
+
+impl Report {
+    fn count_stored(&mut self, item: &Item, blob: &Blob) {
+        self.stored += 1;
+        self.bytes += blob.bytes;
+        self.records += blob.records;
+        self.documents += blob.documents;
+        self.duplicates += blob.duplicates;
+        self.reduced += blob.reduced.len() as u64;
+        let figures = self.workloads.entry(item.workload_name()).or_default();
+        figures.stored += 1;
+        figures.records += blob.records;
+        figures.documents += blob.documents;
+        figures.duplicates += blob.duplicates;
+    }
+
+    fn count_lost(&mut self, item: &Item) {
+        self.lost += 1;
+        self.workloads.entry(item.workload_name()).or_default().lost += 1;
+    }
+}
+
+/// How documents are made now.
+impl Services {
+    fn rules(&self) -> Rules {
+        Rules { partitions_per_day: self.partitions_per_day, retention: self.retention, now: self.clock.now() }
+    }
+}
