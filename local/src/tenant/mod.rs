@@ -12,6 +12,7 @@ mod fault;
 mod feed;
 pub mod generate;
 mod login;
+mod pack;
 pub mod playback;
 mod serve;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use blob::{BlobInfo, Body, NewBlob};
 pub use call::{Call, Operation};
 pub use fault::{Fault, FaultKind};
 pub use feed::Subscription;
+pub use pack::{Tally, tally};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
