@@ -116,6 +116,8 @@ struct State {
     /// Last accepted start request of a content type, for the 15-minute rule.
     starts: HashMap<String, DateTime<Utc>>,
     blobs: BTreeMap<String, Arc<blob::Blob>>,
+    /// How many blobs were ever published, which keeps their ids apart.
+    published: usize,
     tokens: HashMap<String, login::Token>,
     /// Times of the requests of the last minute, by PublisherIdentifier.
     recent: HashMap<String, VecDeque<DateTime<Utc>>>,
@@ -184,6 +186,7 @@ impl Tenant {
                 subscriptions,
                 starts: HashMap::new(),
                 blobs: BTreeMap::new(),
+                published: 0,
                 tokens: HashMap::new(),
                 recent: HashMap::new(),
                 calls: BTreeMap::new(),
@@ -303,8 +306,8 @@ impl Tenant {
     /// Publishes a content blob and returns its contentId. One with the id of an earlier blob takes its place.
     pub fn publish(&self, blob: NewBlob) -> String {
         let mut state = self.world.state();
-        let serial = state.blobs.len();
-        let blob = blob::Blob::new(blob, serial, &self.world);
+        let blob = blob::Blob::new(blob, state.published, &self.world);
+        state.published += 1;
         let id = blob.id.clone();
         state.blobs.insert(id.clone(), Arc::new(blob));
         id

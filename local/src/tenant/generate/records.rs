@@ -1,281 +1,24 @@
-//! A tenant made from a seed: its people, sites, apps and addresses, and what they did, as records in the published
-//! schema. The same seed, count and time make the same records. Names and addresses are those reserved for examples.
+//! What people in the organisation did, as records of the published schema with the service's habits: times without a
+//! zone, JSON inside strings, addresses in many forms.
 //!
 //! Schema: <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema>
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use chrono::{DateTime, TimeDelta, Utc};
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
+use chrono::{DateTime, Utc};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::pack::{self, Slot, Tally};
-use super::{NewBlob, Tenant};
-
-/// How many of a hundred records are of which content type.
-const SHARES: [(&str, usize); 5] = [
-    ("Audit.AzureActiveDirectory", 20),
-    ("Audit.Exchange", 42),
-    ("Audit.SharePoint", 26),
-    ("Audit.General", 9),
-    ("DLP.All", 3),
-];
-
-/// Publishes `count` records made from a seed, and returns what they come to, by content type.
-pub fn publish(tenant: &Tenant, seed: u64, count: usize) -> BTreeMap<String, Tally> {
-    pack::publish(tenant, generate(seed, count, tenant.now()))
-}
-
-/// `count` records in blobs that became available in the six and a half days before `now`. About 3 % repeat another
-/// record: two thirds of these in another blob, the rest as a rule in the same.
-pub fn generate(seed: u64, count: usize, now: DateTime<Utc>) -> Vec<NewBlob> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let tenant = Organisation::new(&mut rng);
-    let mut blobs = Vec::new();
-    let (mut share, mut done) = (0, 0);
-    for (content_type, hundredths) in SHARES {
-        share += hundredths;
-        // Counting up to the share's end leaves no record over from rounding.
-        let records = count * share / 100 - done;
-        done += records;
-        fill(
-            &tenant,
-            content_type,
-            pack::plan(records, now, &mut rng),
-            &mut blobs,
-            &mut rng,
-        );
-    }
-    blobs
-}
-
-/// Fills the blobs of one content type with what happened in the hours before each, in no order.
-fn fill(
-    tenant: &Organisation,
-    content_type: &str,
-    slots: Vec<Slot>,
-    blobs: &mut Vec<NewBlob>,
-    rng: &mut ChaCha8Rng,
-) {
-    let mut earlier: Vec<String> = Vec::new();
-    for Slot { created, records } in slots {
-        let mut texts: Vec<String> = Vec::with_capacity(records);
-        while texts.len() < records {
-            let source = if rng.random_ratio(1, 3) {
-                &texts
-            } else {
-                &earlier
-            };
-            let text = match source.choose(rng) {
-                Some(again) if rng.random_ratio(3, 100) => again.clone(),
-                _ => {
-                    let at = created - TimeDelta::seconds(rng.random_range(300..10_800));
-                    tenant.event(content_type, at, rng).to_string()
-                }
-            };
-            texts.push(text);
-        }
-        // Enough to choose from, and no second copy of everything.
-        if earlier.len() < 1000 {
-            earlier.extend_from_slice(&texts);
-        }
-        blobs.push(NewBlob::new(content_type, created, texts));
-    }
-}
-
-/// Who and what there is.
-struct Organisation {
-    id: Uuid,
-    users: Vec<User>,
-    sites: Vec<Site>,
-    apps: Vec<(&'static str, Uuid)>,
-    teams: Vec<(String, String)>,
-}
-
-struct User {
-    name: String,
-    upn: String,
-    object_id: Uuid,
-    /// The legacy key of a mailbox user, 16 hexadecimal digits.
-    puid: String,
-    mailbox: Uuid,
-    sid: String,
-    home: Address,
-    device: Uuid,
-}
-
-/// Where a user works from.
-struct Address {
-    v4: Ipv4Addr,
-    v6: Ipv6Addr,
-}
-
-struct Site {
-    id: Uuid,
-    web: Uuid,
-    list: Uuid,
-    url: String,
-    personal: bool,
-}
-
-const DOMAIN: &str = "contoso.onmicrosoft.com";
-const FIRST: [&str; 24] = [
-    "Adele",
-    "Alex",
-    "Allan",
-    "Amber",
-    "Christie",
-    "Debra",
-    "Diego",
-    "Emily",
-    "Grady",
-    "Henrietta",
-    "Irvin",
-    "Isaiah",
-    "Johanna",
-    "Joni",
-    "Lee",
-    "Lidia",
-    "Lynne",
-    "Megan",
-    "Miriam",
-    "Nestor",
-    "Patti",
-    "Pradeep",
-    "Zoë",
-    "Łukasz",
-];
-const LAST: [&str; 20] = [
-    "Vance",
-    "Wilber",
-    "Deyoung",
-    "Rodriguez",
-    "Cline",
-    "Berger",
-    "Siciliani",
-    "Braun",
-    "Archie",
-    "Mueller",
-    "Sayers",
-    "Langer",
-    "Lorenz",
-    "Sherman",
-    "Gu",
-    "Holloway",
-    "Robbins",
-    "Bowen",
-    "Graham",
-    "Gupta",
-];
-const SITES: [&str; 10] = [
-    "Finance",
-    "Sales",
-    "HumanResources",
-    "Legal",
-    "Marketing",
-    "Engineering",
-    "ProjectFalcon",
-    "Board",
-    "Support",
-    "Facilities",
-];
-const APPS: [&str; 8] = [
-    "Microsoft Teams",
-    "Office 365 Exchange Online",
-    "Office 365 SharePoint Online",
-    "Microsoft Office",
-    "Azure Portal",
-    "Microsoft Graph",
-    "Contoso Expenses",
-    "Power BI Service",
-];
-const FILES: [&str; 8] = [
-    "Budget 2026.xlsx",
-    "Accounts Overview.docx",
-    "Roadmap.pptx",
-    "Contract – draft.docx",
-    "Payroll.csv",
-    "Minutes.md",
-    "Köln Büro.pdf",
-    "Customers & Leads.xlsx",
-];
-const AGENTS: [&str; 4] = [
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36 Edg/131.0.0.0",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
-    "Microsoft Office/16.0 (Windows NT 10.0; Microsoft Outlook 16.0.18129; Pro)",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
-];
-
-fn guid(rng: &mut ChaCha8Rng) -> Uuid {
-    uuid::Builder::from_random_bytes(rng.random()).into_uuid()
-}
-
-/// One of some; all lists here have entries.
-fn one<'a, T>(of: &'a [T], rng: &mut ChaCha8Rng) -> &'a T {
-    &of[rng.random_range(0..of.len())]
-}
-
-/// Common fields, then the record's own over them.
-fn record(common: Value, own: Value) -> Value {
-    match (common, own) {
-        (Value::Object(mut common), Value::Object(own)) => {
-            common.extend(own);
-            Value::Object(common)
-        }
-        (_, own) => own,
-    }
-}
-
-fn properties(pairs: &[(&str, &str)]) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| json!({ "Name": name, "Value": value }))
-        .collect()
-}
+use super::organisation::{AGENTS, DOMAIN, FILES, Organisation, User, guid, one};
 
 impl Organisation {
-    fn new(rng: &mut ChaCha8Rng) -> Self {
-        let users: Vec<User> = (0..120).map(|i| User::new(i, rng)).collect();
-        let mut sites: Vec<Site> = SITES
-            .iter()
-            .map(|name| {
-                Site::new(
-                    format!("https://contoso.sharepoint.com/sites/{name}"),
-                    false,
-                    rng,
-                )
-            })
-            .collect();
-        let personal = users.iter().step_by(3).map(|user| {
-            let owner = user.upn.replace(['@', '.'], "_");
-            (
-                format!("https://contoso-my.sharepoint.com/personal/{owner}"),
-                true,
-            )
-        });
-        sites.extend(personal.map(|(url, personal)| Site::new(url, personal, rng)));
-        Self {
-            id: guid(rng),
-            apps: APPS.map(|name| (name, guid(rng))).to_vec(),
-            teams: SITES
-                .map(|name| {
-                    (
-                        name.to_owned(),
-                        format!("19:{}@thread.tacv2", guid(rng).simple()),
-                    )
-                })
-                .to_vec(),
-            users,
-            sites,
-        }
-    }
-
     /// Something that happened.
-    fn event(&self, content_type: &str, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
+    pub(super) fn event(
+        &self,
+        content_type: &str,
+        at: DateTime<Utc>,
+        rng: &mut ChaCha8Rng,
+    ) -> Value {
         // Few people do most of what is done.
         let share = rng.random::<f64>().powi(2);
         let user = &self.users[(share * self.users.len() as f64) as usize];
@@ -310,8 +53,17 @@ impl Organisation {
     }
 
     fn exchange(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
-        let message = |rng: &mut ChaCha8Rng| json!({ "InternetMessageId": format!("<{}@AM0PR04MB{}.eurprd04.prod.outlook.com>", guid(rng).simple(), rng.random_range(1000..9999)) });
-        let folder = |path: &str, rng: &mut ChaCha8Rng| json!({ "Id": format!("LgAAAAB{}AQB{}AAAB", guid(rng).simple(), guid(rng).simple()), "Path": path });
+        let message = |rng: &mut ChaCha8Rng| {
+            let server = rng.random_range(1000..9999);
+            format!(
+                "<{}@AM0PR04MB{server}.eurprd04.prod.outlook.com>",
+                guid(rng).simple()
+            )
+        };
+        let folder = |path: &str, rng: &mut ChaCha8Rng| {
+            let id = format!("LgAAAAB{}AQB{}AAAB", guid(rng).simple(), guid(rng).simple());
+            json!({ "Id": id, "Path": path })
+        };
         let ip = user.address(rng);
         let mailbox = json!({
             "UserType": 0,
@@ -333,8 +85,9 @@ impl Organisation {
         });
         let (record_type, operation, own) = match rng.random_range(0..10) {
             0..5 => {
-                let items: Vec<Value> =
-                    (0..rng.random_range(1..12)).map(|_| message(rng)).collect();
+                let items: Vec<Value> = (0..rng.random_range(1..12))
+                    .map(|_| json!({ "InternetMessageId": message(rng) }))
+                    .collect();
                 let mut inbox = folder("\\Inbox", rng);
                 inbox["FolderItems"] = items.into();
                 (
@@ -357,7 +110,7 @@ impl Organisation {
                     "ClientInfoString": "Client=OWA;Action=ViaProxy",
                     "Item": {
                         "Id": format!("RgAAAAB{}", guid(rng).simple()),
-                        "InternetMessageId": message(rng)["InternetMessageId"],
+                        "InternetMessageId": message(rng),
                         "ParentFolder": folder("\\Drafts", rng),
                         "SizeInBytes": rng.random_range(2_000..4_000_000),
                         "Subject": one(&["Re: figures", "Lunch?", "Fwd: \"quoted\" — naïve", "Invoice 4711"], rng),
@@ -373,7 +126,7 @@ impl Organisation {
                     "ClientVersion": "16.0.18129.20158",
                     "AffectedItems": [{
                         "Id": format!("RgAAAAB{}", guid(rng).simple()),
-                        "InternetMessageId": message(rng)["InternetMessageId"],
+                        "InternetMessageId": message(rng),
                         "ParentFolder": folder("\\Inbox", rng),
                         "Subject": "Newsletter",
                     }],
@@ -491,7 +244,11 @@ impl Organisation {
                 }),
             ),
             _ => {
-                let other = one(&self.users, rng);
+                let (target, kind) = if rng.random_ratio(1, 3) {
+                    ("partner_example.com#ext#@contoso.onmicrosoft.com", "Guest")
+                } else {
+                    (one(&self.users, rng).upn.as_str(), "Member")
+                };
                 (
                     14,
                     "SharingSet",
@@ -501,8 +258,8 @@ impl Organisation {
                         "SourceFileName": file,
                         "SourceFileExtension": extension,
                         "EventData": "<Permissions granted>Contribute</Permissions granted>",
-                        "TargetUserOrGroupName": if rng.random_ratio(1, 3) { "partner#ext#@contoso.onmicrosoft.com" } else { &other.upn },
-                        "TargetUserOrGroupType": if rng.random_ratio(1, 3) { "Guest" } else { "Member" },
+                        "TargetUserOrGroupName": target,
+                        "TargetUserOrGroupType": kind,
                         "SharingLinkScope": "Anyone",
                     }),
                 )
@@ -581,11 +338,18 @@ impl Organisation {
             "ObjectId": other.upn,
             // JSON inside a string, as the service has it.
             "ExtendedProperties": [
-                { "Name": "additionalDetails", "Value": json!({ "UserType": "Member", "User-Agent": one(&AGENTS, rng) }).to_string() },
+                {
+                    "Name": "additionalDetails",
+                    "Value": json!({ "UserType": "Member", "User-Agent": one(&AGENTS, rng) }).to_string(),
+                },
                 { "Name": "extendedAuditEventCategory", "Value": "User" },
             ],
             "ModifiedProperties": [
-                { "Name": "StsRefreshTokensValidFrom", "NewValue": format!("[\r\n  \"{}\"\r\n]", at.format("%Y-%m-%dT%H:%M:%SZ")), "OldValue": "[]" },
+                {
+                    "Name": "StsRefreshTokensValidFrom",
+                    "NewValue": format!("[\r\n  \"{}\"\r\n]", at.format("%Y-%m-%dT%H:%M:%SZ")),
+                    "OldValue": "[]",
+                },
                 { "Name": "Included Updated Properties", "NewValue": "StsRefreshTokensValidFrom", "OldValue": "" },
             ],
             "Target": [{ "ID": format!("User_{}", other.object_id), "Type": 2 }, { "ID": other.upn, "Type": 5 }],
@@ -631,8 +395,18 @@ impl Organisation {
                     "MessageId": rng.random_range(1_600_000_000_000_u64..1_800_000_000_000).to_string(),
                     "MessageVersion": "0",
                     "MessageSizeInBytes": rng.random_range(20..4_000),
-                    "ParticipantInfo": { "HasForeignTenantUsers": false, "HasGuestUsers": rng.random_bool(0.1), "HasOtherGuestUsers": false, "HasUnauthenticatedUsers": false, "ParticipatingTenantIds": [self.id] },
-                    "ExtraProperties": [{ "Key": "TimeZone", "Value": "Europe/Berlin" }, { "Key": "OsName", "Value": "windows" }, { "Key": "Country", "Value": "DE" }],
+                    "ParticipantInfo": {
+                        "HasForeignTenantUsers": false,
+                        "HasGuestUsers": rng.random_bool(0.1),
+                        "HasOtherGuestUsers": false,
+                        "HasUnauthenticatedUsers": false,
+                        "ParticipatingTenantIds": [self.id],
+                    },
+                    "ExtraProperties": [
+                        { "Key": "TimeZone", "Value": "Europe/Berlin" },
+                        { "Key": "OsName", "Value": "windows" },
+                        { "Key": "Country", "Value": "DE" },
+                    ],
                 }),
             ),
             6..8 => {
@@ -694,7 +468,14 @@ impl Organisation {
                     "AlertType": "System",
                     "Category": "ThreatManagement",
                     "Comments": "New alert",
-                    "Data": json!({ "etype": "User", "eid": user.upn, "tid": self.id, "ts": at.to_rfc3339(), "op": "MailRedirect", "tdc": "1" }).to_string(),
+                    "Data": json!({
+                        "etype": "User",
+                        "eid": user.upn,
+                        "tid": self.id,
+                        "ts": at.to_rfc3339(),
+                        "op": "MailRedirect",
+                        "tdc": "1",
+                    }).to_string(),
                     "EntityType": "User",
                     "Name": "Creation of forwarding/redirect rule",
                     "PolicyId": guid(rng),
@@ -717,7 +498,10 @@ impl Organisation {
     fn dlp(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         let count = rng.random_range(1..9);
         let detected: Vec<Value> = (0..count)
-            .map(|_| json!({ "Name": format!("4111-1111-1111-{:04}", rng.random_range(0..10_000)), "Value": "card number" }))
+            .map(|_| {
+                let number = format!("4111-1111-1111-{:04}", rng.random_range(0..10_000));
+                json!({ "Name": number, "Value": "card number" })
+            })
             .collect();
         let sensitive = json!({
             "Confidence": 85,
@@ -757,7 +541,16 @@ impl Organisation {
                 13,
                 json!({
                     "ObjectId": format!("<{}@{DOMAIN}>", guid(rng).simple()),
-                    "ExchangeMetaData": { "MessageID": format!("<{}@{DOMAIN}>", guid(rng).simple()), "From": user.upn, "To": ["partner@example.com"], "CC": [], "BCC": [], "Subject": "Payment", "Sent": at.format("%Y-%m-%dT%H:%M:%S").to_string(), "RecipientCount": 1 },
+                    "ExchangeMetaData": {
+                        "MessageID": format!("<{}@{DOMAIN}>", guid(rng).simple()),
+                        "From": user.upn,
+                        "To": ["partner@example.com"],
+                        "CC": [],
+                        "BCC": [],
+                        "Subject": "Payment",
+                        "Sent": at.format("%Y-%m-%dT%H:%M:%S").to_string(),
+                        "RecipientCount": 1,
+                    },
                 }),
             ),
             1 => (
@@ -769,7 +562,18 @@ impl Organisation {
                 11,
                 json!({
                     "ObjectId": format!("{}/Shared Documents/{file}", site.url),
-                    "SharePointMetaData": { "From": user.upn, "SiteCollectionGuid": site.id, "SiteCollectionUrl": site.url, "FileName": file, "FileOwner": user.name, "FilePathUrl": format!("{}/Shared Documents/{file}", site.url), "DocumentLastModifier": user.upn, "DocumentSharer": "", "UniqueID": guid(rng), "LastModifiedTime": at.format("%Y-%m-%dT%H:%M:%S").to_string() },
+                    "SharePointMetaData": {
+                        "From": user.upn,
+                        "SiteCollectionGuid": site.id,
+                        "SiteCollectionUrl": site.url,
+                        "FileName": file,
+                        "FileOwner": user.name,
+                        "FilePathUrl": format!("{}/Shared Documents/{file}", site.url),
+                        "DocumentLastModifier": user.upn,
+                        "DocumentSharer": "",
+                        "UniqueID": guid(rng),
+                        "LastModifiedTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(),
+                    },
                 }),
             ),
             _ => (
@@ -778,7 +582,15 @@ impl Organisation {
                 json!({
                     "ObjectId": format!("C:\\Users\\{}\\Documents\\{file}", user.name),
                     "ClientIP": user.address(rng),
-                    "EndpointMetaData": { "DeviceName": "desktop-4711", "EnforcementMode": 1, "EndpointOperation": "FileCopiedToRemovableMedia", "FileExtension": file.rsplit('.').next(), "FileSize": rng.random_range(100..1_000_000), "RMSEncrypted": false, "Sha256": guid(rng).simple().to_string() },
+                    "EndpointMetaData": {
+                        "DeviceName": "desktop-4711",
+                        "EnforcementMode": 1,
+                        "EndpointOperation": "FileCopiedToRemovableMedia",
+                        "FileExtension": file.rsplit('.').next(),
+                        "FileSize": rng.random_range(100..1_000_000),
+                        "RMSEncrypted": false,
+                        "Sha256": format!("{}{}", guid(rng).simple(), guid(rng).simple()),
+                    },
                 }),
             ),
         };
@@ -802,152 +614,20 @@ impl Organisation {
     }
 }
 
-impl User {
-    fn new(i: usize, rng: &mut ChaCha8Rng) -> Self {
-        // 120 is the least common multiple of the lists' lengths, so no pair of names comes twice.
-        let (first, last) = (FIRST[i % FIRST.len()], LAST[i % LAST.len()]);
-        let ascii = |name: &str| name.replace('ë', "e").replace('Ł', "L").to_lowercase();
-        Self {
-            name: format!("{first} {last}"),
-            upn: format!("{}.{}@{DOMAIN}", ascii(first), ascii(last)),
-            object_id: guid(rng),
-            puid: format!(
-                "1003200{:09X}",
-                rng.random_range(0..0x10_0000_0000_u64 >> 4)
-            ),
-            mailbox: guid(rng),
-            sid: format!(
-                "S-1-5-21-1376570662-3565232716-1187618197-{}",
-                rng.random_range(1_000_000..40_000_000)
-            ),
-            home: Address {
-                v4: match rng.random_range(0..3) {
-                    0 => Ipv4Addr::new(192, 0, 2, rng.random()),
-                    1 => Ipv4Addr::new(198, 51, 100, rng.random()),
-                    _ => Ipv4Addr::new(203, 0, 113, rng.random()),
-                },
-                v6: Ipv6Addr::new(
-                    0x2001,
-                    0xdb8,
-                    rng.random(),
-                    rng.random(),
-                    0,
-                    0,
-                    0,
-                    rng.random(),
-                ),
-            },
-            device: guid(rng),
+/// Common fields, then the record's own over them.
+fn record(common: Value, own: Value) -> Value {
+    match (common, own) {
+        (Value::Object(mut common), Value::Object(own)) => {
+            common.extend(own);
+            Value::Object(common)
         }
-    }
-
-    /// The user's address in one of the many forms of ClientIP.
-    fn address(&self, rng: &mut ChaCha8Rng) -> Option<String> {
-        let Address { v4, v6 } = self.home;
-        let port = rng.random_range(1024..65535);
-        Some(match rng.random_range(0..100) {
-            0..60 => v4.to_string(),
-            60..68 => format!("{v4}:{port}"),
-            68..72 => format!("[{v4}]:{port}"),
-            72..82 => v6.to_string(),
-            82..86 => format!("[{v6}]"),
-            86..92 => format!("[{v6}]:{port}"),
-            92..95 => format!("::ffff:{v4}"),
-            95 => "localhost".to_owned(),
-            96 => format!("mail.example.com:{port}"),
-            _ => return None,
-        })
+        (_, own) => own,
     }
 }
 
-impl Site {
-    fn new(url: String, personal: bool, rng: &mut ChaCha8Rng) -> Self {
-        Self {
-            id: guid(rng),
-            web: guid(rng),
-            list: guid(rng),
-            url,
-            personal,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
-
-    use super::*;
-    use crate::tenant::Body;
-
-    fn texts(blobs: &[NewBlob]) -> Vec<&str> {
-        blobs
-            .iter()
-            .flat_map(|blob| match &blob.body {
-                Body::Records(texts) => texts.iter().map(String::as_str).collect(),
-                _ => Vec::new(),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_seed_makes_the_same_tenant_again_and_another_seed_another() {
-        let now = Utc::now();
-        let (one, same, other) = (
-            generate(1, 300, now),
-            generate(1, 300, now),
-            generate(2, 300, now),
-        );
-        assert_eq!(texts(&one), texts(&same));
-        assert_ne!(texts(&one), texts(&other));
-    }
-
-    #[test]
-    fn records_fill_all_five_content_types_with_a_few_repeats() {
-        let blobs = generate(3, 5000, Utc::now());
-        let tallies = pack::tally(&blobs);
-        assert_eq!(tallies.len(), 5);
-        let records: usize = tallies.values().map(|tally| tally.records).sum();
-        let ids: usize = tallies.values().map(|tally| tally.ids).sum();
-        assert_eq!(records, 5000);
-        assert!(
-            (100..200).contains(&(records - ids)),
-            "{} repeats",
-            records - ids
-        );
-
-        let bytes: usize = texts(&blobs).iter().map(|text| text.len()).sum();
-        assert!(
-            (1200..1600).contains(&(bytes / records)),
-            "{} bytes a record",
-            bytes / records
-        );
-    }
-
-    #[test]
-    fn records_are_formed_as_the_schema_says_and_precede_their_blobs() {
-        for blob in generate(4, 2000, Utc::now()) {
-            let Body::Records(texts) = &blob.body else {
-                continue;
-            };
-            for text in texts {
-                let record: Value = serde_json::from_str(text).unwrap();
-                let created = record["CreationTime"].as_str().unwrap();
-                let created = chrono::NaiveDateTime::parse_from_str(created, "%Y-%m-%dT%H:%M:%S")
-                    .unwrap()
-                    .and_utc();
-                assert!(created < blob.created);
-                assert!(record["Id"].as_str().unwrap().parse::<Uuid>().is_ok());
-                assert!(record["RecordType"].is_u64() && record["UserType"].is_u64());
-                for name in [
-                    "Operation",
-                    "OrganizationId",
-                    "UserKey",
-                    "UserId",
-                    "Workload",
-                ] {
-                    assert!(record[name].is_string(), "{name} of {text}");
-                }
-            }
-        }
-    }
+fn properties(pairs: &[(&str, &str)]) -> Value {
+    pairs
+        .iter()
+        .map(|(name, value)| json!({ "Name": name, "Value": value }))
+        .collect()
 }
