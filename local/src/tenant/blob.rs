@@ -196,8 +196,7 @@ impl Blob {
     }
 }
 
-/// A contentId in the service's style: a range of time with nine more digits than anyone needs, the type twice, a region.
-/// The serial number makes it unique.
+/// A contentId in the service's style: a range of time, the type twice, a region. The serial number makes it unique.
 fn content_id(content_type: &str, created: DateTime<Utc>, serial: usize) -> String {
     let name = content_type.replace('.', "_");
     let from = (created - TimeDelta::hours(1)).format("%Y%m%dT%H%M%S%3f");

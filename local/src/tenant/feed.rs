@@ -365,7 +365,7 @@ fn list_content(
     let items: Vec<Value> = rest.iter().take(size).map(|blob| item(blob)).collect();
     let next = rest.get(size).map(|blob| Page {
         from: blob.rank,
-        turn: page.turn + 1,
+        turn: (page.turn + 1) % 1000,
     });
     let next = match fault {
         Some(FaultKind::ForeignNextPage(url)) => Some(url.clone()),
@@ -396,7 +396,7 @@ fn milliseconds(time: DateTime<Utc>) -> String {
 /// Where a page of a listing starts. Counting by rank and not by place keeps pages whole while blobs are published.
 struct Page {
     from: u64,
-    /// Tells two pages with the same start apart.
+    /// Tells two pages with the same start apart; three digits, then from nought again.
     turn: u32,
 }
 

@@ -54,7 +54,7 @@ pub struct TenantOptions {
     pub tenant_id: Uuid,
     /// How long an access token lives; 3,599 s as Entra has it.
     pub token_lifetime: Duration,
-    /// Content blobs on one page of a listing.
+    /// Content blobs on one page of a listing; at least one.
     pub page_size: usize,
     /// Unified audit logging; where it is off, the API says that the tenant does not exist.
     pub auditing: bool,
@@ -181,7 +181,7 @@ impl Tenant {
             identity_header: Uuid::new_v4().to_string(),
             state: Mutex::new(State {
                 clock_offset: TimeDelta::zero(),
-                page_size: options.page_size,
+                page_size: options.page_size.max(1),
                 roles: options.roles.clone(),
                 subscriptions,
                 starts: HashMap::new(),
