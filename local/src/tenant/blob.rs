@@ -1,0 +1,269 @@
+//! Content blobs: what a test publishes, what the tenant keeps of it, and the bytes it serves, piece by piece, so that a
+//! blob of 100 MB is never held.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::World;
+
+/// How much of a body is made or compressed at a time, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// A content blob to publish.
+/// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
+#[derive(Clone, Debug)]
+pub struct NewBlob {
+    /// Content type.
+    pub content_type: String,
+    /// `contentCreated`: when it became available.
+    pub created: DateTime<Utc>,
+    /// `contentExpiration`; 7 days after `created` if `None`. From then on it is not listed, and fetching it is AF20051.
+    pub expires: Option<DateTime<Utc>>,
+    /// contentId; one in the service's style if `None`.
+    pub id: Option<String>,
+    /// What fetching it serves.
+    pub body: Body,
+    /// A late blob: not listed and not served before this time, though `created` says so; `created` if `None`.
+    pub visible_from: Option<DateTime<Utc>>,
+    /// Overrides the contentUri, for one that leads elsewhere.
+    pub uri: Option<String>,
+}
+
+impl NewBlob {
+    /// A punctual blob of records.
+    pub fn new(content_type: &str, created: DateTime<Utc>, records: Vec<String>) -> Self {
+        Self::of(content_type, created, Body::Records(records))
+    }
+
+    /// A punctual blob of any body.
+    pub fn of(content_type: &str, created: DateTime<Utc>, body: Body) -> Self {
+        Self {
+            content_type: content_type.to_owned(),
+            created,
+            expires: None,
+            id: None,
+            body,
+            visible_from: None,
+            uri: None,
+        }
+    }
+}
+
+/// The body of a content blob.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// JSON texts of records, put into an array as they are.
+    Records(Vec<String>),
+    /// Any bytes.
+    Raw {
+        /// The bytes.
+        bytes: Bytes,
+        /// Content-Type.
+        content_type: String,
+    },
+    /// An array of one record many times over, made while it is served. Each `{id}` in the record becomes a GUID, the
+    /// same within a record and at every fetch, and different from record to record.
+    Repeated {
+        /// JSON text of the record.
+        record: String,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// A published content blob, as seen by a test.
+#[derive(Clone, Debug)]
+pub struct BlobInfo {
+    /// contentId.
+    pub id: String,
+    /// contentUri.
+    pub uri: String,
+    /// Content type.
+    pub content_type: String,
+    /// contentCreated.
+    pub created: DateTime<Utc>,
+    /// contentExpiration.
+    pub expires: DateTime<Utc>,
+    /// From when it is listed.
+    pub visible_from: DateTime<Utc>,
+    /// Records in it; 0 for raw bytes.
+    pub records: usize,
+    /// How many times it was served to its end.
+    pub fetched: usize,
+}
+
+/// A published content blob, as kept.
+pub(super) struct Blob {
+    pub(super) id: String,
+    pub(super) uri: String,
+    pub(super) content_type: String,
+    pub(super) created: DateTime<Utc>,
+    pub(super) expires: DateTime<Utc>,
+    pub(super) visible_from: DateTime<Utc>,
+    /// Place in every listing: the service promises no order, so this has none, yet is the same at every run.
+    pub(super) rank: u64,
+    pub(super) media_type: String,
+    pub(super) fetched: AtomicUsize,
+    records: usize,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    Whole(Bytes),
+    Repeated {
+        record: String,
+        count: usize,
+        salt: u32,
+    },
+}
+
+impl Blob {
+    pub(super) fn new(new: NewBlob, serial: usize, world: &World) -> Self {
+        let id = new
+            .id
+            .unwrap_or_else(|| content_id(&new.content_type, new.created, serial));
+        let uri = new.uri.unwrap_or_else(|| world.content_uri(&id));
+        let mut hasher = DefaultHasher::new();
+        (world.options.seed, &id).hash(&mut hasher);
+        let rank = hasher.finish();
+
+        let json = "application/json; charset=utf-8".to_owned();
+        let (content, media_type, records) = match new.body {
+            Body::Records(records) => {
+                let text = format!("[{}]", records.join(","));
+                (Content::Whole(text.into()), json, records.len())
+            }
+            Body::Raw {
+                bytes,
+                content_type,
+            } => (Content::Whole(bytes), content_type, 0),
+            // The rank's low half keeps the Ids of two such blobs apart.
+            Body::Repeated { record, count } => (
+                Content::Repeated {
+                    record,
+                    count,
+                    salt: rank as u32,
+                },
+                json,
+                count,
+            ),
+        };
+        Self {
+            expires: new.expires.unwrap_or(new.created + TimeDelta::days(7)),
+            visible_from: new.visible_from.unwrap_or(new.created),
+            content_type: new.content_type,
+            created: new.created,
+            fetched: AtomicUsize::new(0),
+            id,
+            uri,
+            rank,
+            media_type,
+            records,
+            content,
+        }
+    }
+
+    pub(super) fn info(&self) -> BlobInfo {
+        BlobInfo {
+            id: self.id.clone(),
+            uri: self.uri.clone(),
+            content_type: self.content_type.clone(),
+            created: self.created,
+            expires: self.expires,
+            visible_from: self.visible_from,
+            records: self.records,
+            fetched: self.fetched.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The body from its start.
+    pub(super) fn pieces(&self) -> Pieces {
+        match &self.content {
+            Content::Whole(bytes) => whole(bytes.clone()),
+            Content::Repeated {
+                record,
+                count,
+                salt,
+            } => repeated(record.clone(), *count, *salt),
+        }
+    }
+}
+
+/// A contentId in the service's style: a range of time, the type twice, a region. The serial number makes it unique.
+fn content_id(content_type: &str, created: DateTime<Utc>, serial: usize) -> String {
+    let name = content_type.replace('.', "_");
+    let from = (created - TimeDelta::hours(1)).format("%Y%m%dT%H%M%S%3f");
+    let to = created.format("%Y%m%dT%H%M%S%3f");
+    format!(
+        "{from}${to}{serial:06}${}${name}$emea{:04}",
+        name.to_lowercase(),
+        serial % 16
+    )
+}
+
+/// A body, piece by piece.
+pub(super) type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
+
+/// A body that is there already.
+pub(super) fn whole(mut bytes: Bytes) -> Pieces {
+    Box::new(std::iter::from_fn(move || {
+        let next = bytes.split_to(bytes.len().min(PIECE));
+        (!next.is_empty()).then_some(next)
+    }))
+}
+
+fn repeated(record: String, count: usize, salt: u32) -> Pieces {
+    let mut next = 0;
+    let mut closed = false;
+    Box::new(std::iter::from_fn(move || {
+        if closed {
+            return None;
+        }
+        let mut piece = String::with_capacity(PIECE + record.len());
+        while next < count && piece.len() < PIECE {
+            piece.push(if next == 0 { '[' } else { ',' });
+            piece.push_str(
+                &record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{next:012x}")),
+            );
+            next += 1;
+        }
+        if next == count {
+            piece.push_str(if count == 0 { "[]" } else { "]" });
+            closed = true;
+        }
+        Some(piece.into())
+    }))
+}
+
+/// A body compressed on its way.
+pub(super) fn gzip(mut pieces: Pieces) -> Pieces {
+    let mut encoder = Some(GzEncoder::new(Vec::new(), Compression::fast()));
+    Box::new(std::iter::from_fn(move || {
+        // Writing into memory does not fail; were it to, the body would end early and be seen as broken.
+        let writer = encoder.as_mut()?;
+        for piece in pieces.by_ref() {
+            writer.write_all(&piece).ok()?;
+            if !writer.get_ref().is_empty() {
+                return Some(std::mem::take(writer.get_mut()).into());
+            }
+        }
+        Some(encoder.take()?.finish().ok()?.into())
+    }))
+}
+
+/// At most so many bytes of a body.
+pub(super) fn head(mut pieces: Pieces, mut bytes: usize) -> Pieces {
+    Box::new(std::iter::from_fn(move || {
+        let mut piece = (bytes > 0).then(|| pieces.next())??;
+        piece.truncate(bytes);
+        bytes -= piece.len();
+        Some(piece)
+    }))
+}
