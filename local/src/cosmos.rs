@@ -326,7 +326,7 @@ mod tests {
         let codes: Vec<_> = repeated
             .results()
             .iter()
-            .map(|result| u16::from(result.status_code()))
+            .map(|result| result.status_code())
             .collect();
         assert_eq!(codes, [409, 424, 424]);
         assert!(
@@ -432,7 +432,7 @@ mod tests {
         let codes: Vec<_> = results
             .results()
             .iter()
-            .map(|result| u16::from(result.status_code()))
+            .map(|result| result.status_code())
             .collect();
         assert_eq!(codes, [424, 400]);
         assert_eq!(cosmos.document_count().await?, 0);
