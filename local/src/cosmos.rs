@@ -456,9 +456,11 @@ mod tests {
         let lost = items
             .create_item("p", "lost", record("p", "lost"), None)
             .await;
-        assert!(
-            lost.is_err(),
-            "the SDK does not repeat a create whose answer was lost, or repeats it to a 409"
+        // The SDK repeats a create whose answer was lost, and then reports a conflict with itself.
+        assert_eq!(
+            lost.err()
+                .map(|error| u16::from(error.status().status_code())),
+            Some(409)
         );
         assert_eq!(cosmos.document_count().await?, 4);
 
@@ -476,7 +478,8 @@ mod tests {
         Ok(())
     }
 
-    /// Run with `cargo test --release -p local cosmos -- --ignored --nocapture` to choose the default of `partitions`.
+    /// Run with `cargo test --release -p local cosmos -- --ignored --nocapture` to choose the default of `partitions`. On two
+    /// shared cores, 100,000 documents took 20 s in 256 partitions, 26 s in 64, 43 s in 16, and over 240 s in one.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "a measurement of minutes"]
     async fn measure_partitions() -> Result<()> {

@@ -116,7 +116,6 @@ impl App {
         })
     }
 
-    /// The settings on top of which the handler is started are the same for all its functions.
     pub(super) fn trigger(&self, function: &str) -> Result<&Trigger> {
         self.functions
             .get(function)

@@ -198,29 +198,29 @@ async fn supervise(
 ) {
     let mut errors = Errors::default();
     loop {
-        let outcome = tokio::select! {
-            status = process.child.wait() => Outcome::Exited(code(status.ok())),
+        let ending = tokio::select! {
+            status = process.child.wait() => Ending::Exited(code(status.ok())),
             order = orders.recv() => match order {
-                Some(Order::Restart) => Outcome::Killed,
-                None => Outcome::Stopped,
+                Some(Order::Restart) => Ending::Killed,
+                None => Ending::Stopped,
             },
         };
         // At once: calls that come from now on wait for the next process.
-        told.send_replace(if matches!(outcome, Outcome::Exited(0)) {
+        told.send_replace(if matches!(ending, Ending::Exited(0)) {
             State::Gone
         } else {
             State::Starting
         });
         process.end().await;
-        match outcome {
-            Outcome::Stopped => return,
-            Outcome::Killed | Outcome::Exited(RESTART_CODE) => {}
-            Outcome::Exited(0) => {
+        match ending {
+            Ending::Stopped => return,
+            Ending::Killed | Ending::Exited(RESTART_CODE) => {}
+            Ending::Exited(0) => {
                 if orders.recv().await.is_none() {
                     return;
                 }
             }
-            Outcome::Exited(code) => {
+            Ending::Exited(code) => {
                 if errors.add(
                     format!(
                         "the handler exited with code {code}: {}",
@@ -244,7 +244,7 @@ async fn supervise(
     }
 }
 
-enum Outcome {
+enum Ending {
     Exited(i32),
     Killed,
     Stopped,
