@@ -1,1 +1,359 @@
-//! To be written.
+//! Azurite, Microsoft's storage emulator: installed from its lock file, started on free loopback ports, and gone when its
+//! parent is gone. What reads and writes the state kept in it is [`Storage`]. Unix only: pausing is a signal.
+
+mod storage;
+
+pub use storage::Storage;
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use url::Url;
+
+/// The emulator's only account and its public, well-known key.
+/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
+pub const ACCOUNT: &str = "devstoreaccount1";
+/// See [`ACCOUNT`].
+pub const ACCOUNT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// From the first byte of JavaScript to both services listening; it takes one second on a small machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a clean stop may take before the process is killed; `start.mjs` gives up after three seconds itself.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How to start [`Azurite`].
+#[derive(Clone, Debug)]
+pub struct AzuriteOptions {
+    /// Where the data is kept, made if it is missing; `None` keeps it in memory.
+    pub directory: Option<PathBuf>,
+    /// Told what takes long, such as "installing Azurite…".
+    pub progress: fn(&str),
+}
+
+impl Default for AzuriteOptions {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            progress: |_| {},
+        }
+    }
+}
+
+/// A running Azurite. Dropping it kills the process; [`Azurite::stop`] also lets it write its last changes to disk.
+#[derive(Debug)]
+pub struct Azurite {
+    process: Child,
+    pid: Pid,
+    blob: Url,
+    queue: Url,
+}
+
+impl Azurite {
+    /// Installs Azurite if it is missing, and starts it.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
+    pub async fn start(options: AzuriteOptions) -> Result<Self> {
+        let package = package();
+        install(&package, options.progress).await?;
+        let mut process = spawn(&package, options.directory.as_deref())?;
+        let pid = process
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+            .context("Azurite has no process id")?;
+        let ports = ports(&mut process).await?;
+        Ok(Self {
+            process,
+            pid,
+            blob: endpoint(ports.blob)?,
+            queue: endpoint(ports.queue)?,
+        })
+    }
+
+    /// A connection string as `AzureWebJobsStorage` takes it, with explicit blob and queue endpoints.
+    pub fn connection_string(&self) -> String {
+        format!(
+            "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
+            self.blob, self.queue
+        )
+    }
+
+    /// The blob service, account included: `http://127.0.0.1:PORT/devstoreaccount1`.
+    pub fn blob_endpoint(&self) -> &Url {
+        &self.blob
+    }
+
+    /// The queue service, account included: `http://127.0.0.1:PORT/devstoreaccount1`.
+    pub fn queue_endpoint(&self) -> &Url {
+        &self.queue
+    }
+
+    /// The process that serves both.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Stops the process in its tracks (SIGSTOP): connections open, answers never come.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Undoes [`Azurite::pause`] (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        // Not reaped before `self` is dropped, so the id cannot have gone to another process.
+        kill_process(self.pid, signal).context("signal Azurite")
+    }
+
+    /// Ends the process after it has written its last changes to the directory, if it has one.
+    pub async fn stop(mut self) {
+        let _ = self.resume();
+        drop(self.process.stdin.take());
+        if timeout(STOP_LIMIT, self.process.wait()).await.is_err() {
+            let _ = self.process.kill().await;
+        }
+    }
+}
+
+/// The npm package that pins Azurite and holds `start.mjs`.
+fn package() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite")
+}
+
+/// Runs `npm ci` unless what is installed is what the lock file says. Two processes at once take turns.
+async fn install(package: &Path, progress: fn(&str)) -> Result<()> {
+    if is_installed(package) {
+        return Ok(());
+    }
+    let _turn = take_turn(package).await?;
+    if is_installed(package) {
+        return Ok(());
+    }
+    progress("installing Azurite, Microsoft's storage emulator (npm ci, once, about 350 MB)…");
+    let output = Command::new("npm")
+        .args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
+        .current_dir(package)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|error| cannot_run("npm", &error))?;
+    ensure!(
+        output.status.success(),
+        "npm ci failed in {}: {}",
+        package.display(),
+        last_lines(&String::from_utf8_lossy(&output.stderr))
+    );
+    fs::copy(package.join("package-lock.json"), installed(package))
+        .context("note that Azurite is installed")?;
+    Ok(())
+}
+
+/// A copy of the lock file that `node_modules` was made from. Times would lie: a checkout makes every file new.
+fn installed(package: &Path) -> PathBuf {
+    package.join("node_modules/.installed-package-lock.json")
+}
+
+fn is_installed(package: &Path) -> bool {
+    let wanted = fs::read(package.join("package-lock.json"));
+    let present = fs::read(installed(package));
+    matches!((wanted, present), (Ok(wanted), Ok(present)) if wanted == present)
+}
+
+/// An exclusive lock on the lock file itself, held until the file is dropped.
+async fn take_turn(package: &Path) -> Result<File> {
+    let path = package.join("package-lock.json");
+    let wait = move || {
+        let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .context("wait for another process that installs Azurite")?;
+        Ok(file)
+    };
+    tokio::task::spawn_blocking(wait).await?
+}
+
+fn spawn(package: &Path, directory: Option<&Path>) -> Result<Child> {
+    Command::new("node")
+        .arg("--no-deprecation")
+        .arg(package.join("start.mjs"))
+        .args(directory)
+        .stdin(Stdio::piped()) // held open: its end is how the child learns that we are gone
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // A process group of its own: a terminal's Ctrl-C does not reach it before our own clean-up, and when we are
+        // killed while it is paused, the system wakes and ends it, as it does for every orphaned group with a stopped member.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| cannot_run("node", &error))
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    blob: u16,
+    queue: u16,
+}
+
+/// Reads the line with which `start.mjs` says that it is ready, and from then on lets its output go.
+async fn ports(process: &mut Child) -> Result<Ports> {
+    let mut stdout = BufReader::new(process.stdout.take().context("Azurite has no stdout")?);
+    let mut stderr = process.stderr.take().context("Azurite has no stderr")?;
+    let mut line = String::new();
+    timeout(START_LIMIT, stdout.read_line(&mut line))
+        .await
+        .map_err(|_| anyhow!("Azurite did not start within {} s", START_LIMIT.as_secs()))?
+        .context("read Azurite's first line")?;
+    if line.is_empty() {
+        let mut errors = String::new();
+        let _ = stderr.read_to_string(&mut errors).await;
+        bail!(
+            "Azurite did not start ({}): {}",
+            exit(process.wait().await.ok()),
+            last_lines(&errors)
+        );
+    }
+    tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
+    tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await });
+    serde_json::from_str(&line)
+        .with_context(|| format!("Azurite's first line is not its ports: {line}"))
+}
+
+fn endpoint(port: u16) -> Result<Url> {
+    Ok(Url::parse(&format!("http://127.0.0.1:{port}/{ACCOUNT}"))?)
+}
+
+fn cannot_run(program: &str, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::NotFound => anyhow!(
+            "{program} was not found: Azurite, the storage emulator, needs Node.js 20 or later with npm (https://nodejs.org)"
+        ),
+        _ => anyhow!("{program} cannot be run: {error}"),
+    }
+}
+
+fn exit(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "killed".to_owned(), |status| status.to_string())
+}
+
+/// The end of a program's complaint, on one line.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(6)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_blobs_and_messages() -> Result<()> {
+        let azurite = Azurite::start(AzuriteOptions::default()).await?;
+        let storage = Storage::new(&azurite.connection_string())?;
+
+        storage.create_container("state").await?;
+        storage.create_container("state").await?;
+        storage
+            .write_blob("state", "journal/a b.ndjson", "{}\n")
+            .await?;
+        assert_eq!(
+            storage
+                .read_blob("state", "journal/a b.ndjson")
+                .await?
+                .as_deref(),
+            Some("{}\n")
+        );
+        assert_eq!(storage.read_blob("state", "none").await?, None);
+        assert_eq!(storage.read_blob("none", "none").await?, None);
+        assert_eq!(storage.list_blobs("state").await?, ["journal/a b.ndjson"]);
+        storage.delete_blob("state", "journal/a b.ndjson").await?;
+        assert_eq!(storage.list_blobs("state").await?, [] as [&str; 0]);
+
+        storage.create_queue("content").await?;
+        storage.create_queue("content").await?;
+        storage.send_message("content", r#"["ü<&>"]"#).await?;
+        assert_eq!(storage.messages("content").await?, [r#"["ü<&>"]"#]);
+        assert_eq!(storage.message_count("content").await?, 1);
+        storage.clear_queue("content").await?;
+        assert_eq!(storage.message_count("content").await?, 0);
+        assert_eq!(storage.message_count("none").await?, 0);
+        azurite.stop().await;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn keeps_a_directory_over_restarts() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        for round in 0..2 {
+            let directory = Some(directory.path().join("azurite"));
+            let azurite = Azurite::start(AzuriteOptions {
+                directory,
+                ..AzuriteOptions::default()
+            })
+            .await?;
+            let storage = Storage::new(&azurite.connection_string())?;
+            storage.create_container("state").await?;
+            assert_eq!(storage.list_blobs("state").await?.len(), round);
+            storage.write_blob("state", "kept", "text").await?;
+            azurite.stop().await;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn pauses_and_dies_with_its_owner() -> Result<()> {
+        let azurite = Azurite::start(AzuriteOptions::default()).await?;
+        let storage = Storage::new(&azurite.connection_string())?;
+        azurite.pause()?;
+        assert!(
+            timeout(Duration::from_millis(300), storage.create_queue("content"))
+                .await
+                .is_err()
+        );
+        azurite.resume()?;
+        storage.create_queue("content").await?;
+
+        azurite.pause()?;
+        let pid = azurite.pid;
+        drop(azurite);
+        for _ in 0..100 {
+            if rustix::process::test_kill_process(pid).is_err() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("Azurite outlived its owner");
+    }
+}

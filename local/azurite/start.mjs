@@ -1,0 +1,72 @@
+// Runs Azurite's blob and queue services in this process, on free loopback ports, for as long as stdin is open.
+//
+//   node start.mjs [directory]
+//
+// Prints one line, {"blob":PORT,"queue":PORT}, once both services listen. Data is kept in memory, or in the directory.
+// Azurite's own entry points keep running when their parent is killed and also start a table service; this one does not.
+// The telemetry client is never initialised, so nothing is sent anywhere.
+
+import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const require = createRequire(import.meta.url);
+const source = (name) => require(`azurite/dist/src/${name}`);
+
+const [directory] = process.argv.slice(2);
+const services = [];
+
+let stopping = false;
+process.stdin.resume();
+for (const event of ["end", "close", "error"]) process.stdin.on(event, stop);
+process.once("SIGTERM", stop);
+
+if (directory !== undefined) mkdirSync(directory, { recursive: true });
+source("common/Logger").configLogger(false);
+const blob = await start("blob", "Blob", "BLOB", "blobstorage");
+const queue = await start("queue", "Queue", "QUEUE", "queuestorage");
+process.stdout.write(`${JSON.stringify({ blob, queue })}\n`);
+
+async function start(folder, name, prefix, extents) {
+  const Configuration = source(`${folder}/${name}Configuration`).default;
+  const Server = source(`${folder}/${name}Server`).default;
+  const constants = source(`${folder}/utils/constants`);
+  const place = (file) => join(directory ?? "", file);
+  const store = constants[`DEFAULT_${prefix}_PERSISTENCE_ARRAY`];
+  store[0].locationPath = place(`__${extents}__`);
+
+  const server = new Server(
+    new Configuration(
+      "127.0.0.1",
+      0, // the system picks a free port, so two stacks at once cannot collide
+      undefined, // keepAliveTimeout: Node's own
+      place(constants[`DEFAULT_${prefix}_LOKI_DB_PATH`]),
+      place(constants[`DEFAULT_${prefix}_EXTENT_LOKI_DB_PATH`]),
+      store,
+      false, // enableAccessLog
+      undefined, // accessLogWriteStream
+      false, // enableDebugLog
+      undefined, // debugLogFilePath
+      false, // loose
+      true, // skipApiVersionCheck: an SDK newer than the emulator is no reason to fail
+      "", // cert
+      "", // key
+      "", // pwd
+      undefined, // oauth
+      true, // disableProductStyleUrl: the account is the first segment of the path
+      directory === undefined, // isMemoryPersistence
+    ),
+  );
+  await server.start();
+  services.push(server);
+  return server.httpServer.address().port;
+}
+
+async function stop() {
+  if (stopping) return;
+  stopping = true;
+  if (directory === undefined) process.exit(0); // nothing to keep
+  setTimeout(() => process.exit(0), 3000);
+  await Promise.allSettled(services.map((service) => service.close()));
+  process.exit(0);
+}

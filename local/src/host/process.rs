@@ -1,0 +1,497 @@
+//! Owns the handler's process: starts it, waits until it answers, reads what it prints, and starts it again when it dies,
+//! by the host's rules. What is said to the port meanwhile is `call`'s part.
+//! <https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Workers/ProcessManagement/WorkerProcess.cs>
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::app::App;
+use super::call::Caller;
+
+/// Between two readiness probes.
+const PROBE_EVERY: Duration = Duration::from_millis(25);
+/// `InitializationTimeout`: how long a handler may take to answer `GET /`.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// This exit code asks for a restart that is not counted.
+const RESTART_CODE: i32 = 200;
+/// So many errors end the host.
+const MOST_ERRORS: usize = 3;
+/// Errors further apart than this are forgiven.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(30 * 60);
+/// What of our own environment the handler gets to see; all else is settings.
+const INHERITED: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+
+/// Told of each line that the handler prints.
+pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How the host logs a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A line of stdout.
+    Information,
+    /// A line of stderr that contains "warn".
+    Warning,
+    /// Any other line of stderr.
+    Error,
+}
+
+/// A line that the handler printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// As the host would log it.
+    pub level: Level,
+    /// Without its line end.
+    pub text: String,
+}
+
+/// How it is with the handler.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    Starting,
+    Ready {
+        pid: u32,
+    },
+    /// It exited with 0: nobody starts it again, and every call fails.
+    Gone,
+    /// The host has given up, or was stopped.
+    Down(String),
+}
+
+/// What a process is started with, each time.
+#[derive(Clone)]
+pub(super) struct Launch {
+    pub(super) app: App,
+    pub(super) settings: BTreeMap<String, String>,
+    pub(super) port: u16,
+    pub(super) caller: Caller,
+    pub(super) output: Output,
+}
+
+/// All lines so far, and who is told of new ones.
+#[derive(Clone)]
+pub(super) struct Output {
+    lines: Arc<Mutex<Vec<Line>>>,
+    sink: Option<LineSink>,
+}
+
+impl Output {
+    pub(super) fn new(sink: Option<LineSink>) -> Self {
+        Self {
+            lines: Arc::default(),
+            sink,
+        }
+    }
+
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn push(&self, line: Line) {
+        if let Some(sink) = &self.sink {
+            sink(&line.text);
+        }
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+
+    fn last(&self, count: usize) -> String {
+        let lines = self.lines();
+        let last: Vec<_> = lines[lines.len().saturating_sub(count)..]
+            .iter()
+            .map(|line| line.text.as_str())
+            .collect();
+        if last.is_empty() {
+            "it printed nothing".to_owned()
+        } else {
+            last.join(" | ")
+        }
+    }
+}
+
+/// The handler, watched over until this is dropped.
+pub(super) struct Supervisor {
+    orders: mpsc::UnboundedSender<Order>,
+    state: watch::Receiver<State>,
+    task: JoinHandle<()>,
+}
+
+enum Order {
+    /// Kill and start again.
+    Restart,
+}
+
+impl Supervisor {
+    /// Watches over a process that is ready.
+    pub(super) fn new(launch: Launch, process: Process) -> Self {
+        let (orders, received) = mpsc::unbounded_channel();
+        let (told, state) = watch::channel(State::Ready { pid: process.pid });
+        let task = tokio::spawn(supervise(launch, process, received, told));
+        Self {
+            orders,
+            state,
+            task,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Kills the process; it is started again at once.
+    pub(super) fn restart(&self) {
+        let _ = self.orders.send(Order::Restart);
+    }
+
+    /// Waits while the process is being started.
+    pub(super) async fn settled(&self) -> State {
+        let mut state = self.state.clone();
+        let settled = state
+            .wait_for(|state| !matches!(state, State::Starting))
+            .await;
+        settled.map_or_else(
+            |_| State::Down("the host was stopped".to_owned()),
+            |state| state.clone(),
+        )
+    }
+
+    /// Waits until a process other than this one is there, or none ever will be.
+    pub(super) async fn replaced(&self, old: u32) {
+        let is_new = |state: &State| match state {
+            State::Ready { pid } => *pid != old,
+            State::Down(_) => true,
+            State::Starting | State::Gone => false,
+        };
+        let _ = self.state.clone().wait_for(is_new).await;
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub(super) async fn stop(self) {
+        drop(self.orders);
+        let _ = self.task.await;
+    }
+}
+
+async fn supervise(
+    launch: Launch,
+    mut process: Process,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    told: watch::Sender<State>,
+) {
+    let mut errors = Errors::default();
+    loop {
+        let ending = tokio::select! {
+            status = process.child.wait() => Ending::Exited(code(status.ok())),
+            order = orders.recv() => match order {
+                Some(Order::Restart) => Ending::Killed,
+                None => Ending::Stopped,
+            },
+        };
+        // At once: calls that come from now on wait for the next process.
+        told.send_replace(if matches!(ending, Ending::Exited(0)) {
+            State::Gone
+        } else {
+            State::Starting
+        });
+        process.end().await;
+        match ending {
+            Ending::Stopped => return,
+            Ending::Killed | Ending::Exited(RESTART_CODE) => {}
+            Ending::Exited(0) => {
+                if orders.recv().await.is_none() {
+                    return;
+                }
+            }
+            Ending::Exited(code) => {
+                if errors.add(
+                    format!(
+                        "the handler exited with code {code}: {}",
+                        launch.output.last(3)
+                    ),
+                    &told,
+                ) {
+                    return;
+                }
+            }
+        }
+        told.send_replace(State::Starting);
+        process = tokio::select! {
+            process = started(&launch, &mut errors, &told) => match process {
+                Some(process) => process,
+                None => return,
+            },
+            () = closed(&mut orders) => return,
+        };
+        told.send_replace(State::Ready { pid: process.pid });
+    }
+}
+
+enum Ending {
+    Exited(i32),
+    Killed,
+    Stopped,
+}
+
+/// Starts a process until one is ready; `None` when the host gives up.
+async fn started(
+    launch: &Launch,
+    errors: &mut Errors,
+    told: &watch::Sender<State>,
+) -> Option<Process> {
+    loop {
+        match launch.start().await {
+            Ok(process) => return Some(process),
+            Err(error) if errors.add(format!("{error:#}"), told) => return None,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Until nobody can give orders any more. An order to restart while starting is carried out already.
+async fn closed(orders: &mut mpsc::UnboundedReceiver<Order>) {
+    while orders.recv().await.is_some() {}
+}
+
+/// The host's bucket of errors.
+#[derive(Default)]
+struct Errors {
+    count: usize,
+    last: Option<Instant>,
+}
+
+impl Errors {
+    /// Whether that was one too many.
+    fn add(&mut self, error: String, told: &watch::Sender<State>) -> bool {
+        if self
+            .last
+            .is_some_and(|last| last.elapsed() > FORGIVEN_AFTER)
+        {
+            self.count = 0;
+        }
+        self.count += 1;
+        self.last = Some(Instant::now());
+        let full = self.count >= MOST_ERRORS;
+        if full {
+            let reason = format!(
+                "Exceeded http worker restart retry count. Shutting down Functions Host: {error}"
+            );
+            told.send_replace(State::Down(reason));
+        }
+        full
+    }
+}
+
+/// .NET's exit code: 128 and the signal's number for a process that was killed.
+fn code(status: Option<ExitStatus>) -> i32 {
+    status
+        .and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)))
+        .unwrap_or(-1)
+}
+
+/// A handler that answers.
+pub(super) struct Process {
+    pid: u32,
+    // Before the child, so that it is gone before the child's id can be given to another.
+    guard: Child,
+    child: Child,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Launch {
+    /// Starts the handler and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be run, died, or did not answer in time; the message ends with what it printed last.
+    pub(super) async fn start(&self) -> Result<Process> {
+        let mut process = self.spawn()?;
+        let ready = async {
+            while !self.caller.probe(self.port).await {
+                sleep(PROBE_EVERY).await;
+            }
+        };
+        tokio::select! {
+            ready = timeout(START_LIMIT, ready) => match ready {
+                Ok(()) => Ok(process),
+                Err(_) => {
+                    process.end().await;
+                    bail!("the handler did not answer GET / within {} s: {}", START_LIMIT.as_secs(), self.output.last(10));
+                }
+            },
+            status = process.child.wait() => {
+                let code = code(status.ok());
+                process.end().await;
+                bail!("the handler exited with code {code} before it was ready: {}", self.output.last(10));
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<Process> {
+        let mut child = Command::new(&self.app.executable)
+            .args(&self.app.arguments)
+            .current_dir(&self.app.working_directory)
+            .env_clear()
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .envs(&self.settings)
+            .envs(self.environment())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0) // a terminal's Ctrl-C is for us; we end the handler
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| self.cannot_start(&error))?;
+        let pid = child.id().context("the handler has no process id")?;
+        let mut readers = Vec::new();
+        readers.extend(
+            child
+                .stdout
+                .take()
+                .map(|stdout| self.read(stdout, |_| Level::Information)),
+        );
+        readers.extend(
+            child
+                .stderr
+                .take()
+                .map(|stderr| self.read(stderr, stderr_level)),
+        );
+        Ok(Process {
+            pid,
+            guard: guard(pid)?,
+            child,
+            readers,
+        })
+    }
+
+    /// What the host sets on top of the app settings.
+    fn environment(&self) -> [(&'static str, String); 5] {
+        let worker = Uuid::new_v4().to_string();
+        [
+            ("FUNCTIONS_CUSTOMHANDLER_PORT", self.port.to_string()),
+            ("FUNCTIONS_HTTPWORKER_PORT", self.port.to_string()),
+            ("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", worker.clone()),
+            ("FUNCTIONS_HTTPWORKER_ID", worker),
+            (
+                "FUNCTIONS_APP_ROOT_PATH",
+                self.app.root.to_string_lossy().into_owned(),
+            ),
+        ]
+    }
+
+    fn cannot_start(&self, error: &std::io::Error) -> anyhow::Error {
+        let path = self.app.executable.display();
+        match error.kind() {
+            ErrorKind::NotFound => {
+                anyhow!("the handler {path} is not there: build it first (cargo build)")
+            }
+            ErrorKind::PermissionDenied => {
+                anyhow!("the handler {path} may not be executed (chmod +x)")
+            }
+            _ => anyhow!("the handler {path} cannot be started: {error}"),
+        }
+    }
+
+    fn read(
+        &self,
+        stream: impl AsyncRead + Send + Unpin + 'static,
+        level: fn(&str) -> Level,
+    ) -> JoinHandle<()> {
+        let output = self.output.clone();
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            let mut bytes = Vec::new();
+            while stream
+                .read_until(b'\n', &mut bytes)
+                .await
+                .is_ok_and(|count| count > 0)
+            {
+                let text = String::from_utf8_lossy(&bytes)
+                    .trim_end_matches(['\r', '\n'])
+                    .to_owned();
+                output.push(Line {
+                    level: level(&text),
+                    text,
+                });
+                bytes.clear();
+            }
+        })
+    }
+}
+
+fn stderr_level(text: &str) -> Level {
+    if text.to_lowercase().contains("warn") {
+        Level::Warning
+    } else {
+        Level::Error
+    }
+}
+
+/// Kills the handler if we are killed ourselves: its standard input ends when we do.
+fn guard(pid: u32) -> Result<Child> {
+    Command::new("sh")
+        .args(["-c", r#"read -r _; kill -9 "$1""#, "sh", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .context("start the handler's guard (sh)")
+}
+
+impl Process {
+    /// Kills what is left of it and reads its last lines.
+    async fn end(&mut self) {
+        let _ = self.guard.kill().await;
+        let _ = self.child.kill().await;
+        for reader in &mut self.readers {
+            // A grandchild may hold the pipe open.
+            let _ = timeout(Duration::from_secs(1), reader).await;
+        }
+    }
+}
+
+/// A loopback port that was free a moment ago.
+pub(super) async fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_guard_outlives_us_and_kills() -> Result<()> {
+        let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn()?;
+        let mut guard = guard(child.id().context("no process id")?)?;
+        drop(guard.stdin.take()); // what is left of us when we are killed
+        assert_eq!(
+            code(timeout(Duration::from_secs(5), child.wait()).await?.ok()),
+            128 + 9
+        );
+        guard.wait().await?;
+        Ok(())
+    }
+}
