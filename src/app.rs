@@ -104,8 +104,11 @@ impl Services {
 
     /// Makes container and queue where they are missing, once a process.
     pub(crate) async fn ensure_storage(&self) -> azure_core::Result<()> {
-        let make = || async { futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop) };
-        self.storage_made.get_or_try_init(make).await.map(drop)
+        self.storage_made.get_or_try_init(|| self.make_storage()).await.map(drop)
+    }
+
+    async fn make_storage(&self) -> azure_core::Result<()> {
+        futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
     /// Whether a subscription may be started now; saying so counts as starting it.
@@ -118,21 +121,21 @@ impl Services {
         !recently
     }
 
-    /// Journals the same event of several content blobs.
-    pub(crate) async fn journal_items(&self, items: impl Iterator<Item = &Item>, event: Event) -> azure_core::Result<()> {
+    /// Journals what the queue has just acknowledged.
+    pub(crate) async fn journal_queued(&self, items: Vec<&Item>) -> azure_core::Result<()> {
         let now = self.clock.now();
-        self.journal_lines(items.map(|item| (item.clone(), Line::new(now, event, &item.id))).collect()).await
+        self.journal(items.into_iter().map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect()).await
     }
 
     /// Journals each line with its content blob's workload and hour; one append an hour.
-    pub(crate) async fn journal_lines(&self, lines: Vec<(Item, Line)>) -> azure_core::Result<()> {
+    pub(crate) async fn journal(&self, lines: Vec<(&Item, Line)>) -> azure_core::Result<()> {
         let mut by_hour: HashMap<_, Vec<Line>> = HashMap::new();
         for (item, line) in lines {
             // A hand-made item whose time nobody knows is journalled under the present hour.
             let hour = hour_of(item.created.unwrap_or_else(|| self.clock.now()));
             by_hour.entry((item.workload_name(), hour)).or_default().push(line);
         }
-        let appends = by_hour.iter().map(|((workload, hour), lines)| self.state.append(workload, *hour, lines));
+        let appends: Vec<_> = by_hour.iter().map(|((workload, hour), lines)| self.state.append(workload, *hour, lines)).collect();
         futures::future::try_join_all(appends).await.map(drop)
     }
 }

@@ -4,23 +4,23 @@
 pub mod config;
 
 pub mod app;
-mod failure;
-mod invocation;
+pub mod failure;
+pub mod invocation;
 
-mod queue_events;
-mod store_events;
+pub mod queue_events;
+pub mod store_events;
 
 pub mod batch;
 
-mod activity;
-mod cosmos;
-mod queue;
-mod state;
+pub mod activity;
+pub mod cosmos;
+pub mod queue;
+pub mod state;
 
-mod clock;
-mod http;
-mod identity;
-mod storage;
+pub mod clock;
+pub mod http;
+pub mod identity;
+pub mod storage;
 
 use std::sync::Arc;
 

@@ -184,7 +184,6 @@ pub struct ActivityClient {
     http: Client,
     /// `{root}/api/v1.0/{tenant}/activity/feed/`
     feed: Url,
-    tenant_id: String,
     publisher_id: String,
     token: ActivityToken,
     clock: Arc<Clock>,
@@ -195,11 +194,9 @@ impl ActivityClient {
     /// The settings do not make a credential here.
     pub fn new(config: &Config, http: Client, transport: &Transport, clock: Arc<Clock>) -> anyhow::Result<Self> {
         let root = config.office365.api_url.as_str().trim_end_matches('/');
-        let tenant_id = config.office365.tenant_id.clone();
         Ok(Self {
             http,
-            feed: Url::parse(&format!("{root}/api/v1.0/{tenant_id}/activity/feed/"))?,
-            tenant_id,
+            feed: Url::parse(&format!("{root}/api/v1.0/{}/activity/feed/", config.office365.tenant_id))?,
             publisher_id: config.office365.publisher_id.clone(),
             token: ActivityToken::new(config, transport)?,
             clock,
@@ -363,12 +360,6 @@ impl ActivityClient {
         if skew.abs() > SKEW && (skew - before).abs() > SKEW {
             tracing::warn!(skew_seconds = skew.num_seconds(), "this machine's clock differs from the service's; the service's is used");
         }
-    }
-
-    /// The tenant whose content this client collects.
-    #[must_use]
-    pub fn tenant_id(&self) -> &str {
-        &self.tenant_id
     }
 }
 

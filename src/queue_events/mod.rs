@@ -240,7 +240,8 @@ impl<'a> WorkloadRun<'a> {
         self.report.listed += listing.blobs.len();
 
         let blobs: HashMap<&str, _> = listing.blobs.iter().map(|blob| (blob.content_id.as_str(), blob)).collect();
-        let journal = self.journal(blobs.values().map(|blob| hour_of(blob.content_created))).await?;
+        let hours = blobs.values().map(|blob| hour_of(blob.content_created)).collect();
+        let journal = self.journal(hours).await?;
         let mut new = Vec::new();
         for blob in blobs.into_values() {
             match journal.get(&hour_of(blob.content_created)).and_then(|shard| shard.standing(&blob.content_id)) {
@@ -255,8 +256,7 @@ impl<'a> WorkloadRun<'a> {
     }
 
     /// The journal's hours that a listing touches.
-    async fn journal(&self, hours: impl Iterator<Item = DateTime<Utc>>) -> anyhow::Result<HashMap<DateTime<Utc>, Shard>> {
-        let hours: BTreeSet<_> = hours.collect();
+    async fn journal(&self, hours: BTreeSet<DateTime<Utc>>) -> anyhow::Result<HashMap<DateTime<Utc>, Shard>> {
         let reads: Vec<_> = hours.into_iter().map(|hour| self.journal_hour(hour)).collect();
         Ok(stream::iter(reads).buffer_unordered(JOURNAL_HOURS).try_collect().await?)
     }
@@ -284,7 +284,7 @@ impl<'a> WorkloadRun<'a> {
             let sends: Vec<_> = messages.iter().map(|batch| self.services.queue.send(batch, Duration::ZERO)).collect();
             let sent: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
             let acknowledged: Vec<&Vec<Item>> = messages.iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(batch, _)| batch).collect();
-            self.services.journal_items(acknowledged.iter().copied().flatten(), Event::Queued).await?;
+            self.services.journal_queued(acknowledged.iter().copied().flatten().collect()).await?;
             self.report.messages += acknowledged.len();
             self.report.queued += acknowledged.iter().map(|batch| batch.len()).sum::<usize>();
             sent.into_iter().collect::<azure_core::Result<()>>().context("the content queue did not take a message")?;

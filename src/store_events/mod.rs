@@ -295,16 +295,16 @@ fn count(written: Option<WrittenBatch>, tallies: &mut [Tally]) -> Result<(), Dat
 async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
     let now = services.clock.now();
     let (mut lines, mut put_off) = (Vec::new(), Vec::new());
-    for (item, blob) in items.into_iter().zip(blobs) {
+    for (item, blob) in items.iter().zip(&blobs) {
         match &blob.trouble {
             None => {
-                report.count_stored(&item, &blob);
-                lines.extend(stored_lines(&item, &blob, now).map(|line| (item.clone(), line)));
+                report.count_stored(item, blob);
+                lines.extend(stored_lines(item, blob, now).map(|line| (item, line)));
             }
-            Some(error) => match fate(&item, error, now) {
+            Some(error) => match fate(item, error, now) {
                 Fate::Lost(reason) => {
-                    report.count_lost(&item);
-                    lines.push((item.clone(), lost(&item, error, reason, now)));
+                    report.count_lost(item);
+                    lines.push((item, lost(item, error, reason, now)));
                 }
                 Fate::PutOff(retry_after) => {
                     tracing::warn!(content_id = item.id, attempt = item.attempt, error = %chain(error), "content blob put off");
@@ -316,9 +316,9 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
     report.requeued += put_off.len();
     for (item, retry_after) in put_off {
         let delay = delay(item.attempt).max(retry_after.unwrap_or_default());
-        requeue(services, vec![again(item, now)], delay).await?;
+        requeue(services, vec![again(item.clone(), now)], delay).await?;
     }
-    services.journal_lines(lines).await.map_err(Failure::Storage)
+    services.journal(lines).await.map_err(Failure::Storage)
 }
 
 enum Fate {
@@ -385,7 +385,7 @@ async fn put_each_off(services: &Services, items: Vec<Item>, report: &mut Report
 /// The new message is acknowledged before the old one is done with, and the journal knows of it after that.
 async fn requeue(services: &Services, items: Vec<Item>, delay: Duration) -> Result<(), Failure> {
     services.queue.send(&items, delay).await.map_err(Failure::Storage)?;
-    services.journal_items(items.iter(), Event::Queued).await.map_err(Failure::Storage)
+    services.journal_queued(items.iter().collect()).await.map_err(Failure::Storage)
 }
 
 fn again(item: Item, now: DateTime<Utc>) -> Item {
