@@ -1,5 +1,5 @@
-//! What the service refuses and the emulator lets pass: a missing or wrong key, ids and TTLs that are not allowed. Sizes
-//! (2 MB, 100 operations) and nesting are the emulator's own rules. Pure functions of the request.
+//! What the service refuses and the emulator lets pass: a missing or wrong key, ids and TTLs that are not allowed, documents
+//! nested too deeply. Sizes (2 MB, 100 operations) are the emulator's own rules. Pure functions of the request.
 
 use azure_core::credentials::Secret;
 use azure_core::hmac::hmac_sha256;
@@ -14,6 +14,11 @@ use super::COSMOS_KEY;
 /// The longest id, in bytes.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const LONGEST_ID: usize = 1023;
+
+/// The deepest nesting of objects and arrays, the document itself counted. Text is refused by the emulator's parser already,
+/// and in a batch from 126 levels on; the SDK sends single documents in binary, which has no such parser.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+const DEEPEST: usize = 128;
 
 /// Whether the request may come in: signed with the account's key, or bearing a token of Entra, which is taken at its word.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources>
@@ -75,6 +80,28 @@ impl Document {
     /// Why the service refuses the document; `None` if it does not.
     pub(super) fn fault(&self) -> Option<String> {
         id_fault(&self.id).or_else(|| ttl_fault(self.ttl.as_ref()?))
+    }
+}
+
+/// Why the service refuses a document's shape.
+pub(super) fn nesting_fault(document: &Value) -> Option<String> {
+    let mut level = vec![document];
+    for _ in 0..=DEEPEST {
+        level = level.into_iter().flat_map(children).collect();
+        if level.is_empty() {
+            return None;
+        }
+    }
+    Some(format!(
+        "The document is nested deeper than {DEEPEST} levels."
+    ))
+}
+
+fn children(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
     }
 }
 

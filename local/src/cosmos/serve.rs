@@ -18,11 +18,12 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::rules::{Document, Operation, is_authorized};
+use super::rules::{Document, Operation, is_authorized, nesting_fault};
 use super::{Account, Fault, lock};
 
 /// Serves until told to stop; then every connection is closed as it stands.
@@ -203,19 +204,19 @@ impl Exchange {
                 })?;
                 Some(failed_batch(operations.len(), faulty))
             }
-            Kind::Create => Some(error(400, &self.document()?.fault()?)),
-            Kind::Change if self.head.method == "PUT" => {
-                Some(error(400, &self.document()?.fault()?))
-            }
+            Kind::Create => Some(error(400, &self.document_fault()?)),
+            Kind::Change if self.head.method == "PUT" => Some(error(400, &self.document_fault()?)),
             _ => None,
         }
     }
 
-    fn document(&self) -> Option<Document> {
-        if binary_json::is_binary(&self.body) {
-            return serde_json::from_value(binary_json::decode(&self.body).ok()?).ok();
+    /// The SDK sends single documents in Cosmos's binary JSON, other clients in text.
+    fn document_fault(&self) -> Option<String> {
+        if !binary_json::is_binary(&self.body) {
+            return serde_json::from_slice::<Document>(&self.body).ok()?.fault();
         }
-        serde_json::from_slice(&self.body).ok()
+        let document = binary_json::decode(&self.body).ok()?;
+        nesting_fault(&document).or_else(|| Document::deserialize(&document).ok()?.fault())
     }
 
     async fn emulate(&self) -> Result<Answer> {
