@@ -81,7 +81,10 @@ impl Services {
         let client = http::client().context("the TLS roots could not be loaded")?;
         let transport = Transport::new(Arc::new(client.clone()));
         let needs_identity = config.storage.needs_identity() || config.cosmos.key.is_none();
-        let identity = needs_identity.then(|| managed_identity(config, &transport)).transpose().context("no managed identity, which storage or database need")?;
+        let identity = needs_identity
+            .then(|| managed_identity(config, &transport))
+            .transpose()
+            .context("no managed identity, which storage or database need")?;
         let door = Door { transport: transport.clone(), identity: identity.clone() };
         let clock = Arc::new(Clock::default());
         Ok(Self {
@@ -194,7 +197,9 @@ impl Invocation {
         if let Err(failure) = &result {
             let error = chain(failure);
             match failure.level() {
-                tracing::Level::ERROR => tracing::error!(function = self.function, invocation = self.id, error, what_follows, "invocation failed"),
+                tracing::Level::ERROR => {
+                    tracing::error!(function = self.function, invocation = self.id, error, what_follows, "invocation failed")
+                }
                 _ => tracing::warn!(function = self.function, invocation = self.id, error, what_follows, "invocation failed"),
             }
         }

@@ -38,7 +38,9 @@ pub struct Item {
 
 /// Why a message is not understood.
 #[derive(Debug, thiserror::Error)]
-#[error("the queue message is {found}; expected a JSON array of {{\"uri\",\"type\",\"id\",\"created\",\"expires\",\"attempt\"}} or of content URIs")]
+#[error(
+    "the queue message is {found}; expected a JSON array of {{\"uri\",\"type\",\"id\",\"created\",\"expires\",\"attempt\"}} or of content URIs"
+)]
 pub struct NotABatch {
     found: String,
 }
@@ -99,7 +101,11 @@ pub fn decode(text: &str) -> Result<Vec<Item>, NotABatch> {
         Ok(_) => return Err(found("a JSON value that is no array")),
         Err(_) => return Err(found(&format!("{} bytes that are no JSON", text.len()))),
     };
-    elements.into_iter().enumerate().map(|(at, element)| item(element).ok_or_else(|| found(&format!("an array whose element {at} is neither an item nor a URI")))).collect()
+    elements
+        .into_iter()
+        .enumerate()
+        .map(|(at, element)| item(element).ok_or_else(|| found(&format!("an array whose element {at} is neither an item nor a URI"))))
+        .collect()
 }
 
 fn item(element: Value) -> Option<Item> {
@@ -142,6 +148,7 @@ mod time {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::activity::parse_utc;
 
     #[test]
     fn a_message_has_the_documented_fields() {
@@ -174,7 +181,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_what_was_expected_and_without_being_repeated() {
-        for text in ["", "hello", "{}", "\"text\"", "3", "null", "[1]", "[\"\"]", "[{\"id\":\"x\"}]", "[{\"uri\":\"u\",\"type\":\"Audit.Mars\"}]"] {
+        for text in
+            ["", "hello", "{}", "\"text\"", "3", "null", "[1]", "[\"\"]", "[{\"id\":\"x\"}]", "[{\"uri\":\"u\",\"type\":\"Audit.Mars\"}]"]
+        {
             let error = decode(text).unwrap_err().to_string();
             assert!(error.contains("expected a JSON array"), "{text}: {error}");
             assert!(!error.contains("hello"), "{error}");

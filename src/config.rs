@@ -390,7 +390,10 @@ mod tests {
     #[test]
     fn secrets_are_not_in_the_debug_print() {
         let mut vars = least();
-        vars[1] = ("AzureWebJobsStorage", "DefaultEndpointsProtocol=https;AccountName=name;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net");
+        vars[1] = (
+            "AzureWebJobsStorage",
+            "DefaultEndpointsProtocol=https;AccountName=name;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net",
+        );
         vars.extend([("OFFICE365_CLIENT_ID", "app"), ("OFFICE365_CLIENT_SECRET", "s3cret-one"), ("COSMOS_KEY", "s3cret-two")]);
         let print = format!("{:?}", read(&vars).unwrap());
         for secret in ["s3cret-one", "s3cret-two", "c2VjcmV0LWtleQ"] {

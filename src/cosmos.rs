@@ -6,6 +6,7 @@ use std::sync::Arc;
 use azure_core::{credentials::TokenCredential, http::StatusCode};
 use azure_data_cosmos::{
     AccountEndpoint, AccountReference, CosmosClient, CosmosError, RoutingStrategy, TransactionalBatch, clients::ContainerClient,
+    options::BinaryEncodingOptions,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
@@ -103,7 +104,12 @@ impl Cosmos {
             (None, None) => return Err(DatabaseError::from(no_credential())),
         };
         // No region is preferred: the account's own order holds, and its write region is where creates go.
-        let client = CosmosClient::builder().build(account, RoutingStrategy::PreferredRegions(Vec::new())).await?;
+        // Documents are JSON text already; as text they go out as they are.
+        let as_text = BinaryEncodingOptions::new().with_enabled(false);
+        let client = CosmosClient::builder()
+            .with_binary_encoding_options(as_text)
+            .build(account, RoutingStrategy::PreferredRegions(Vec::new()))
+            .await?;
         Ok(client.database_client(self.config.database.clone()).container_client(self.config.container.clone(), None).await?)
     }
 }
@@ -122,7 +128,9 @@ async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Res
             }
             match results.results().iter().find(|result| ![200, 201, 409, 424].contains(&result.status_code())) {
                 // Throttled within the batch: the single creates wait as the SDK does.
-                Some(result) => tracing::debug!(status = result.status_code(), "a batch was rolled back; its documents are written one by one"),
+                Some(result) => {
+                    tracing::debug!(status = result.status_code(), "a batch was rolled back; its documents are written one by one")
+                }
                 None => {}
             }
             Ok(false)

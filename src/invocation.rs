@@ -57,7 +57,8 @@ impl QueueMessage {
     /// # Errors
     /// The body is no envelope, or has no binding in it.
     pub fn read(body: &[u8]) -> Result<Self, NotAnInvocation> {
-        let payload: Payload = serde_json::from_slice(body).map_err(|error| NotAnInvocation(format!("{:?} error at byte {}", error.classify(), error.column())))?;
+        let payload: Payload = serde_json::from_slice(body)
+            .map_err(|error| NotAnInvocation(format!("{:?} error at byte {}", error.classify(), error.column())))?;
         let bound = payload.data.get("msg").or_else(|| payload.data.values().next());
         let text = match bound.ok_or_else(|| NotAnInvocation("Data is empty".to_owned()))? {
             Value::String(encoded) => decoded(encoded),
@@ -105,7 +106,10 @@ mod tests {
             "PopReceipt":"\"AgAAAAMAAAAAAAAAAgtnj8x+1QE=\"","sys":{"MethodName":"StoreEvents"}}}"#,
         )
         .unwrap();
-        assert_eq!(message, QueueMessage { text: "[]".to_owned(), id: "800ae4b3-bdd2-4c08-badd-f08e5a34b865".to_owned(), dequeue_count: 3 });
+        assert_eq!(
+            message,
+            QueueMessage { text: "[]".to_owned(), id: "800ae4b3-bdd2-4c08-badd-f08e5a34b865".to_owned(), dequeue_count: 3 }
+        );
     }
 
     #[test]

@@ -43,7 +43,10 @@ pub struct StorageAccount {
 /// How requests are authorised. Secrets redact themselves.
 #[derive(Clone, Debug)]
 enum Access {
-    Key { account: String, key: Secret },
+    Key {
+        account: String,
+        key: Secret,
+    },
     /// A shared access signature: a query string, without the question mark.
     Signature(Secret),
     Identity,
@@ -153,13 +156,19 @@ impl StorageAccount {
             (Some(blob_endpoint), Some(queue_endpoint)) => {
                 for (name, url) in [("blob", &blob_endpoint), ("queue", &queue_endpoint)] {
                     if url.scheme() != "https" {
-                        vars.fault(&format!("AzureWebJobsStorage__{name}ServiceUri"), "is http: an identity's token travels over https only");
+                        vars.fault(
+                            &format!("AzureWebJobsStorage__{name}ServiceUri"),
+                            "is http: an identity's token travels over https only",
+                        );
                     }
                 }
                 Some(Self { blob_endpoint, queue_endpoint, access: Access::Identity })
             }
             _ => {
-                vars.fault("AzureWebJobsStorage", "is missing, and so is AzureWebJobsStorage__accountName (or __blobServiceUri with __queueServiceUri)");
+                vars.fault(
+                    "AzureWebJobsStorage",
+                    "is missing, and so is AzureWebJobsStorage__accountName (or __blobServiceUri with __queueServiceUri)",
+                );
                 None
             }
         }
@@ -184,7 +193,9 @@ impl StorageAccount {
             }
             (_, None, Some(signature)) => Access::Signature(Secret::from(signature.trim_start_matches('?').to_owned())),
             (None, Some(_), _) => return Err("has an AccountKey but no AccountName".to_owned()),
-            (_, None, None) => return Err("has neither an AccountKey nor a SharedAccessSignature, and is not UseDevelopmentStorage=true".to_owned()),
+            (_, None, None) => {
+                return Err("has neither an AccountKey nor a SharedAccessSignature, and is not UseDevelopmentStorage=true".to_owned());
+            }
         };
         let endpoint = |service: &str| {
             let url = match (parts.get(&format!("{service}endpoint")), account) {
@@ -285,7 +296,8 @@ mod tests {
         let by_suffix = account("AccountName=name;AccountKey=a2V5;EndpointSuffix=core.usgovcloudapi.net").unwrap();
         assert_eq!(by_suffix.blob_endpoint.as_str(), "https://name.blob.core.usgovcloudapi.net/");
         assert_eq!(by_suffix.queue_endpoint.as_str(), "https://name.queue.core.usgovcloudapi.net/");
-        let outright = account("BlobEndpoint=https://b.example/;QueueEndpoint=https://q.example;SharedAccessSignature=?sv=1&sig=x").unwrap();
+        let outright =
+            account("BlobEndpoint=https://b.example/;QueueEndpoint=https://q.example;SharedAccessSignature=?sv=1&sig=x").unwrap();
         assert_eq!(outright.queue_endpoint.as_str(), "https://q.example/");
         assert_eq!(outright.address(&outright.blob_endpoint, "state").unwrap().as_str(), "https://b.example/state?sv=1&sig=x");
         let development = account("UseDevelopmentStorage=true").unwrap();

@@ -24,8 +24,7 @@ use url::Url;
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
 pub const ACCOUNT: &str = "devstoreaccount1";
 /// See [`ACCOUNT`].
-pub const ACCOUNT_KEY: &str =
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// From the first byte of JavaScript to both services listening; it takes one second on a small machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -43,10 +42,7 @@ pub struct AzuriteOptions {
 
 impl Default for AzuriteOptions {
     fn default() -> Self {
-        Self {
-            directory: None,
-            progress: |_| {},
-        }
+        Self { directory: None, progress: |_| {} }
     }
 }
 
@@ -69,17 +65,9 @@ impl Azurite {
         let package = package();
         install(&package, options.progress).await?;
         let mut process = spawn(&package, options.directory.as_deref())?;
-        let pid = process
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
-            .context("Azurite has no process id")?;
+        let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
-        Ok(Self {
-            process,
-            pid,
-            blob: endpoint(ports.blob)?,
-            queue: endpoint(ports.queue)?,
-        })
+        Ok(Self { process, pid, blob: endpoint(ports.blob)?, queue: endpoint(ports.queue)? })
     }
 
     /// A connection string as `AzureWebJobsStorage` takes it, with explicit blob and queue endpoints.
@@ -154,27 +142,15 @@ async fn install(package: &Path, progress: fn(&str)) -> Result<()> {
     }
     progress("installing Azurite, Microsoft's storage emulator (npm ci, once, about 350 MB)…");
     let output = Command::new("npm")
-        .args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ])
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
         .current_dir(package)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
         .map_err(|error| cannot_run("npm", &error))?;
-    ensure!(
-        output.status.success(),
-        "npm ci failed in {}: {}",
-        package.display(),
-        last_lines(&String::from_utf8_lossy(&output.stderr))
-    );
-    fs::copy(package.join("package-lock.json"), installed(package))
-        .context("note that Azurite is installed")?;
+    ensure!(output.status.success(), "npm ci failed in {}: {}", package.display(), last_lines(&String::from_utf8_lossy(&output.stderr)));
+    fs::copy(package.join("package-lock.json"), installed(package)).context("note that Azurite is installed")?;
     Ok(())
 }
 
@@ -194,8 +170,7 @@ async fn take_turn(package: &Path) -> Result<File> {
     let path = package.join("package-lock.json");
     let wait = move || {
         let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .context("wait for another process that installs Azurite")?;
+        flock(&file, FlockOperation::LockExclusive).context("wait for another process that installs Azurite")?;
         Ok(file)
     };
     tokio::task::spawn_blocking(wait).await?
@@ -235,16 +210,11 @@ async fn ports(process: &mut Child) -> Result<Ports> {
     if line.is_empty() {
         let mut errors = String::new();
         let _ = stderr.read_to_string(&mut errors).await;
-        bail!(
-            "Azurite did not start ({}): {}",
-            exit(process.wait().await.ok()),
-            last_lines(&errors)
-        );
+        bail!("Azurite did not start ({}): {}", exit(process.wait().await.ok()), last_lines(&errors));
     }
     tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
     tokio::spawn(async move { tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await });
-    serde_json::from_str(&line)
-        .with_context(|| format!("Azurite's first line is not its ports: {line}"))
+    serde_json::from_str(&line).with_context(|| format!("Azurite's first line is not its ports: {line}"))
 }
 
 fn endpoint(port: u16) -> Result<Url> {
@@ -253,9 +223,9 @@ fn endpoint(port: u16) -> Result<Url> {
 
 fn cannot_run(program: &str, error: &std::io::Error) -> anyhow::Error {
     match error.kind() {
-        ErrorKind::NotFound => anyhow!(
-            "{program} was not found: Azurite, the storage emulator, needs Node.js 20 or later with npm (https://nodejs.org)"
-        ),
+        ErrorKind::NotFound => {
+            anyhow!("{program} was not found: Azurite, the storage emulator, needs Node.js 20 or later with npm (https://nodejs.org)")
+        }
         _ => anyhow!("{program} cannot be run: {error}"),
     }
 }
@@ -266,11 +236,7 @@ fn exit(status: Option<ExitStatus>) -> String {
 
 /// The end of a program's complaint, on one line.
 fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(6)..].join(" | ")
 }
 
@@ -285,16 +251,8 @@ mod tests {
 
         storage.create_container("state").await?;
         storage.create_container("state").await?;
-        storage
-            .write_blob("state", "journal/a b.ndjson", "{}\n")
-            .await?;
-        assert_eq!(
-            storage
-                .read_blob("state", "journal/a b.ndjson")
-                .await?
-                .as_deref(),
-            Some("{}\n")
-        );
+        storage.write_blob("state", "journal/a b.ndjson", "{}\n").await?;
+        assert_eq!(storage.read_blob("state", "journal/a b.ndjson").await?.as_deref(), Some("{}\n"));
         assert_eq!(storage.read_blob("state", "none").await?, None);
         assert_eq!(storage.read_blob("none", "none").await?, None);
         assert_eq!(storage.list_blobs("state").await?, ["journal/a b.ndjson"]);
@@ -318,11 +276,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         for round in 0..2 {
             let directory = Some(directory.path().join("azurite"));
-            let azurite = Azurite::start(AzuriteOptions {
-                directory,
-                ..AzuriteOptions::default()
-            })
-            .await?;
+            let azurite = Azurite::start(AzuriteOptions { directory, ..AzuriteOptions::default() }).await?;
             let storage = Storage::new(&azurite.connection_string())?;
             storage.create_container("state").await?;
             assert_eq!(storage.list_blobs("state").await?.len(), round);
@@ -337,11 +291,7 @@ mod tests {
         let azurite = Azurite::start(AzuriteOptions::default()).await?;
         let storage = Storage::new(&azurite.connection_string())?;
         azurite.pause()?;
-        assert!(
-            timeout(Duration::from_millis(300), storage.create_queue("content"))
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(300), storage.create_queue("content")).await.is_err());
         azurite.resume()?;
         storage.create_queue("content").await?;
 

@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, ensure};
 use azure_core::http::{Method, Request, StatusCode};
 use azure_data_cosmos_driver::in_memory_emulator::{
-    ContainerConfig, InMemoryEmulatorHttpClient, RequestUnitChargingModel, VirtualAccountConfig,
-    VirtualRegion,
+    ContainerConfig, InMemoryEmulatorHttpClient, RequestUnitChargingModel, VirtualAccountConfig, VirtualRegion,
 };
 use azure_data_cosmos_driver::models::PartitionKeyDefinition;
 use serde::Deserialize;
@@ -27,8 +26,7 @@ use faults::Faults;
 
 /// The public, well-known key of Microsoft's emulators.
 /// <https://learn.microsoft.com/azure/cosmos-db/emulator#authentication>
-pub const COSMOS_KEY: &str =
-    "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
+pub const COSMOS_KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
 
 /// The container that is there when [`Cosmos`] starts.
 #[derive(Clone, Debug)]
@@ -113,10 +111,7 @@ impl Cosmos {
         let listener = TcpListener::bind(("127.0.0.1", options.port))
             .await
             .with_context(|| format!("port {} for Cosmos DB is taken", options.port))?;
-        let endpoint = Url::parse(&format!(
-            "http://127.0.0.1:{}/",
-            listener.local_addr()?.port()
-        ))?;
+        let endpoint = Url::parse(&format!("http://127.0.0.1:{}/", listener.local_addr()?.port()))?;
         let account = Arc::new(Account {
             emulator: emulator(&endpoint)?,
             endpoint,
@@ -128,11 +123,7 @@ impl Cosmos {
         account.create_container(&options).await?;
         let stop = CancellationToken::new();
         let closed = tokio::spawn(serve::run(listener, account.clone(), stop.clone()));
-        Ok(Self {
-            account,
-            _serving: stop.drop_guard(),
-            closed,
-        })
+        Ok(Self { account, _serving: stop.drop_guard(), closed })
     }
 
     /// The handler's settings for this account.
@@ -143,9 +134,7 @@ impl Cosmos {
             ("COSMOS_DATABASE", &self.account.database),
             ("COSMOS_CONTAINER", &self.account.container),
         ];
-        settings
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into()
+        settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
     /// Where the account is served: `http://127.0.0.1:PORT/`.
@@ -189,9 +178,7 @@ impl Cosmos {
 
     /// Closes the port and every connection.
     pub async fn stop(self) {
-        let Self {
-            _serving, closed, ..
-        } = self;
+        let Self { _serving, closed, .. } = self;
         drop(_serving);
         let _ = closed.await;
     }
@@ -200,16 +187,13 @@ impl Cosmos {
 /// An account of one region, which is the served address: clients are led there by `writableLocations`.
 fn emulator(endpoint: &Url) -> Result<InMemoryEmulatorHttpClient> {
     let region = VirtualRegion::new("Local", endpoint.clone());
-    let config =
-        VirtualAccountConfig::new(vec![region])?.with_ru_model(RequestUnitChargingModel::default());
+    let config = VirtualAccountConfig::new(vec![region])?.with_ru_model(RequestUnitChargingModel::default());
     Ok(InMemoryEmulatorHttpClient::try_new(config)?)
 }
 
 impl Account {
     async fn create_container(&self, options: &CosmosOptions) -> Result<()> {
-        let config = ContainerConfig::new()
-            .with_partition_count(options.partitions)
-            .build()?;
+        let config = ContainerConfig::new().with_partition_count(options.partitions).build()?;
         let key = PartitionKeyDefinition::from(options.partition_key_path.clone());
         let store = self.emulator.store();
         store.create_database(&self.database);
@@ -223,10 +207,7 @@ impl Account {
         let path = format!("dbs/{}/colls/{}", self.database, self.container);
         let mut request = Request::new(self.endpoint.join(&path)?, Method::Put);
         request.set_body(properties.to_string());
-        self.execute(&request)
-            .await
-            .map(drop)
-            .context("set the container's default TTL")
+        self.execute(&request).await.map(drop).context("set the container's default TTL")
     }
 
     async fn documents(&self) -> Result<Vec<Value>> {
@@ -236,9 +217,7 @@ impl Account {
             documents: Vec<Value>,
         }
         let path = format!("dbs/{}/colls/{}/docs", self.database, self.container);
-        let body = self
-            .execute(&Request::new(self.endpoint.join(&path)?, Method::Get))
-            .await?;
+        let body = self.execute(&Request::new(self.endpoint.join(&path)?, Method::Get)).await?;
         let mut feed = serde_json::Deserializer::from_slice(&body);
         feed.disable_recursion_limit(); // each document is within its 128 levels; the feed adds two
         Ok(Feed::deserialize(&mut feed)?.documents)
@@ -246,19 +225,9 @@ impl Account {
 
     /// A request of our own, neither counted nor spoilt.
     async fn execute(&self, request: &Request) -> Result<azure_core::Bytes> {
-        let response = self
-            .emulator
-            .execute_request(request)
-            .await?
-            .try_into_raw_response()
-            .await?;
+        let response = self.emulator.execute_request(request).await?.try_into_raw_response().await?;
         let body = response.body();
-        ensure!(
-            response.status() == StatusCode::Ok,
-            "{} answers {}",
-            request.url(),
-            String::from_utf8_lossy(body)
-        );
+        ensure!(response.status() == StatusCode::Ok, "{} answers {}", request.url(), String::from_utf8_lossy(body));
         Ok(azure_core::Bytes::copy_from_slice(body.as_ref()))
     }
 }
@@ -275,8 +244,7 @@ mod tests {
     use azure_core::credentials::Secret;
     use azure_data_cosmos::clients::ContainerClient;
     use azure_data_cosmos::{
-        AccountEndpoint, AccountReference, CosmosClientBuilder, FeedScope, Query, RoutingStrategy,
-        TransactionalBatch,
+        AccountEndpoint, AccountReference, CosmosClientBuilder, FeedScope, Query, RoutingStrategy, TransactionalBatch,
     };
     use futures::TryStreamExt as _;
 
@@ -284,14 +252,10 @@ mod tests {
 
     async fn container(cosmos: &Cosmos, key: &str) -> Result<ContainerClient> {
         let endpoint: AccountEndpoint = cosmos.endpoint().as_str().parse()?;
-        let account =
-            AccountReference::with_authentication_key(endpoint, Secret::new(key.to_owned()));
+        let account = AccountReference::with_authentication_key(endpoint, Secret::new(key.to_owned()));
         let strategy = RoutingStrategy::ProximityTo("Local".into());
         let client = CosmosClientBuilder::new().build(account, strategy).await?;
-        Ok(client
-            .database_client("office365")
-            .container_client("activity", None)
-            .await?)
+        Ok(client.database_client("office365").container_client("activity", None).await?)
     }
 
     fn record(pk: &str, id: impl ToString) -> Value {
@@ -311,82 +275,25 @@ mod tests {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
         let items = container(&cosmos, COSMOS_KEY).await?;
 
-        let stored = items
-            .execute_transactional_batch(batch("2026-11-20-1", 0..100)?, None)
-            .await?
-            .into_model()?;
-        assert!(
-            stored
-                .results()
-                .iter()
-                .all(|result| result.status_code() == 201)
-        );
-        let repeated = items
-            .execute_transactional_batch(batch("2026-11-20-1", 99..102)?, None)
-            .await?
-            .into_model()?;
-        let codes: Vec<_> = repeated
-            .results()
-            .iter()
-            .map(|result| result.status_code())
-            .collect();
+        let stored = items.execute_transactional_batch(batch("2026-11-20-1", 0..100)?, None).await?.into_model()?;
+        assert!(stored.results().iter().all(|result| result.status_code() == 201));
+        let repeated = items.execute_transactional_batch(batch("2026-11-20-1", 99..102)?, None).await?.into_model()?;
+        let codes: Vec<_> = repeated.results().iter().map(|result| result.status_code()).collect();
         assert_eq!(codes, [409, 424, 424]);
-        assert!(
-            items
-                .execute_transactional_batch(batch("2026-11-20-1", 200..301)?, None)
-                .await
-                .is_err()
-        );
+        assert!(items.execute_transactional_batch(batch("2026-11-20-1", 200..301)?, None).await.is_err());
 
-        items
-            .create_item(
-                "2026-11-20-2",
-                "one%2F",
-                record("2026-11-20-2", "one%2F"),
-                None,
-            )
-            .await?;
-        let again = items
-            .create_item(
-                "2026-11-20-2",
-                "one%2F",
-                record("2026-11-20-2", "one%2F"),
-                None,
-            )
-            .await;
-        assert_eq!(
-            again
-                .err()
-                .map(|error| u16::from(error.status().status_code())),
-            Some(409)
-        );
-        let read: Value = items
-            .read_item("2026-11-20-2", "one%2F", None)
-            .await?
-            .into_model()?;
+        items.create_item("2026-11-20-2", "one%2F", record("2026-11-20-2", "one%2F"), None).await?;
+        let again = items.create_item("2026-11-20-2", "one%2F", record("2026-11-20-2", "one%2F"), None).await;
+        assert_eq!(again.err().map(|error| u16::from(error.status().status_code())), Some(409));
+        let read: Value = items.read_item("2026-11-20-2", "one%2F", None).await?.into_model()?;
         assert_eq!(read["ttl"], 86_400);
 
-        let all = items
-            .query_items::<Value>(
-                Query::from("SELECT * FROM c"),
-                FeedScope::full_container(),
-                None,
-            )
-            .await?;
+        let all = items.query_items::<Value>(Query::from("SELECT * FROM c"), FeedScope::full_container(), None).await?;
         assert_eq!(all.try_collect::<Vec<_>>().await?.len(), 101);
         assert_eq!(cosmos.document_count().await?, 101);
 
         let seen = cosmos.requests();
-        assert_eq!(
-            (
-                seen.batches,
-                seen.creates,
-                seen.reads,
-                seen.conflicts,
-                seen.throttled
-            ),
-            (3, 2, 1, 2, 0)
-        );
+        assert_eq!((seen.batches, seen.creates, seen.reads, seen.conflicts, seen.throttled), (3, 2, 1, 2, 0));
         assert!(seen.request_charge > 100.0, "{seen:?}");
         cosmos.stop().await;
         Ok(())
@@ -397,10 +304,7 @@ mod tests {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
         let plain = reqwest::get(cosmos.endpoint().clone()).await?;
         assert_eq!(plain.status(), 401);
-        let error = container(&cosmos, "d3Jvbmc=")
-            .await
-            .err()
-            .context("a wrong key is taken")?;
+        let error = container(&cosmos, "d3Jvbmc=").await.err().context("a wrong key is taken")?;
         assert!(format!("{error:#}").contains("401"), "{error:#}");
         Ok(())
     }
@@ -417,34 +321,14 @@ mod tests {
         deep["nested"] = json!([deep["nested"]]);
         let mut old = record("p", "old");
         old["ttl"] = 0.into();
-        for (document, status) in [
-            (large, 413),
-            (deep, 400),
-            (old, 400),
-            (record("p", "a/b"), 400),
-        ] {
+        for (document, status) in [(large, 413), (deep, 400), (old, 400), (record("p", "a/b"), 400)] {
             let id = document["id"].as_str().unwrap_or_default().to_owned();
             let refused = items.create_item("p", &id, document.clone(), None).await;
-            assert_eq!(
-                refused
-                    .err()
-                    .map(|error| u16::from(error.status().status_code())),
-                Some(status),
-                "{id}"
-            );
+            assert_eq!(refused.err().map(|error| u16::from(error.status().status_code())), Some(status), "{id}");
         }
-        let batch = TransactionalBatch::new("p")
-            .create_item(record("p", 1))?
-            .create_item(record("p", "a#"))?;
-        let results = items
-            .execute_transactional_batch(batch, None)
-            .await?
-            .into_model()?;
-        let codes: Vec<_> = results
-            .results()
-            .iter()
-            .map(|result| result.status_code())
-            .collect();
+        let batch = TransactionalBatch::new("p").create_item(record("p", 1))?.create_item(record("p", "a#"))?;
+        let results = items.execute_transactional_batch(batch, None).await?.into_model()?;
+        let codes: Vec<_> = results.results().iter().map(|result| result.status_code()).collect();
         assert_eq!(codes, [424, 400]);
         assert_eq!(cosmos.document_count().await?, 1);
         Ok(())
@@ -454,38 +338,20 @@ mod tests {
     async fn spoils_writes_as_planned() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
         let items = container(&cosmos, COSMOS_KEY).await?;
-        cosmos.fail(CosmosFault::times(
-            Fault::throttled(Duration::from_millis(20)),
-            2,
-        ));
-        items
-            .execute_transactional_batch(batch("p", 0..3)?, None)
-            .await?;
+        cosmos.fail(CosmosFault::times(Fault::throttled(Duration::from_millis(20)), 2));
+        items.execute_transactional_batch(batch("p", 0..3)?, None).await?;
         assert_eq!(cosmos.requests().throttled, 2);
 
         cosmos.fail(CosmosFault::times(Fault::LostAnswer, 1));
-        let lost = items
-            .create_item("p", "lost", record("p", "lost"), None)
-            .await;
+        let lost = items.create_item("p", "lost", record("p", "lost"), None).await;
         // The SDK repeats a create whose answer was lost, and then reports a conflict with itself.
-        assert_eq!(
-            lost.err()
-                .map(|error| u16::from(error.status().status_code())),
-            Some(409)
-        );
+        assert_eq!(lost.err().map(|error| u16::from(error.status().status_code())), Some(409));
         assert_eq!(cosmos.document_count().await?, 4);
 
         cosmos.fail(CosmosFault::lasting(Fault::status(403)));
-        assert!(
-            items
-                .create_item("p", "no", record("p", "no"), None)
-                .await
-                .is_err()
-        );
+        assert!(items.create_item("p", "no", record("p", "no"), None).await.is_err());
         cosmos.clear_faults();
-        items
-            .create_item("p", "yes", record("p", "yes"), None)
-            .await?;
+        items.create_item("p", "yes", record("p", "yes"), None).await?;
         Ok(())
     }
 
@@ -495,11 +361,7 @@ mod tests {
     #[ignore = "a measurement of minutes"]
     async fn measure_partitions() -> Result<()> {
         for partitions in [256, 64, 16, 1] {
-            let cosmos = Cosmos::start(CosmosOptions {
-                partitions,
-                ..CosmosOptions::default()
-            })
-            .await?;
+            let cosmos = Cosmos::start(CosmosOptions { partitions, ..CosmosOptions::default() }).await?;
             let items = container(&cosmos, COSMOS_KEY).await?;
             let start = Instant::now();
             let write = |round: usize| {
@@ -510,8 +372,7 @@ mod tests {
                     for id in round * 100..(round + 1) * 100 {
                         let mut document = record(&pk, id);
                         for field in 0..30 {
-                            document[format!("Field{field}")] =
-                                "some text of usual length, say".into();
+                            document[format!("Field{field}")] = "some text of usual length, say".into();
                         }
                         batch = batch.create_item(document)?;
                     }
@@ -521,14 +382,8 @@ mod tests {
             };
             let writes = futures::stream::iter((0..1000).map(|round| anyhow::Ok(write(round))));
             let done = writes.try_buffer_unordered(8).try_collect::<Vec<()>>();
-            let in_time = tokio::time::timeout(Duration::from_secs(240), done)
-                .await
-                .is_ok();
-            println!(
-                "{partitions} partitions: {:?}, all: {in_time}, {:?}",
-                start.elapsed(),
-                cosmos.requests()
-            );
+            let in_time = tokio::time::timeout(Duration::from_secs(240), done).await.is_ok();
+            println!("{partitions} partitions: {:?}, all: {in_time}, {:?}", start.elapsed(), cosmos.requests());
         }
         Ok(())
     }

@@ -59,10 +59,7 @@ impl fmt::Debug for HostOptions {
     /// Names the settings without their values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings: Vec<_> = self.settings.keys().collect();
-        f.debug_struct("HostOptions")
-            .field("app_root", &self.app_root)
-            .field("settings", &settings)
-            .finish_non_exhaustive()
+        f.debug_struct("HostOptions").field("app_root", &self.app_root).field("settings", &settings).finish_non_exhaustive()
     }
 }
 
@@ -131,11 +128,7 @@ impl Host {
     /// A file of the app or a setting that it names is missing; or the handler could not be started, died (with its exit
     /// code and last lines), or did not answer `GET /` within 30 seconds.
     pub async fn start(options: HostOptions) -> Result<Self> {
-        let app = App::read(
-            &options.app_root,
-            options.executable.as_deref(),
-            &options.settings,
-        )?;
+        let app = App::read(&options.app_root, options.executable.as_deref(), &options.settings)?;
         let function_timeout = options.function_timeout.or(app.function_timeout);
         let mut launch = Launch {
             app,
@@ -154,12 +147,7 @@ impl Host {
             visibility_timeout: options.visibility_timeout,
             lease: options.message_lease,
         };
-        Ok(Self {
-            core: Arc::new(core),
-            storage: options.storage,
-            ready_after,
-            last_runs: Mutex::default(),
-        })
+        Ok(Self { core: Arc::new(core), storage: options.storage, ready_after, last_runs: Mutex::default() })
     }
 
     /// Where the handler listens, the same over restarts.
@@ -191,29 +179,14 @@ impl Host {
     /// Fires a timer now. Its schedule status tells of the last run in this host's life.
     pub async fn run_timer(&self, function: &str) -> Invocation {
         let (binding, use_monitor) = match self.core.launch.app.trigger(function) {
-            Ok(Trigger::Timer {
-                binding,
-                use_monitor,
-            }) => (binding, *use_monitor),
+            Ok(Trigger::Timer { binding, use_monitor }) => (binding, *use_monitor),
             Ok(_) => return Invocation::not_made(function, "is no timer"),
             Err(_) => return Invocation::not_made(function, "is not in the app"),
         };
         let system = System::new(function);
-        let last = self
-            .last_runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(function.to_owned(), system.now);
-        let status = use_monitor.then_some(ScheduleStatus {
-            last,
-            next: system.now,
-        });
-        self.core
-            .invoke(
-                function,
-                timer_payload(binding, status.as_ref(), false, &system),
-            )
-            .await
+        let last = self.last_runs.lock().unwrap_or_else(PoisonError::into_inner).insert(function.to_owned(), system.now);
+        let status = use_monitor.then_some(ScheduleStatus { last, next: system.now });
+        self.core.invoke(function, timer_payload(binding, status.as_ref(), false, &system)).await
     }
 
     /// Hands a message's text to the handler as if it had just been received for the first time. No queue takes part.
@@ -233,20 +206,10 @@ impl Host {
     ///
     /// The storage account is not known, or could not be reached over and over.
     pub async fn run_queue(&self, until: QueueUntil) -> Result<QueueSummary> {
-        let listeners = self
-            .core
-            .launch
-            .app
-            .functions
-            .iter()
-            .filter_map(|(function, trigger)| match trigger {
-                Trigger::Queue {
-                    binding,
-                    queue,
-                    connection,
-                } => Some((function, binding, queue, connection)),
-                Trigger::Timer { .. } => None,
-            });
+        let listeners = self.core.launch.app.functions.iter().filter_map(|(function, trigger)| match trigger {
+            Trigger::Queue { binding, queue, connection } => Some((function, binding, queue, connection)),
+            Trigger::Timer { .. } => None,
+        });
         let runs = listeners.map(|(function, binding, queue, connection)| async move {
             let listener = queue::Listener {
                 core: self.core.clone(),
@@ -265,9 +228,7 @@ impl Host {
             return Ok(storage.clone());
         }
         let setting = self.core.launch.settings.get(connection);
-        Storage::new(setting.with_context(|| {
-            format!("no setting {connection} with the storage account's connection string")
-        })?)
+        Storage::new(setting.with_context(|| format!("no setting {connection} with the storage account's connection string"))?)
     }
 
     /// What the handler printed so far, over all its lives.
@@ -303,10 +264,7 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host")
-            .field("port", &self.port())
-            .field("pid", &self.pid())
-            .finish_non_exhaustive()
+        f.debug_struct("Host").field("port", &self.port()).field("pid", &self.pid()).finish_non_exhaustive()
     }
 }
 
@@ -316,8 +274,7 @@ async fn start_on_free_port(launch: &mut Launch) -> Result<process::Process> {
         tries += 1;
         launch.port = free_port().await?;
         match launch.start().await {
-            Err(error)
-                if tries < PORT_TRIES && error.to_string().to_lowercase().contains("in use") => {}
+            Err(error) if tries < PORT_TRIES && error.to_string().to_lowercase().contains("in use") => {}
             result => return result,
         }
     }
@@ -330,27 +287,12 @@ impl Core {
             return Invocation::not_made(function, &reason);
         }
         let (begin, id) = (Instant::now(), Uuid::new_v4());
-        let outcome = self
-            .launch
-            .caller
-            .invoke(
-                self.launch.port,
-                function,
-                id,
-                payload,
-                self.function_timeout,
-            )
-            .await;
+        let outcome = self.launch.caller.invoke(self.launch.port, function, id, payload, self.function_timeout).await;
         let duration = begin.elapsed();
         if let (Outcome::TimedOut, State::Ready { pid }) = (&outcome, state) {
             self.replace(pid).await;
         }
-        Invocation {
-            function: function.to_owned(),
-            id,
-            outcome,
-            duration,
-        }
+        Invocation { function: function.to_owned(), id, outcome, duration }
     }
 
     /// One invocation that timed out ends the process, and with it all others in flight; the second to time out finds it gone.
@@ -368,15 +310,8 @@ impl Core {
 
 impl Invocation {
     fn not_made(function: &str, reason: &str) -> Self {
-        let outcome = Outcome::Failed {
-            reason: format!("{function}: {reason}"),
-        };
-        Self {
-            function: function.to_owned(),
-            id: Uuid::new_v4(),
-            outcome,
-            duration: Duration::ZERO,
-        }
+        let outcome = Outcome::Failed { reason: format!("{function}: {reason}") };
+        Self { function: function.to_owned(), id: Uuid::new_v4(), outcome, duration: Duration::ZERO }
     }
 }
 

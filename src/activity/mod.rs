@@ -232,11 +232,7 @@ impl ActivityClient {
     /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned.
     pub async fn list(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
         let what = format!("list {workload} from {} to {}", seconds(window.start), seconds(window.end));
-        let times = [
-            ("contentType", workload.as_str()),
-            ("startTime", &seconds(window.start)),
-            ("endTime", &seconds(window.end)),
-        ];
+        let times = [("contentType", workload.as_str()), ("startTime", &seconds(window.start)), ("endTime", &seconds(window.end))];
         let mut next = Some(self.operation("subscriptions/content", &times)?);
         let mut listing = Listing::default();
         let mut seen = std::collections::HashSet::new();
@@ -288,9 +284,10 @@ impl ActivityClient {
         let theirs: Vec<&str> = url.path_segments().into_iter().flatten().collect();
         let depth = ours.len() - 1;
         theirs.len() > depth
-            && ours[..depth].iter().zip(&theirs).all(|(ours, theirs)| {
-                ours.eq_ignore_ascii_case(theirs) || (*ours == "v1.0" && theirs.eq_ignore_ascii_case("v1"))
-            })
+            && ours[..depth]
+                .iter()
+                .zip(&theirs)
+                .all(|(ours, theirs)| ours.eq_ignore_ascii_case(theirs) || (*ours == "v1.0" && theirs.eq_ignore_ascii_case("v1")))
     }
 
     /// The one retry loop: bridges hiccups, renews a refused token once, and leaves the rest to the caller.

@@ -283,7 +283,8 @@ impl<'a> WorkloadRun<'a> {
         for messages in packed.batches.chunks(MESSAGES_A_JOURNALLING) {
             let sends: Vec<_> = messages.iter().map(|batch| self.services.queue.send(batch, Duration::ZERO)).collect();
             let sent: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
-            let acknowledged: Vec<&Vec<Item>> = messages.iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(batch, _)| batch).collect();
+            let acknowledged: Vec<&Vec<Item>> =
+                messages.iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(batch, _)| batch).collect();
             self.services.journal_queued(acknowledged.iter().copied().flatten().collect()).await?;
             self.report.messages += acknowledged.len();
             self.report.queued += acknowledged.iter().map(|batch| batch.len()).sum::<usize>();
@@ -296,7 +297,8 @@ impl<'a> WorkloadRun<'a> {
     async fn journal_too_long(&self, items: Vec<Item>) -> anyhow::Result<()> {
         for item in items {
             tracing::error!(workload = %self.workload, content_id = item.id, bytes = item.uri.len(), "lost: the content URI fits no queue message");
-            let line = Line { reason: Some("content uri too long".to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, &item.id) };
+            let line =
+                Line { reason: Some("content uri too long".to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, &item.id) };
             let hour = hour_of(item.created.unwrap_or_else(|| self.services.clock.now()));
             self.services.state.append(self.workload.as_str(), hour, &[line]).await?;
         }

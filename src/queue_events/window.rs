@@ -50,10 +50,7 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
     let (forward, behind): (Vec<_>, Vec<_>) = tile(start, end).into_iter().partition(|window| window.end > checkpoint);
     Plan {
         windows: forward.into_iter().chain(behind).collect(),
-        sweeps: Sweeps {
-            sweep: if sweep { Some(now) } else { ran.sweep },
-            deep_sweep: if deep { Some(now) } else { ran.deep_sweep },
-        },
+        sweeps: Sweeps { sweep: if sweep { Some(now) } else { ran.sweep }, deep_sweep: if deep { Some(now) } else { ran.deep_sweep } },
     }
 }
 

@@ -24,7 +24,13 @@ impl State {
     ///
     /// # Errors
     /// Storage refused or could not be reached.
-    pub async fn append_gap(&self, workload: Workload, from: DateTime<Utc>, to: DateTime<Utc>, now: DateTime<Utc>) -> azure_core::Result<()> {
+    pub async fn append_gap(
+        &self,
+        workload: Workload,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> azure_core::Result<()> {
         let gap = Gap {
             at: rfc3339(now),
             event: "gap",

@@ -52,7 +52,10 @@ impl State {
             Err(error) => return Err(error),
         };
         let body = download.body.collect().await?;
-        let etag = download.properties.etag.ok_or_else(|| Error::with_message(azure_core::error::ErrorKind::Other, format!("{name} came without an ETag")))?;
+        let etag = download
+            .properties
+            .etag
+            .ok_or_else(|| Error::with_message(azure_core::error::ErrorKind::Other, format!("{name} came without an ETag")))?;
         Ok(Some(Stored { text: String::from_utf8_lossy(&body).into_owned(), etag, metadata: download.properties.metadata }))
     }
 }

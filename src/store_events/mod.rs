@@ -343,10 +343,14 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
         duplicates: Some(blob.duplicates),
         ..Line::new(now, Event::Stored, &item.id)
     };
-    let reduced: Vec<_> = blob.reduced.iter().map(|(id, omitted)| {
-        tracing::error!(content_id = item.id, record = id, fields = omitted.len(), "reduced: a record could not be stored whole");
-        Line { record: Some(id.clone()), omitted: Some(omitted.clone()), ..Line::new(now, Event::Reduced, &item.id) }
-    }).collect();
+    let reduced: Vec<_> = blob
+        .reduced
+        .iter()
+        .map(|(id, omitted)| {
+            tracing::error!(content_id = item.id, record = id, fields = omitted.len(), "reduced: a record could not be stored whole");
+            Line { record: Some(id.clone()), omitted: Some(omitted.clone()), ..Line::new(now, Event::Reduced, &item.id) }
+        })
+        .collect();
     reduced.into_iter().chain([stored])
 }
 

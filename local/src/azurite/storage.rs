@@ -10,9 +10,7 @@ use azure_core::credentials::Secret;
 use azure_core::hmac::hmac_sha256;
 use azure_core::http::{RequestContent, StatusCode};
 use azure_storage_blob::{BlobClient, BlobContainerClient, BlobServiceClient};
-use azure_storage_queue::models::{
-    QueueClientGetPropertiesResultHeaders as _, QueueClientPeekMessagesOptions, QueueMessage,
-};
+use azure_storage_queue::models::{QueueClientGetPropertiesResultHeaders as _, QueueClientPeekMessagesOptions, QueueMessage};
 use azure_storage_queue::{QueueClient, QueueServiceClient};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -81,10 +79,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn create_container(&self, name: &str) -> Result<()> {
-        unless(
-            StatusCode::Conflict,
-            self.container(name).create(None).await.map(drop),
-        )?;
+        unless(StatusCode::Conflict, self.container(name).create(None).await.map(drop))?;
         Ok(())
     }
 
@@ -94,18 +89,11 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses, or the blob is not UTF-8.
     pub async fn read_blob(&self, container: &str, name: &str) -> Result<Option<String>> {
-        let Some(blob) = unless(
-            StatusCode::NotFound,
-            self.blob(container, name).download(None).await,
-        )?
-        else {
+        let Some(blob) = unless(StatusCode::NotFound, self.blob(container, name).download(None).await)? else {
             return Ok(None);
         };
         let bytes = blob.body.collect().await?;
-        Ok(Some(
-            String::from_utf8(bytes.to_vec())
-                .with_context(|| format!("blob {name} is not UTF-8"))?,
-        ))
+        Ok(Some(String::from_utf8(bytes.to_vec()).with_context(|| format!("blob {name} is not UTF-8"))?))
     }
 
     /// Writes a block blob over whatever was there.
@@ -125,11 +113,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn list_blobs(&self, container: &str) -> Result<Vec<String>> {
-        let blobs = self
-            .container(container)
-            .list_blobs(None)?
-            .try_collect::<Vec<_>>()
-            .await;
+        let blobs = self.container(container).list_blobs(None)?.try_collect::<Vec<_>>().await;
         let blobs = unless(StatusCode::NotFound, blobs)?.unwrap_or_default();
         Ok(blobs.into_iter().filter_map(|blob| blob.name).collect())
     }
@@ -140,10 +124,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn delete_blob(&self, container: &str, name: &str) -> Result<()> {
-        unless(
-            StatusCode::NotFound,
-            self.blob(container, name).delete(None).await.map(drop),
-        )?;
+        unless(StatusCode::NotFound, self.blob(container, name).delete(None).await.map(drop))?;
         Ok(())
     }
 
@@ -153,10 +134,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn create_queue(&self, name: &str) -> Result<()> {
-        unless(
-            StatusCode::Conflict,
-            self.queue(name)?.create(None).await.map(drop),
-        )?;
+        unless(StatusCode::Conflict, self.queue(name)?.create(None).await.map(drop))?;
         Ok(())
     }
 
@@ -166,12 +144,8 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses, or the queue is missing.
     pub async fn send_message(&self, queue: &str, text: &str) -> Result<()> {
-        let message = QueueMessage {
-            message_text: Some(BASE64.encode(text)),
-        };
-        self.queue(queue)?
-            .send_message(message.try_into()?, None)
-            .await?;
+        let message = QueueMessage { message_text: Some(BASE64.encode(text)) };
+        self.queue(queue)?.send_message(message.try_into()?, None).await?;
         Ok(())
     }
 
@@ -182,23 +156,12 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn messages(&self, queue: &str) -> Result<Vec<String>> {
-        let options = QueueClientPeekMessagesOptions {
-            number_of_messages: Some(MOST_MESSAGES),
-            ..Default::default()
-        };
-        let Some(peeked) = unless(
-            StatusCode::NotFound,
-            self.queue(queue)?.peek_messages(Some(options)).await,
-        )?
-        else {
+        let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MOST_MESSAGES), ..Default::default() };
+        let Some(peeked) = unless(StatusCode::NotFound, self.queue(queue)?.peek_messages(Some(options)).await)? else {
             return Ok(Vec::new());
         };
         let messages = peeked.into_model()?.items.unwrap_or_default();
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| message.message_text)
-            .map(decoded)
-            .collect())
+        Ok(messages.into_iter().filter_map(|message| message.message_text).map(decoded).collect())
     }
 
     /// How many messages a queue holds, visible or not, near enough; zero if the queue is missing.
@@ -207,17 +170,9 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn message_count(&self, queue: &str) -> Result<u64> {
-        let properties = unless(
-            StatusCode::NotFound,
-            self.queue(queue)?.get_properties(None).await,
-        )?;
-        let count = properties
-            .map(|properties| properties.approximate_messages_count())
-            .transpose()?
-            .flatten();
-        Ok(count
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        let properties = unless(StatusCode::NotFound, self.queue(queue)?.get_properties(None).await)?;
+        let count = properties.map(|properties| properties.approximate_messages_count()).transpose()?.flatten();
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
 
     /// Removes every message, visible or not.
@@ -226,10 +181,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn clear_queue(&self, queue: &str) -> Result<()> {
-        unless(
-            StatusCode::NotFound,
-            self.queue(queue)?.clear(None).await.map(drop),
-        )?;
+        unless(StatusCode::NotFound, self.queue(queue)?.clear(None).await.map(drop))?;
         Ok(())
     }
 }
@@ -253,9 +205,7 @@ fn unless<T>(status: StatusCode, result: azure_core::Result<T>) -> Result<Option
 
 fn decoded(text: String) -> String {
     let bytes = BASE64.decode(&text).ok();
-    bytes
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .unwrap_or(text)
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text)
 }
 
 /// A connection string's `name=value` parts.
@@ -264,29 +214,16 @@ struct Parts(BTreeMap<String, String>);
 
 impl Parts {
     fn parse(connection_string: &str) -> Self {
-        let parts = connection_string
-            .split(';')
-            .filter_map(|part| part.split_once('='));
-        Self(
-            parts
-                .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
-                .collect(),
-        )
+        let parts = connection_string.split(';').filter_map(|part| part.split_once('='));
+        Self(parts.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect())
     }
 
     fn get(&self, name: &str) -> Result<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .with_context(|| format!("the storage connection string has no {name}"))
+        self.0.get(name).map(String::as_str).with_context(|| format!("the storage connection string has no {name}"))
     }
 
     fn endpoint(&self, service: &str) -> Result<Url> {
-        let explicit = if service == "blob" {
-            "BlobEndpoint"
-        } else {
-            "QueueEndpoint"
-        };
+        let explicit = if service == "blob" { "BlobEndpoint" } else { "QueueEndpoint" };
         let text = match self.get(explicit) {
             Ok(endpoint) => endpoint.to_owned(),
             Err(_) => {
@@ -294,9 +231,7 @@ impl Parts {
                 format!("https://{}.{service}.{suffix}", self.get("AccountName")?)
             }
         };
-        Url::parse(&text).with_context(|| {
-            format!("the storage connection string's {service} endpoint is no URL")
-        })
+        Url::parse(&text).with_context(|| format!("the storage connection string's {service} endpoint is no URL"))
     }
 
     /// The query that opens the account: the signature that was given, or one made from the key, good for a day.
@@ -308,23 +243,11 @@ impl Parts {
         let (account, key) = (self.get("AccountName")?, self.get("AccountKey")?);
         let expiry = (Utc::now() + TimeDelta::days(1)).to_rfc3339_opts(SecondsFormat::Secs, true);
         // In order: services, resource types, start, expiry, addresses, protocols, version, encryption scope.
-        let signed = format!(
-            "{account}\n{SAS_PERMISSIONS}\nbq\nsco\n\n{expiry}\n\nhttps,http\n{SAS_VERSION}\n\n"
-        );
-        let signature = hmac_sha256(&signed, &Secret::new(key.to_owned()))
-            .context("AccountKey is no base64")?;
+        let signed = format!("{account}\n{SAS_PERMISSIONS}\nbq\nsco\n\n{expiry}\n\nhttps,http\n{SAS_VERSION}\n\n");
+        let signature = hmac_sha256(&signed, &Secret::new(key.to_owned())).context("AccountKey is no base64")?;
         Ok(Serializer::new(String::new())
-            .extend_pairs([
-                ("sv", SAS_VERSION),
-                ("ss", "bq"),
-                ("srt", "sco"),
-                ("sp", SAS_PERMISSIONS),
-            ])
-            .extend_pairs([
-                ("se", expiry.as_str()),
-                ("spr", "https,http"),
-                ("sig", signature.as_str()),
-            ])
+            .extend_pairs([("sv", SAS_VERSION), ("ss", "bq"), ("srt", "sco"), ("sp", SAS_PERMISSIONS)])
+            .extend_pairs([("se", expiry.as_str()), ("spr", "https,http"), ("sig", signature.as_str())])
             .finish())
     }
 }
@@ -335,13 +258,8 @@ mod tests {
 
     #[test]
     fn endpoints_come_from_the_suffix_where_none_is_given() -> Result<()> {
-        let parts = Parts::parse(
-            "AccountName=a;AccountKey=bm90IGEga2V5;EndpointSuffix=core.chinacloudapi.cn",
-        );
-        assert_eq!(
-            parts.endpoint("queue")?.as_str(),
-            "https://a.queue.core.chinacloudapi.cn/"
-        );
+        let parts = Parts::parse("AccountName=a;AccountKey=bm90IGEga2V5;EndpointSuffix=core.chinacloudapi.cn");
+        assert_eq!(parts.endpoint("queue")?.as_str(), "https://a.queue.core.chinacloudapi.cn/");
         Ok(())
     }
 

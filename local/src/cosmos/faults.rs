@@ -26,20 +26,12 @@ pub enum Fault {
 impl Fault {
     /// 429 with sub-status 3200, as a container out of request units answers.
     pub fn throttled(retry_after: Duration) -> Self {
-        Self::Status {
-            status: 429,
-            substatus: Some(3200),
-            retry_after: Some(retry_after),
-        }
+        Self::Status { status: 429, substatus: Some(3200), retry_after: Some(retry_after) }
     }
 
     /// A plain status without sub-status.
     pub fn status(status: u16) -> Self {
-        Self::Status {
-            status,
-            substatus: None,
-            retry_after: None,
-        }
+        Self::Status { status, substatus: None, retry_after: None }
     }
 }
 
@@ -55,10 +47,7 @@ pub struct CosmosFault {
 impl CosmosFault {
     /// Strikes the next `times` writes.
     pub fn times(fault: Fault, times: u32) -> Self {
-        Self {
-            fault,
-            times: Some(times),
-        }
+        Self { fault, times: Some(times) }
     }
 
     /// Strikes until cleared.

@@ -38,9 +38,7 @@ pub(super) fn is_authorized(method: &str, path: &str, headers: &HeaderMap) -> bo
         return false;
     };
     let decoded = percent_decode_str(path).decode_utf8_lossy();
-    [path, &decoded]
-        .into_iter()
-        .any(|path| Some(&*token) == master_token(method, path, date).as_deref())
+    [path, &decoded].into_iter().any(|path| Some(&*token) == master_token(method, path, date).as_deref())
 }
 
 /// The token that a request should bear.
@@ -53,11 +51,7 @@ fn master_token(method: &str, path: &str, date: &str) -> Option<String> {
         [.., kind, _] => (*kind, path.to_owned()),
         _ => ("", String::new()),
     };
-    let signed = format!(
-        "{}\n{kind}\n{link}\n{}\n\n",
-        method.to_lowercase(),
-        date.to_lowercase()
-    );
+    let signed = format!("{}\n{kind}\n{link}\n{}\n\n", method.to_lowercase(), date.to_lowercase());
     let signature = hmac_sha256(&signed, &Secret::new(COSMOS_KEY)).ok()?;
     Some(format!("type=master&ver=1.0&sig={signature}"))
 }
@@ -92,9 +86,7 @@ pub(super) fn nesting_fault(document: &Value) -> Option<String> {
             return None;
         }
     }
-    Some(format!(
-        "The document is nested deeper than {DEEPEST} levels."
-    ))
+    Some(format!("The document is nested deeper than {DEEPEST} levels."))
 }
 
 fn children(value: &Value) -> Vec<&Value> {
@@ -112,13 +104,8 @@ fn id_fault(id: &Value) -> Option<String> {
     };
     match id {
         id if id.is_empty() => Some("The id is empty.".to_owned()),
-        id if id.len() > LONGEST_ID => Some(format!(
-            "The id has {} bytes; the most is {LONGEST_ID}.",
-            id.len()
-        )),
-        id if id.contains(['/', '\\', '?', '#']) => Some(format!(
-            "The id '{id}' holds one of the characters / \\ ? #."
-        )),
+        id if id.len() > LONGEST_ID => Some(format!("The id has {} bytes; the most is {LONGEST_ID}.", id.len())),
+        id if id.contains(['/', '\\', '?', '#']) => Some(format!("The id '{id}' holds one of the characters / \\ ? #.")),
         id if id.ends_with(' ') => Some(format!("The id '{id}' ends in a space.")),
         _ => None,
     }
@@ -126,14 +113,8 @@ fn id_fault(id: &Value) -> Option<String> {
 
 /// <https://learn.microsoft.com/azure/cosmos-db/nosql/time-to-live#time-to-live-for-containers-and-items>
 fn ttl_fault(ttl: &Value) -> Option<String> {
-    let allowed = ttl
-        .as_i64()
-        .is_some_and(|seconds| seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds));
-    (!allowed).then(|| {
-        format!(
-            "The input ttl '{ttl}' is invalid. Ensure to provide a nonzero positive integer or -1."
-        )
-    })
+    let allowed = ttl.as_i64().is_some_and(|seconds| seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds));
+    (!allowed).then(|| format!("The input ttl '{ttl}' is invalid. Ensure to provide a nonzero positive integer or -1."))
 }
 
 /// One operation of a transactional batch.
@@ -153,11 +134,7 @@ mod tests {
 
     #[test]
     fn refuses_ids_and_ttls_that_the_service_refuses() {
-        for good in [
-            r#"{"id":"a b%2F"}"#,
-            r#"{"id":"a","ttl":-1}"#,
-            r#"{"id":"a","ttl":86400}"#,
-        ] {
+        for good in [r#"{"id":"a b%2F"}"#, r#"{"id":"a","ttl":-1}"#, r#"{"id":"a","ttl":86400}"#] {
             assert_eq!(fault(good), None, "{good}");
         }
         for bad in [

@@ -34,11 +34,7 @@ pub(super) async fn run(listener: TcpListener, account: Arc<Account>, stop: Canc
             () = stop.cancelled() => return,
         };
         match stream {
-            Ok((stream, _)) => drop(tokio::spawn(serve(
-                stream,
-                account.clone(),
-                stop.child_token(),
-            ))),
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, account.clone(), stop.child_token()))),
             // Out of file descriptors, say: others may close some.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -66,18 +62,9 @@ async fn answer(
     let Ok(body) = body.collect().await else {
         return pending().await;
     }; // the client has gone
-    let exchange = Exchange {
-        account,
-        kind: Kind::of(&head),
-        head,
-        body: body.to_bytes(),
-    };
+    let exchange = Exchange { account, kind: Kind::of(&head), head, body: body.to_bytes() };
     let answer = match exchange.fault() {
-        Some(Fault::Status {
-            status,
-            substatus,
-            retry_after,
-        }) => refusal(status, substatus, retry_after),
+        Some(Fault::Status { status, substatus, retry_after }) => refusal(status, substatus, retry_after),
         Some(Fault::Reset) => return close(connection).await,
         Some(Fault::LostAnswer) => {
             exchange.count(&exchange.execute().await);
@@ -113,25 +100,12 @@ enum Kind {
 
 impl Kind {
     fn of(head: &Parts) -> Self {
-        let is = |name| {
-            head.headers
-                .get(name)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
-        };
-        let segments: Vec<_> = head
-            .uri
-            .path()
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .collect();
+        let is = |name| head.headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+        let segments: Vec<_> = head.uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
         match (head.method.as_str(), segments.as_slice()) {
-            ("POST", ["dbs", _, "colls", _, "docs"]) if is("x-ms-cosmos-is-batch-request") => {
-                Self::Batch
-            }
+            ("POST", ["dbs", _, "colls", _, "docs"]) if is("x-ms-cosmos-is-batch-request") => Self::Batch,
             ("POST", ["dbs", _, "colls", _, "docs"])
-                if is("x-ms-documentdb-isquery")
-                    || is("x-ms-documentdb-query")
-                    || is("x-ms-cosmos-is-query-plan-request") =>
+                if is("x-ms-documentdb-isquery") || is("x-ms-documentdb-query") || is("x-ms-cosmos-is-query-plan-request") =>
             {
                 Self::Query
             }
@@ -164,23 +138,12 @@ struct Answer {
 
 impl Exchange {
     fn fault(&self) -> Option<Fault> {
-        if self.kind.is_write() {
-            lock(&self.account.faults).strike()
-        } else {
-            None
-        }
+        if self.kind.is_write() { lock(&self.account.faults).strike() } else { None }
     }
 
     async fn execute(&self) -> Answer {
-        if !is_authorized(
-            self.head.method.as_str(),
-            self.head.uri.path(),
-            &self.head.headers,
-        ) {
-            return error(
-                401,
-                "The input authorization token can't serve the request.",
-            );
+        if !is_authorized(self.head.method.as_str(), self.head.uri.path(), &self.head.headers) {
+            return error(401, "The input authorization token can't serve the request.");
         }
         if let Some(refusal) = self.refused() {
             return refusal;
@@ -196,12 +159,9 @@ impl Exchange {
         match self.kind {
             Kind::Batch => {
                 let operations: Vec<Operation> = serde_json::from_slice(&self.body).ok()?;
-                let faulty = operations.iter().position(|operation| {
-                    operation
-                        .document
-                        .as_ref()
-                        .is_some_and(|document| document.fault().is_some())
-                })?;
+                let faulty = operations
+                    .iter()
+                    .position(|operation| operation.document.as_ref().is_some_and(|document| document.fault().is_some()))?;
                 Some(failed_batch(operations.len(), faulty))
             }
             Kind::Create => Some(error(400, &self.document_fault()?)),
@@ -220,28 +180,15 @@ impl Exchange {
     }
 
     async fn emulate(&self) -> Result<Answer> {
-        let path = self
-            .head
-            .uri
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
+        let path = self.head.uri.path_and_query().map_or("/", |path| path.as_str());
         let method: Method = self.head.method.as_str().parse()?;
         let mut request = Request::new(self.account.endpoint.join(path)?, method);
         for (name, value) in &self.head.headers {
             let value = value.to_str().context("a header is not text")?.to_owned();
-            request.headers_mut().insert(
-                HeaderName::from(name.as_str().to_owned()),
-                HeaderValue::from(value),
-            );
+            request.headers_mut().insert(HeaderName::from(name.as_str().to_owned()), HeaderValue::from(value));
         }
         request.set_body(self.body.clone());
-        let response = self
-            .account
-            .emulator
-            .execute_request(&request)
-            .await?
-            .try_into_raw_response()
-            .await?;
+        let response = self.account.emulator.execute_request(&request).await?.try_into_raw_response().await?;
         Ok(Answer {
             status: response.status().into(),
             headers: pairs(response.headers()),
@@ -268,10 +215,7 @@ impl Exchange {
 }
 
 fn pairs(headers: &azure_core::http::headers::Headers) -> Vec<(String, String)> {
-    headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
-        .collect()
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect()
 }
 
 impl Answer {
@@ -290,24 +234,16 @@ impl Answer {
     }
 
     fn charge(&self) -> f64 {
-        let header = self
-            .headers
-            .iter()
-            .find(|(name, _)| name == "x-ms-request-charge");
-        header
-            .and_then(|(_, charge)| charge.parse().ok())
-            .unwrap_or(0.0)
+        let header = self.headers.iter().find(|(name, _)| name == "x-ms-request-charge");
+        header.and_then(|(_, charge)| charge.parse().ok()).unwrap_or(0.0)
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers: &mut HeaderMap = response.headers_mut();
         for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) =
-                (hyper::header::HeaderName::try_from(name), value.parse())
-            {
+            if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), value.parse()) {
                 headers.insert(name, value);
             }
         }
@@ -318,12 +254,7 @@ impl Answer {
 fn refusal(status: u16, substatus: Option<u32>, retry_after: Option<Duration>) -> Answer {
     let mut answer = error(status, "Trouble on demand.");
     let substatus = substatus.map(|code| ("x-ms-substatus".to_owned(), code.to_string()));
-    let wait = retry_after.map(|time| {
-        (
-            "x-ms-retry-after-ms".to_owned(),
-            time.as_millis().to_string(),
-        )
-    });
+    let wait = retry_after.map(|time| ("x-ms-retry-after-ms".to_owned(), time.as_millis().to_string()));
     answer.headers.extend(substatus.into_iter().chain(wait));
     answer
 }
@@ -341,10 +272,7 @@ fn error(status: u16, message: &str) -> Answer {
     };
     Answer {
         status,
-        headers: vec![
-            (CONTENT_TYPE.to_string(), "application/json".to_owned()),
-            ("x-ms-request-charge".to_owned(), "0".to_owned()),
-        ],
+        headers: vec![(CONTENT_TYPE.to_string(), "application/json".to_owned()), ("x-ms-request-charge".to_owned(), "0".to_owned())],
         body: Bytes::from(json!({ "code": code, "message": message }).to_string()),
     }
 }
@@ -353,8 +281,5 @@ fn error(status: u16, message: &str) -> Answer {
 fn failed_batch(operations: usize, faulty: usize) -> Answer {
     let result = |index| json!({ "statusCode": if index == faulty { 400 } else { 424 }, "requestCharge": 0 });
     let results: Vec<_> = (0..operations).map(result).collect();
-    Answer {
-        body: Bytes::from(Value::from(results).to_string()),
-        ..error(207, "")
-    }
+    Answer { body: Bytes::from(Value::from(results).to_string()), ..error(207, "") }
 }

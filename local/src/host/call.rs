@@ -28,46 +28,23 @@ impl Caller {
     /// `buffered`: with a Content-Length, as under Core Tools; else in chunks, as in Azure.
     pub(super) fn new(buffered: bool) -> Result<Self> {
         let agent = format!("Azure-Functions-Host/{HOST_VERSION}");
-        Ok(Self {
-            http: Client::builder()
-                .user_agent(agent)
-                .no_proxy()
-                .no_gzip()
-                .http1_only()
-                .build()?,
-            buffered,
-        })
+        Ok(Self { http: Client::builder().user_agent(agent).no_proxy().no_gzip().http1_only().build()?, buffered })
     }
 
     /// The readiness probe: any answer at all is good.
     pub(super) async fn probe(&self, port: u16) -> bool {
-        self.http
-            .get(format!("http://127.0.0.1:{port}/"))
-            .send()
-            .await
-            .is_ok()
+        self.http.get(format!("http://127.0.0.1:{port}/")).send().await.is_ok()
     }
 
     /// Posts a payload and waits for the outcome, at most `limit`.
-    pub(super) async fn invoke(
-        &self,
-        port: u16,
-        function: &str,
-        id: Uuid,
-        payload: String,
-        limit: Option<Duration>,
-    ) -> Outcome {
+    pub(super) async fn invoke(&self, port: u16, function: &str, id: Uuid, payload: String, limit: Option<Duration>) -> Outcome {
         let request = self
             .http
             .post(format!("http://127.0.0.1:{port}/{function}"))
             .header("X-Azure-Functions-HostVersion", HOST_VERSION)
             .header("X-Azure-Functions-InvocationId", id.to_string())
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .body(if self.buffered {
-                payload.into()
-            } else {
-                chunked(&payload)
-            });
+            .body(if self.buffered { payload.into() } else { chunked(&payload) });
         let call = async {
             match request.send().await {
                 Ok(response) => outcome(response).await,
@@ -75,20 +52,14 @@ impl Caller {
             }
         };
         match limit {
-            Some(limit) => tokio::time::timeout(limit, call)
-                .await
-                .unwrap_or(Outcome::TimedOut),
+            Some(limit) => tokio::time::timeout(limit, call).await.unwrap_or(Outcome::TimedOut),
             None => call.await,
         }
     }
 }
 
 fn chunked(payload: &str) -> Body {
-    let chunks: Vec<_> = payload
-        .as_bytes()
-        .chunks(CHUNK)
-        .map(|chunk| anyhow::Ok(chunk.to_vec()))
-        .collect();
+    let chunks: Vec<_> = payload.as_bytes().chunks(CHUNK).map(|chunk| anyhow::Ok(chunk.to_vec())).collect();
     Body::wrap_stream(stream::iter(chunks))
 }
 
@@ -97,17 +68,10 @@ async fn outcome(response: Response) -> Outcome {
     let status = response.status();
     if !status.is_success() {
         // The body is thrown away.
-        return failed(format!(
-            "HttpRequestException: Response status code does not indicate success: {status}."
-        ));
+        return failed(format!("HttpRequestException: Response status code does not indicate success: {status}."));
     }
-    let content_type = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = content_type
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_lowercase());
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_lowercase());
     let body = match response.bytes().await {
         Ok(body) => body,
         Err(error) => return failed(format!("HttpRequestException: {}", causes(&error))),
@@ -115,10 +79,7 @@ async fn outcome(response: Response) -> Outcome {
     if body.is_empty() {
         return pending().await;
     }
-    if !matches!(
-        media_type.as_deref(),
-        Some("application/json" | "text/json")
-    ) {
+    if !matches!(media_type.as_deref(), Some("application/json" | "text/json")) {
         let media_type = media_type.as_deref().unwrap_or("application/octet-stream");
         return failed(format!(
             "UnsupportedMediaTypeException: No MediaTypeFormatter is available to read an object of type \
@@ -128,21 +89,14 @@ async fn outcome(response: Response) -> Outcome {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
     match serde_json::from_slice(body) {
         Ok(Value::Null) => pending().await,
-        Ok(reply) if is_result(&reply) => Outcome::Succeeded {
-            logs: logs(&reply),
-            reply,
-        },
-        _ => failed(format!(
-            "InvalidOperationException: Invalid HttpResponseMessage: {}",
-            String::from_utf8_lossy(body)
-        )),
+        Ok(reply) if is_result(&reply) => Outcome::Succeeded { logs: logs(&reply), reply },
+        _ => failed(format!("InvalidOperationException: Invalid HttpResponseMessage: {}", String::from_utf8_lossy(body))),
     }
 }
 
 /// Whether Json.NET can make an `HttpScriptInvocationResult` of it: any object, as long as `Outputs` and `Logs` fit.
 fn is_result(reply: &Value) -> bool {
-    let outputs =
-        member(reply, "Outputs").is_none_or(|outputs| outputs.is_object() || outputs.is_null());
+    let outputs = member(reply, "Outputs").is_none_or(|outputs| outputs.is_object() || outputs.is_null());
     let logs = member(reply, "Logs").is_none_or(|logs| match logs {
         Value::Array(logs) => !logs.iter().any(|log| log.is_object() || log.is_array()),
         other => other.is_null(),
@@ -151,21 +105,14 @@ fn is_result(reply: &Value) -> bool {
 }
 
 fn logs(reply: &Value) -> Vec<String> {
-    let logs = member(reply, "Logs")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let logs = member(reply, "Logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |log: &Value| log.as_str().map_or_else(|| log.to_string(), str::to_owned);
     logs.iter().map(text).collect()
 }
 
 /// Names are compared without case.
 fn member<'a>(reply: &'a Value, name: &str) -> Option<&'a Value> {
-    reply
-        .as_object()?
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value)
+    reply.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 fn failed(reason: String) -> Outcome {
@@ -207,24 +154,13 @@ mod tests {
         let content_type = content_type.to_owned();
         let answer = move || async move {
             let mut headers = HeaderMap::new();
-            headers.extend(
-                content_type
-                    .parse::<HeaderValue>()
-                    .ok()
-                    .map(|value| (header::CONTENT_TYPE, value)),
-            );
+            headers.extend(content_type.parse::<HeaderValue>().ok().map(|value| (header::CONTENT_TYPE, value)));
             let body = axum::body::Body::from(body);
-            (
-                StatusCode::from_u16(status).unwrap_or_default(),
-                headers,
-                body,
-            )
+            (StatusCode::from_u16(status).unwrap_or_default(), headers, body)
         };
         let port = serve(Router::new().route("/F", post(answer))).await?;
         let limit = Some(Duration::from_millis(500));
-        let outcome = Caller::new(false)?
-            .invoke(port, "F", Uuid::new_v4(), "{}".to_owned(), limit)
-            .await;
+        let outcome = Caller::new(false)?.invoke(port, "F", Uuid::new_v4(), "{}".to_owned(), limit).await;
         Ok(match outcome {
             Outcome::Succeeded { logs, .. } => format!("succeeded {logs:?}"),
             Outcome::Failed { reason } => reason.split(':').next().unwrap_or_default().to_owned(),
@@ -236,18 +172,8 @@ mod tests {
     async fn answers_are_read_as_the_host_reads_them() -> Result<()> {
         let json = "application/json";
         let cases = [
-            (
-                200,
-                json,
-                r#"{"Outputs":{},"Logs":["a"],"ReturnValue":null}"#,
-                r#"succeeded ["a"]"#,
-            ),
-            (
-                200,
-                "text/json; charset=utf-8",
-                r#"{"logs":["a",1]}"#,
-                r#"succeeded ["a", "1"]"#,
-            ),
+            (200, json, r#"{"Outputs":{},"Logs":["a"],"ReturnValue":null}"#, r#"succeeded ["a"]"#),
+            (200, "text/json; charset=utf-8", r#"{"logs":["a",1]}"#, r#"succeeded ["a", "1"]"#),
             (201, json, "{}", "succeeded []"),
             (200, json, r#"{"unrelated":1}"#, "succeeded []"),
             (200, json, "", "timed out"),
@@ -263,11 +189,7 @@ mod tests {
             (404, json, "{}", "HttpRequestException"),
         ];
         for (status, content_type, body, expected) in cases {
-            assert_eq!(
-                verdict(status, content_type, body).await?,
-                expected,
-                "{status} {content_type} {body}"
-            );
+            assert_eq!(verdict(status, content_type, body).await?, expected, "{status} {content_type} {body}");
         }
         Ok(())
     }
@@ -275,29 +197,17 @@ mod tests {
     #[tokio::test]
     async fn the_request_looks_like_the_hosts() -> Result<()> {
         let echo = |headers: HeaderMap, body: String| async move {
-            let header = |name| {
-                headers
-                    .get(name)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned)
-            };
+            let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             Json(json!({
                 "type": header("content-type"), "framing": header("transfer-encoding"), "length": header("content-length"),
                 "agent": header("user-agent"), "id": header("x-azure-functions-invocationid"), "body": body,
             }))
         };
         let port = serve(Router::new().route("/F", post(echo))).await?;
-        for (buffered, framing, length) in [
-            (false, json!("chunked"), Value::Null),
-            (true, Value::Null, json!("4")),
-        ] {
+        for (buffered, framing, length) in [(false, json!("chunked"), Value::Null), (true, Value::Null, json!("4"))] {
             let id = Uuid::new_v4();
-            let outcome = Caller::new(buffered)?
-                .invoke(port, "F", id, "body".to_owned(), None)
-                .await;
-            let Outcome::Succeeded { reply, .. } = outcome else {
-                anyhow::bail!("{outcome:?}")
-            };
+            let outcome = Caller::new(buffered)?.invoke(port, "F", id, "body".to_owned(), None).await;
+            let Outcome::Succeeded { reply, .. } = outcome else { anyhow::bail!("{outcome:?}") };
             let expected = json!({
                 "type": "application/json; charset=utf-8", "framing": framing, "length": length,
                 "agent": format!("Azure-Functions-Host/{HOST_VERSION}"), "id": id, "body": "body",
@@ -310,9 +220,7 @@ mod tests {
     #[tokio::test]
     async fn a_dead_port_fails_the_call() -> Result<()> {
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
-        let outcome = Caller::new(false)?
-            .invoke(port, "F", Uuid::new_v4(), String::new(), None)
-            .await;
+        let outcome = Caller::new(false)?.invoke(port, "F", Uuid::new_v4(), String::new(), None).await;
         assert!(matches!(outcome, Outcome::Failed { .. }));
         Ok(())
     }

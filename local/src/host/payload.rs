@@ -20,20 +20,12 @@ pub struct System {
 impl System {
     /// Now, with a new GUID.
     pub fn new(function: &str) -> Self {
-        Self {
-            function: function.to_owned(),
-            now: Utc::now(),
-            guid: Uuid::new_v4(),
-        }
+        Self { function: function.to_owned(), now: Utc::now(), guid: Uuid::new_v4() }
     }
 
     fn json(&self) -> String {
         let function = literal(&self.function);
-        format!(
-            r#"{{"MethodName":{function},"UtcNow":"{}Z","RandGuid":"{}"}}"#,
-            ticks(self.now),
-            self.guid
-        )
+        format!(r#"{{"MethodName":{function},"UtcNow":"{}Z","RandGuid":"{}"}}"#, ticks(self.now), self.guid)
     }
 }
 
@@ -49,24 +41,13 @@ pub struct ScheduleStatus {
 impl ScheduleStatus {
     fn json(&self) -> String {
         // .NET's smallest time has no zone.
-        let last = self.last.map_or_else(
-            || "0001-01-01T00:00:00".to_owned(),
-            |last| ticks(last) + "+00:00",
-        );
-        format!(
-            r#"{{"Last":"{last}","Next":"{}+00:00","LastUpdated":"{last}"}}"#,
-            ticks(self.next)
-        )
+        let last = self.last.map_or_else(|| "0001-01-01T00:00:00".to_owned(), |last| ticks(last) + "+00:00");
+        format!(r#"{{"Last":"{last}","Next":"{}+00:00","LastUpdated":"{last}"}}"#, ticks(self.next))
     }
 }
 
 /// A timer's invocation. The status is `None` where `useMonitor` is false.
-pub fn timer_payload(
-    binding: &str,
-    status: Option<&ScheduleStatus>,
-    is_past_due: bool,
-    system: &System,
-) -> String {
+pub fn timer_payload(binding: &str, status: Option<&ScheduleStatus>, is_past_due: bool, system: &System) -> String {
     let status = status.map_or_else(|| "null".to_owned(), ScheduleStatus::json);
     format!(
         r#"{{"Data":{{{}:{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":{is_past_due}}}}},"Metadata":{{"sys":{}}}}}"#,
@@ -134,16 +115,8 @@ pub fn queue_payload(binding: &str, message: &QueueMessage, system: &System) -> 
         }
     }
     set(&mut metadata, "sys".to_owned(), system.json());
-    let metadata: Vec<_> = metadata
-        .iter()
-        .map(|(name, value)| format!("{}:{value}", literal(name)))
-        .collect();
-    format!(
-        r#"{{"Data":{{{}:{}}},"Metadata":{{{}}}}}"#,
-        literal(binding),
-        double(&message.text),
-        metadata.join(",")
-    )
+    let metadata: Vec<_> = metadata.iter().map(|(name, value)| format!("{}:{value}", literal(name))).collect();
+    format!(r#"{{"Data":{{{}:{}}},"Metadata":{{{}}}}}"#, literal(binding), double(&message.text), metadata.join(","))
 }
 
 /// A property of an object message in the metadata; arrays and nulls do not get there.
@@ -161,10 +134,7 @@ fn property(value: &Value) -> Option<String> {
 
 /// Sets a member as .NET's dictionary with `OrdinalIgnoreCase` does: the first spelling of a name stays.
 fn set(members: &mut Vec<(String, String)>, name: String, value: String) {
-    match members
-        .iter_mut()
-        .find(|(known, _)| known.eq_ignore_ascii_case(&name))
-    {
+    match members.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) {
         Some(member) => member.1 = value,
         None => members.push((name, value)),
     }
@@ -178,9 +148,7 @@ fn double(text: &str) -> String {
 /// A JSON string. Json.NET escapes three more line ends than `serde_json` does.
 fn literal(text: &str) -> String {
     let text = Value::from(text).to_string();
-    text.replace('\u{85}', "\\u0085")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029")
+    text.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 fn seconds(time: DateTime<Utc>) -> String {
@@ -190,11 +158,7 @@ fn seconds(time: DateTime<Utc>) -> String {
 /// A time without zone, down to .NET's 100 ns and without zeros at the end.
 fn ticks(time: DateTime<Utc>) -> String {
     let fraction = format!(".{:07}", time.nanosecond() / 100);
-    format!(
-        "{}{}",
-        time.format("%Y-%m-%dT%H:%M:%S"),
-        fraction.trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("{}{}", time.format("%Y-%m-%dT%H:%M:%S"), fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]
@@ -207,19 +171,12 @@ mod tests {
 
     fn system(function: &str) -> System {
         let guid = Uuid::from_u128(0x24ad4c06_24ad_4e5b_8294_3da9714877e9);
-        System {
-            function: function.to_owned(),
-            now: time("2026-09-27T10:05:00.0123456Z"),
-            guid,
-        }
+        System { function: function.to_owned(), now: time("2026-09-27T10:05:00.0123456Z"), guid }
     }
 
     #[test]
     fn a_timer() {
-        let status = ScheduleStatus {
-            last: Some(time("2026-09-27T10:00:00.0045319Z")),
-            next: time("2026-09-27T10:05:00Z"),
-        };
+        let status = ScheduleStatus { last: Some(time("2026-09-27T10:00:00.0045319Z")), next: time("2026-09-27T10:05:00Z") };
         assert_eq!(
             timer_payload("timer", Some(&status), false, &system("QueueEvents")),
             concat!(
@@ -230,10 +187,7 @@ mod tests {
                 r#""RandGuid":"24ad4c06-24ad-4e5b-8294-3da9714877e9"}}}"#,
             )
         );
-        assert!(
-            timer_payload("timer", None, true, &system("QueueEvents"))
-                .contains(r#""ScheduleStatus":null,"IsPastDue":true"#)
-        );
+        assert!(timer_payload("timer", None, true, &system("QueueEvents")).contains(r#""ScheduleStatus":null,"IsPastDue":true"#));
     }
 
     fn message(text: &str) -> QueueMessage {
@@ -251,11 +205,7 @@ mod tests {
     #[test]
     fn a_queue_message() {
         assert_eq!(
-            queue_payload(
-                "msg",
-                &message(r#"["https://a/1","https://a/2"]"#),
-                &system("StoreEvents")
-            ),
+            queue_payload("msg", &message(r#"["https://a/1","https://a/2"]"#), &system("StoreEvents")),
             concat!(
                 r#"{"Data":{"msg":"\"[\\\"https://a/1\\\",\\\"https://a/2\\\"]\""},"#,
                 r#""Metadata":{"DequeueCount":"1","ExpirationTime":"2026-10-04T10:05:01+00:00","#,
@@ -265,26 +215,14 @@ mod tests {
                 r#""RandGuid":"24ad4c06-24ad-4e5b-8294-3da9714877e9"}}}"#,
             )
         );
-        assert!(
-            queue_payload("msg", &message("hello world"), &system(""))
-                .starts_with(r#"{"Data":{"msg":"\"hello world\""}"#)
-        );
+        assert!(queue_payload("msg", &message("hello world"), &system("")).starts_with(r#"{"Data":{"msg":"\"hello world\""}"#));
     }
 
     #[test]
     fn an_object_spills_into_the_metadata() {
-        let payload = queue_payload(
-            "msg",
-            &message(r#"{"contentId":"abc","id":7,"n":[2]}"#),
-            &system("StoreEvents"),
-        );
-        assert!(payload.contains(
-            r#"{"Data":{"msg":"\"{\\\"contentId\\\":\\\"abc\\\",\\\"id\\\":7,\\\"n\\\":[2]}\""}"#
-        ));
-        assert!(
-            payload.contains(r#""Id":"\"7\"""#) && payload.contains(r#""contentId":"\"abc\"""#),
-            "{payload}"
-        );
+        let payload = queue_payload("msg", &message(r#"{"contentId":"abc","id":7,"n":[2]}"#), &system("StoreEvents"));
+        assert!(payload.contains(r#"{"Data":{"msg":"\"{\\\"contentId\\\":\\\"abc\\\",\\\"id\\\":7,\\\"n\\\":[2]}\""}"#));
+        assert!(payload.contains(r#""Id":"\"7\"""#) && payload.contains(r#""contentId":"\"abc\"""#), "{payload}");
         assert!(!payload.contains(r#""n":"#), "{payload}");
     }
 }

@@ -90,40 +90,24 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(sink: Option<LineSink>) -> Self {
-        Self {
-            lines: Arc::default(),
-            sink,
-        }
+        Self { lines: Arc::default(), sink }
     }
 
     pub(super) fn lines(&self) -> Vec<Line> {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn push(&self, line: Line) {
         if let Some(sink) = &self.sink {
             sink(&line.text);
         }
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     fn last(&self, count: usize) -> String {
         let lines = self.lines();
-        let last: Vec<_> = lines[lines.len().saturating_sub(count)..]
-            .iter()
-            .map(|line| line.text.as_str())
-            .collect();
-        if last.is_empty() {
-            "it printed nothing".to_owned()
-        } else {
-            last.join(" | ")
-        }
+        let last: Vec<_> = lines[lines.len().saturating_sub(count)..].iter().map(|line| line.text.as_str()).collect();
+        if last.is_empty() { "it printed nothing".to_owned() } else { last.join(" | ") }
     }
 }
 
@@ -145,11 +129,7 @@ impl Supervisor {
         let (orders, received) = mpsc::unbounded_channel();
         let (told, state) = watch::channel(State::Ready { pid: process.pid });
         let task = tokio::spawn(supervise(launch, process, received, told));
-        Self {
-            orders,
-            state,
-            task,
-        }
+        Self { orders, state, task }
     }
 
     pub(super) fn state(&self) -> State {
@@ -164,13 +144,8 @@ impl Supervisor {
     /// Waits while the process is being started.
     pub(super) async fn settled(&self) -> State {
         let mut state = self.state.clone();
-        let settled = state
-            .wait_for(|state| !matches!(state, State::Starting))
-            .await;
-        settled.map_or_else(
-            |_| State::Down("the host was stopped".to_owned()),
-            |state| state.clone(),
-        )
+        let settled = state.wait_for(|state| !matches!(state, State::Starting)).await;
+        settled.map_or_else(|_| State::Down("the host was stopped".to_owned()), |state| state.clone())
     }
 
     /// Waits until a process other than this one is there, or none ever will be.
@@ -190,12 +165,7 @@ impl Supervisor {
     }
 }
 
-async fn supervise(
-    launch: Launch,
-    mut process: Process,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    told: watch::Sender<State>,
-) {
+async fn supervise(launch: Launch, mut process: Process, mut orders: mpsc::UnboundedReceiver<Order>, told: watch::Sender<State>) {
     let mut errors = Errors::default();
     loop {
         let ending = tokio::select! {
@@ -206,11 +176,7 @@ async fn supervise(
             },
         };
         // At once: calls that come from now on wait for the next process.
-        told.send_replace(if matches!(ending, Ending::Exited(0)) {
-            State::Gone
-        } else {
-            State::Starting
-        });
+        told.send_replace(if matches!(ending, Ending::Exited(0)) { State::Gone } else { State::Starting });
         process.end().await;
         match ending {
             Ending::Stopped => return,
@@ -221,13 +187,7 @@ async fn supervise(
                 }
             }
             Ending::Exited(code) => {
-                if errors.add(
-                    format!(
-                        "the handler exited with code {code}: {}",
-                        launch.output.last(3)
-                    ),
-                    &told,
-                ) {
+                if errors.add(format!("the handler exited with code {code}: {}", launch.output.last(3)), &told) {
                     return;
                 }
             }
@@ -251,11 +211,7 @@ enum Ending {
 }
 
 /// Starts a process until one is ready; `None` when the host gives up.
-async fn started(
-    launch: &Launch,
-    errors: &mut Errors,
-    told: &watch::Sender<State>,
-) -> Option<Process> {
+async fn started(launch: &Launch, errors: &mut Errors, told: &watch::Sender<State>) -> Option<Process> {
     loop {
         match launch.start().await {
             Ok(process) => return Some(process),
@@ -280,19 +236,14 @@ struct Errors {
 impl Errors {
     /// Whether that was one too many.
     fn add(&mut self, error: String, told: &watch::Sender<State>) -> bool {
-        if self
-            .last
-            .is_some_and(|last| last.elapsed() > FORGIVEN_AFTER)
-        {
+        if self.last.is_some_and(|last| last.elapsed() > FORGIVEN_AFTER) {
             self.count = 0;
         }
         self.count += 1;
         self.last = Some(Instant::now());
         let full = self.count >= MOST_ERRORS;
         if full {
-            let reason = format!(
-                "Exceeded http worker restart retry count. Shutting down Functions Host: {error}"
-            );
+            let reason = format!("Exceeded http worker restart retry count. Shutting down Functions Host: {error}");
             told.send_replace(State::Down(reason));
         }
         full
@@ -301,9 +252,7 @@ impl Errors {
 
 /// .NET's exit code: 128 and the signal's number for a process that was killed.
 fn code(status: Option<ExitStatus>) -> i32 {
-    status
-        .and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal)))
-        .unwrap_or(-1)
+    status.and_then(|status| status.code().or(status.signal().map(|signal| 128 + signal))).unwrap_or(-1)
 }
 
 /// A handler that answers.
@@ -349,11 +298,7 @@ impl Launch {
             .args(&self.app.arguments)
             .current_dir(&self.app.working_directory)
             .env_clear()
-            .envs(
-                INHERITED
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
+            .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .envs(&self.settings)
             .envs(self.environment())
             .stdin(Stdio::null())
@@ -365,24 +310,9 @@ impl Launch {
             .map_err(|error| self.cannot_start(&error))?;
         let pid = child.id().context("the handler has no process id")?;
         let mut readers = Vec::new();
-        readers.extend(
-            child
-                .stdout
-                .take()
-                .map(|stdout| self.read(stdout, |_| Level::Information)),
-        );
-        readers.extend(
-            child
-                .stderr
-                .take()
-                .map(|stderr| self.read(stderr, stderr_level)),
-        );
-        Ok(Process {
-            pid,
-            guard: guard(pid)?,
-            child,
-            readers,
-        })
+        readers.extend(child.stdout.take().map(|stdout| self.read(stdout, |_| Level::Information)));
+        readers.extend(child.stderr.take().map(|stderr| self.read(stderr, stderr_level)));
+        Ok(Process { pid, guard: guard(pid)?, child, readers })
     }
 
     /// What the host sets on top of the app settings.
@@ -393,10 +323,7 @@ impl Launch {
             ("FUNCTIONS_HTTPWORKER_PORT", self.port.to_string()),
             ("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", worker.clone()),
             ("FUNCTIONS_HTTPWORKER_ID", worker),
-            (
-                "FUNCTIONS_APP_ROOT_PATH",
-                self.app.root.to_string_lossy().into_owned(),
-            ),
+            ("FUNCTIONS_APP_ROOT_PATH", self.app.root.to_string_lossy().into_owned()),
         ]
     }
 
@@ -413,27 +340,14 @@ impl Launch {
         }
     }
 
-    fn read(
-        &self,
-        stream: impl AsyncRead + Send + Unpin + 'static,
-        level: fn(&str) -> Level,
-    ) -> JoinHandle<()> {
+    fn read(&self, stream: impl AsyncRead + Send + Unpin + 'static, level: fn(&str) -> Level) -> JoinHandle<()> {
         let output = self.output.clone();
         tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
             let mut bytes = Vec::new();
-            while stream
-                .read_until(b'\n', &mut bytes)
-                .await
-                .is_ok_and(|count| count > 0)
-            {
-                let text = String::from_utf8_lossy(&bytes)
-                    .trim_end_matches(['\r', '\n'])
-                    .to_owned();
-                output.push(Line {
-                    level: level(&text),
-                    text,
-                });
+            while stream.read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
+                output.push(Line { level: level(&text), text });
                 bytes.clear();
             }
         })
@@ -441,11 +355,7 @@ impl Launch {
 }
 
 fn stderr_level(text: &str) -> Level {
-    if text.to_lowercase().contains("warn") {
-        Level::Warning
-    } else {
-        Level::Error
-    }
+    if text.to_lowercase().contains("warn") { Level::Warning } else { Level::Error }
 }
 
 /// Kills the handler if we are killed ourselves: its standard input ends when we do.
@@ -487,10 +397,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").kill_on_drop(true).spawn()?;
         let mut guard = guard(child.id().context("no process id")?)?;
         drop(guard.stdin.take()); // what is left of us when we are killed
-        assert_eq!(
-            code(timeout(Duration::from_secs(5), child.wait()).await?.ok()),
-            128 + 9
-        );
+        assert_eq!(code(timeout(Duration::from_secs(5), child.wait()).await?.ok()), 128 + 9);
         guard.wait().await?;
         Ok(())
     }

@@ -45,19 +45,13 @@ impl QueueUntil {
     /// Or until this time is over.
     #[must_use]
     pub fn within(self, deadline: Duration) -> Self {
-        Self {
-            deadline: Some(deadline),
-            ..self
-        }
+        Self { deadline: Some(deadline), ..self }
     }
 
     /// Or until so many messages were delivered.
     #[must_use]
     pub fn messages(self, messages: u64) -> Self {
-        Self {
-            messages: Some(messages),
-            ..self
-        }
+        Self { messages: Some(messages), ..self }
     }
 }
 
@@ -77,10 +71,7 @@ pub struct QueueSummary {
 impl QueueSummary {
     /// Invocations that succeeded.
     pub fn succeeded(&self) -> usize {
-        self.invocations
-            .iter()
-            .filter(|invocation| invocation.outcome.is_success())
-            .count()
+        self.invocations.iter().filter(|invocation| invocation.outcome.is_success()).count()
     }
 
     /// Invocations that failed or timed out.
@@ -110,9 +101,7 @@ impl Listener {
             while let Some(done) = work.try_join_next() {
                 summary.add(done?);
             }
-            let over = until
-                .deadline
-                .is_some_and(|deadline| start.elapsed() >= deadline)
+            let over = until.deadline.is_some_and(|deadline| start.elapsed() >= deadline)
                 || until.messages.is_some_and(|messages| started >= messages)
                 || listener.core.is_down();
             if over {
@@ -122,9 +111,7 @@ impl Listener {
                 summary.add(work.join_next().await.context("no work")??);
                 continue;
             }
-            let left = until
-                .messages
-                .map_or(u64::MAX, |messages| messages - started);
+            let left = until.messages.map_or(u64::MAX, |messages| messages - started);
             let received = match listener.receive(&queue, left).await {
                 Ok(received) => received,
                 // As the real one, it lives on while the queue cannot be reached, but not for ever.
@@ -146,13 +133,7 @@ impl Listener {
                 }
                 continue;
             }
-            if work.is_empty()
-                && listener
-                    .storage
-                    .message_count(&listener.queue)
-                    .await
-                    .is_ok_and(|count| count == 0)
-            {
+            if work.is_empty() && listener.storage.message_count(&listener.queue).await.is_ok_and(|count| count == 0) {
                 summary.is_empty = true;
                 break;
             }
@@ -185,11 +166,7 @@ impl Listener {
         }
     }
 
-    async fn process(
-        self: Arc<Self>,
-        queue: Arc<QueueClient>,
-        received: ReceivedMessage,
-    ) -> Processed {
+    async fn process(self: Arc<Self>, queue: Arc<QueueClient>, received: ReceivedMessage) -> Processed {
         let mut lease = Lease {
             queue,
             id: received.message_id.clone().unwrap_or_default(),
@@ -200,10 +177,7 @@ impl Listener {
         let count = received.dequeue_count.unwrap_or(1);
         let message = self.decode(&text).map(|text| known(text, &received));
         let Some(message) = message.filter(|_| count <= self.queues().max_dequeue_count) else {
-            return Processed {
-                invocation: None,
-                poisoned: self.poison(lease, text).await,
-            };
+            return Processed { invocation: None, poisoned: self.poison(lease, text).await };
         };
         let payload = queue_payload(&self.binding, &message, &System::new(&self.function));
         let invocation = lease.held(self.core.invoke(&self.function, payload)).await;
@@ -213,19 +187,10 @@ impl Listener {
         } else if count >= self.queues().max_dequeue_count {
             self.poison(lease, text).await
         } else {
-            lease
-                .release(
-                    self.core
-                        .visibility_timeout
-                        .unwrap_or(self.queues().visibility_timeout),
-                )
-                .await;
+            lease.release(self.core.visibility_timeout.unwrap_or(self.queues().visibility_timeout)).await;
             false
         };
-        Processed {
-            invocation: Some(invocation),
-            poisoned,
-        }
+        Processed { invocation: Some(invocation), poisoned }
     }
 
     fn decode(&self, text: &str) -> Option<String> {
@@ -242,14 +207,9 @@ impl Listener {
             return false;
         }
         let copied = async {
-            let message = azure_storage_queue::models::QueueMessage {
-                message_text: Some(text),
-            };
+            let message = azure_storage_queue::models::QueueMessage { message_text: Some(text) };
             self.storage.create_queue(&name).await?;
-            self.storage
-                .queue(&name)?
-                .send_message(message.try_into()?, None)
-                .await?;
+            self.storage.queue(&name)?.send_message(message.try_into()?, None).await?;
             anyhow::Ok(())
         };
         let copied = copied.await.is_ok();
@@ -268,10 +228,7 @@ struct Processed {
 impl QueueSummary {
     /// The summaries of listeners that ran side by side.
     pub(super) fn sum(summaries: Vec<Self>) -> Self {
-        let mut sum = Self {
-            is_empty: true,
-            ..Self::default()
-        };
+        let mut sum = Self { is_empty: true, ..Self::default() };
         for summary in summaries {
             sum.invocations.extend(summary.invocations);
             sum.poisoned += summary.poisoned;
@@ -289,8 +246,7 @@ impl QueueSummary {
 
 fn known(text: String, received: &ReceivedMessage) -> QueueMessage {
     let time = |time: Option<azure_core::time::OffsetDateTime>| -> DateTime<Utc> {
-        time.and_then(|time| DateTime::from_timestamp(time.unix_timestamp(), 0))
-            .unwrap_or_default()
+        time.and_then(|time| DateTime::from_timestamp(time.unix_timestamp(), 0)).unwrap_or_default()
     };
     QueueMessage {
         text,
@@ -325,13 +281,8 @@ impl Lease {
     }
 
     async fn hide(&mut self, time: Duration) {
-        if let Ok(answer) = self
-            .queue
-            .update_message(&self.id, &self.receipt, seconds(time), None)
-            .await
-            && let Ok(receipt) = answer
-                .headers()
-                .get_str(&HeaderName::from_static("x-ms-popreceipt"))
+        if let Ok(answer) = self.queue.update_message(&self.id, &self.receipt, seconds(time), None).await
+            && let Ok(receipt) = answer.headers().get_str(&HeaderName::from_static("x-ms-popreceipt"))
         {
             self.receipt = receipt.to_owned();
         }
@@ -342,10 +293,7 @@ impl Lease {
     }
 
     async fn delete(self) {
-        let _ = self
-            .queue
-            .delete_message(&self.id, &self.receipt, None)
-            .await;
+        let _ = self.queue.delete_message(&self.id, &self.receipt, None).await;
     }
 }
 

@@ -43,15 +43,7 @@ impl NewBlob {
 
     /// A punctual blob of any body.
     pub fn of(content_type: &str, created: DateTime<Utc>, body: Body) -> Self {
-        Self {
-            content_type: content_type.to_owned(),
-            created,
-            expires: None,
-            id: None,
-            body,
-            visible_from: None,
-            uri: None,
-        }
+        Self { content_type: content_type.to_owned(), created, expires: None, id: None, body, visible_from: None, uri: None }
     }
 }
 
@@ -117,18 +109,12 @@ pub(super) struct Blob {
 #[derive(Clone)]
 enum Content {
     Whole(Bytes),
-    Repeated {
-        record: String,
-        count: usize,
-        salt: u32,
-    },
+    Repeated { record: String, count: usize, salt: u32 },
 }
 
 impl Blob {
     pub(super) fn new(new: NewBlob, serial: usize, world: &World) -> Self {
-        let id = new
-            .id
-            .unwrap_or_else(|| content_id(&new.content_type, new.created, serial));
+        let id = new.id.unwrap_or_else(|| content_id(&new.content_type, new.created, serial));
         let uri = new.uri.unwrap_or_else(|| world.content_uri(&id));
         let mut hasher = DefaultHasher::new();
         (world.options.seed, &id).hash(&mut hasher);
@@ -140,20 +126,9 @@ impl Blob {
                 let text = format!("[{}]", records.join(","));
                 (Content::Whole(text.into()), json, records.len())
             }
-            Body::Raw {
-                bytes,
-                content_type,
-            } => (Content::Whole(bytes), content_type, 0),
+            Body::Raw { bytes, content_type } => (Content::Whole(bytes), content_type, 0),
             // The rank's low half keeps the Ids of two such blobs apart.
-            Body::Repeated { record, count } => (
-                Content::Repeated {
-                    record,
-                    count,
-                    salt: rank as u32,
-                },
-                json,
-                count,
-            ),
+            Body::Repeated { record, count } => (Content::Repeated { record, count, salt: rank as u32 }, json, count),
         };
         Self {
             expires: new.expires.unwrap_or(new.created + TimeDelta::days(7)),
@@ -187,11 +162,7 @@ impl Blob {
     pub(super) fn pieces(&self) -> Pieces {
         match &self.content {
             Content::Whole(bytes) => whole(bytes.clone()),
-            Content::Repeated {
-                record,
-                count,
-                salt,
-            } => repeated(record.clone(), *count, *salt),
+            Content::Repeated { record, count, salt } => repeated(record.clone(), *count, *salt),
         }
     }
 }
@@ -201,11 +172,7 @@ fn content_id(content_type: &str, created: DateTime<Utc>, serial: usize) -> Stri
     let name = content_type.replace('.', "_");
     let from = (created - TimeDelta::hours(1)).format("%Y%m%dT%H%M%S%3f");
     let to = created.format("%Y%m%dT%H%M%S%3f");
-    format!(
-        "{from}${to}{serial:06}${}${name}$emea{:04}",
-        name.to_lowercase(),
-        serial % 16
-    )
+    format!("{from}${to}{serial:06}${}${name}$emea{:04}", name.to_lowercase(), serial % 16)
 }
 
 /// A body, piece by piece.
@@ -229,9 +196,7 @@ fn repeated(record: String, count: usize, salt: u32) -> Pieces {
         let mut piece = String::with_capacity(PIECE + record.len());
         while next < count && piece.len() < PIECE {
             piece.push(if next == 0 { '[' } else { ',' });
-            piece.push_str(
-                &record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{next:012x}")),
-            );
+            piece.push_str(&record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{next:012x}")));
             next += 1;
         }
         if next == count {

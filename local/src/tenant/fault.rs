@@ -23,29 +23,17 @@ pub struct Fault {
 impl Fault {
     /// Hits the next request of an operation, once.
     pub fn once(on: Operation, what: FaultKind) -> Self {
-        Self {
-            on,
-            matching: None,
-            skip: 0,
-            times: 1,
-            what,
-        }
+        Self { on, matching: None, skip: 0, times: 1, what }
     }
 
     /// Hits every request of an operation until cleared.
     pub fn always(on: Operation, what: FaultKind) -> Self {
-        Self {
-            times: usize::MAX,
-            ..Self::once(on, what)
-        }
+        Self { times: usize::MAX, ..Self::once(on, what) }
     }
 
     /// Only requests whose path and query hold this text.
     pub fn matching(self, text: &str) -> Self {
-        Self {
-            matching: Some(text.to_owned()),
-            ..self
-        }
+        Self { matching: Some(text.to_owned()), ..self }
     }
 
     /// Only after this many requests have passed.
@@ -120,22 +108,13 @@ pub enum FaultKind {
 impl FaultKind {
     /// AF50000, the API's internal error.
     pub fn internal() -> Self {
-        Self::Code {
-            status: 500,
-            code: "AF50000",
-            message: "An internal error occurred. Retry the request.".into(),
-        }
+        Self::Code { status: 500, code: "AF50000", message: "An internal error occurred. Retry the request.".into() }
     }
 
     /// AF429 with the status given; the service has been seen to send 403 as well as 429.
     pub fn throttled(status: u16) -> Self {
-        let message =
-            "Too many requests. Method=GetBlob, PublisherId=00000000-0000-0000-0000-000000000000";
-        Self::Code {
-            status,
-            code: "AF429",
-            message: message.into(),
-        }
+        let message = "Too many requests. Method=GetBlob, PublisherId=00000000-0000-0000-0000-000000000000";
+        Self::Code { status, code: "AF429", message: message.into() }
     }
 }
 
@@ -151,12 +130,7 @@ pub(super) struct Trouble {
 pub(super) fn meet(faults: &mut Vec<Fault>, operation: Operation, target: &str) -> Trouble {
     let mut trouble = Trouble::default();
     for fault in faults.iter_mut() {
-        let matches = fault.times > 0
-            && fault.on == operation
-            && fault
-                .matching
-                .as_deref()
-                .is_none_or(|text| target.contains(text));
+        let matches = fault.times > 0 && fault.on == operation && fault.matching.as_deref().is_none_or(|text| target.contains(text));
         if !matches {
             continue;
         }

@@ -50,11 +50,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code.to_owned(),
-            message: message.into(),
-        }
+        Self { status, code: code.to_owned(), message: message.into() }
     }
 
     fn bad(code: &str, message: impl Into<String>) -> Self {
@@ -74,21 +70,14 @@ impl World {
         let mut url = self.api_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             let tenant = self.options.tenant_id.to_string();
-            path.clear()
-                .extend(["api", "v1.0", &tenant, "activity", "feed", "audit", id]);
+            path.clear().extend(["api", "v1.0", &tenant, "activity", "feed", "audit", id]);
         }
         url.into()
     }
 }
 
 /// Answers a request to the feed. `declares_length` says whether a POST came with a Content-Length or a chunked body.
-pub(super) fn answer(
-    world: &World,
-    call: &Call,
-    token: Option<&[String]>,
-    declares_length: bool,
-    fault: Option<&FaultKind>,
-) -> Answer {
+pub(super) fn answer(world: &World, call: &Call, token: Option<&[String]>, declares_length: bool, fault: Option<&FaultKind>) -> Answer {
     // As ASP.NET answers, before the API itself is reached.
     let Some(roles) = token else {
         return Answer::unauthorised();
@@ -98,22 +87,14 @@ pub(super) fn answer(
         _ => Method::GET,
     };
     if call.method != expected {
-        let message = format!(
-            "The requested resource does not support http method '{}'.",
-            call.method
-        );
+        let message = format!("The requested resource does not support http method '{}'.", call.method);
         let body = json!({ "Message": message });
-        return Answer::json(StatusCode::METHOD_NOT_ALLOWED, &body)
-            .with("allow", expected.as_str());
+        return Answer::json(StatusCode::METHOD_NOT_ALLOWED, &body).with("allow", expected.as_str());
     }
     // As IIS, which the service names as its server, answers on HTTP/1.1.
     if expected == Method::POST && !declares_length {
         let page = "<h2>Length Required</h2><hr><p>HTTP Error 411. The request must be chunked or have a content length.</p>";
-        return Answer::text(
-            StatusCode::LENGTH_REQUIRED,
-            "text/html; charset=us-ascii",
-            page,
-        );
+        return Answer::text(StatusCode::LENGTH_REQUIRED, "text/html; charset=us-ascii", page);
     }
     let now = world.now();
     let mut state = world.state();
@@ -128,30 +109,14 @@ pub(super) fn answer(
 }
 
 /// The rules that hold for every operation.
-fn permit(
-    world: &World,
-    state: &mut State,
-    call: &Call,
-    roles: &[String],
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
-    let tenant = call
-        .path
-        .trim_matches('/')
-        .split('/')
-        .nth(2)
-        .unwrap_or_default();
+fn permit(world: &World, state: &mut State, call: &Call, roles: &[String], now: DateTime<Utc>) -> Result<(), Refusal> {
+    let tenant = call.path.trim_matches('/').split('/').nth(2).unwrap_or_default();
     let Ok(id) = Uuid::try_parse(tenant) else {
-        return Err(Refusal::bad(
-            "AF20013",
-            format!("The tenant ID passed in the URL ({tenant}) is not a valid GUID."),
-        ));
+        return Err(Refusal::bad("AF20013", format!("The tenant ID passed in the URL ({tenant}) is not a valid GUID.")));
     };
     let own = world.options.tenant_id;
     if id != own {
-        let message = format!(
-            "The tenant ID passed in the URL ({id}) does not match the tenant ID passed in the access token ({own})."
-        );
+        let message = format!("The tenant ID passed in the URL ({id}) does not match the tenant ID passed in the access token ({own}).");
         return Err(Refusal::bad("AF20010", message));
     }
     if !world.options.auditing {
@@ -162,10 +127,8 @@ fn permit(
         _ => "ActivityFeed.Read",
     };
     if !roles.iter().any(|role| role == needed) {
-        let message = format!(
-            "The permission set ({}) sent in the request does not include the expected permission {needed}.",
-            roles.join(" ")
-        );
+        let message =
+            format!("The permission set ({}) sent in the request does not include the expected permission {needed}.", roles.join(" "));
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "AF10001", message));
     }
     throttle(world, state, call, now)
@@ -196,17 +159,10 @@ fn auditing_off(world: &World, call: &Call) -> Refusal {
 
 /// Without a PublisherIdentifier all callers share one pool.
 fn publisher(call: &Call) -> &str {
-    call.publisher
-        .as_deref()
-        .unwrap_or("00000000-0000-0000-0000-000000000000")
+    call.publisher.as_deref().unwrap_or("00000000-0000-0000-0000-000000000000")
 }
 
-fn throttle(
-    world: &World,
-    state: &mut State,
-    call: &Call,
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
+fn throttle(world: &World, state: &mut State, call: &Call, now: DateTime<Utc>) -> Result<(), Refusal> {
     let Some(limit) = world.options.requests_a_minute else {
         return Ok(());
     };
@@ -214,11 +170,7 @@ fn throttle(
     // A time in the future is left over from a clock that was set back.
     recent.retain(|&at| at <= now && now - at < TimeDelta::minutes(1));
     if recent.len() >= limit as usize {
-        let message = format!(
-            "Too many requests. Method={:?}, PublisherId={}",
-            call.operation,
-            publisher(call)
-        );
+        let message = format!("Too many requests. Method={:?}, PublisherId={}", call.operation, publisher(call));
         return Err(Refusal::new(throttle_status(world), "AF429", message));
     }
     recent.push_back(now);
@@ -230,29 +182,16 @@ fn throttle_status(world: &World) -> StatusCode {
 }
 
 fn list_subscriptions(state: &State) -> Answer {
-    let list: Vec<Value> = state
-        .subscriptions
-        .iter()
-        .map(|(content_type, &status)| entry(content_type, status))
-        .collect();
+    let list: Vec<Value> = state.subscriptions.iter().map(|(content_type, &status)| entry(content_type, status)).collect();
     Answer::json(StatusCode::OK, &list)
 }
 
 fn entry(content_type: &str, status: Subscription) -> Value {
-    let status = if status == Subscription::Enabled {
-        "enabled"
-    } else {
-        "disabled"
-    };
+    let status = if status == Subscription::Enabled { "enabled" } else { "disabled" };
     json!({ "contentType": content_type, "status": status, "webhook": null })
 }
 
-fn start(
-    world: &World,
-    state: &mut State,
-    call: &Call,
-    now: DateTime<Utc>,
-) -> Result<Answer, Refusal> {
+fn start(world: &World, state: &mut State, call: &Call, now: DateTime<Utc>) -> Result<Answer, Refusal> {
     let content_type = content_type(call)?;
     if let Some(&last) = state.starts.get(content_type) {
         let wait = last + BETWEEN_STARTS - now;
@@ -269,58 +208,31 @@ fn start(
     }
     state.starts.insert(content_type.to_owned(), now);
     match state.subscriptions.get(content_type) {
-        Some(Subscription::Enabled) => Err(Refusal::bad(
-            "AF20024",
-            "The subscription is already enabled. No property change.",
-        )),
+        Some(Subscription::Enabled) => Err(Refusal::bad("AF20024", "The subscription is already enabled. No property change.")),
         Some(Subscription::DisabledByAdmin) => Err(disabled()),
         _ => {
-            state
-                .subscriptions
-                .insert(content_type.to_owned(), Subscription::Enabled);
-            Ok(Answer::json(
-                StatusCode::OK,
-                &entry(content_type, Subscription::Enabled),
-            ))
+            state.subscriptions.insert(content_type.to_owned(), Subscription::Enabled);
+            Ok(Answer::json(StatusCode::OK, &entry(content_type, Subscription::Enabled)))
         }
     }
 }
 
 fn stop(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
     let content_type = content_type(call)?;
-    let status = state
-        .subscriptions
-        .get_mut(content_type)
-        .ok_or_else(|| no_subscription(content_type))?;
+    let status = state.subscriptions.get_mut(content_type).ok_or_else(|| no_subscription(content_type))?;
     if *status == Subscription::Enabled {
         *status = Subscription::Disabled;
     }
-    Ok(Answer::text(
-        StatusCode::OK,
-        "application/json; charset=utf-8",
-        "",
-    ))
+    Ok(Answer::text(StatusCode::OK, "application/json; charset=utf-8", ""))
 }
 
 fn content_type(call: &Call) -> Result<&str, Refusal> {
-    let asked = call
-        .parameter("contentType")
-        .ok_or_else(|| Refusal::bad("AF20001", "Missing parameter: contentType."))?;
-    if CONTENT_TYPES.contains(&asked) {
-        Ok(asked)
-    } else {
-        Err(Refusal::bad(
-            "AF20020",
-            "The specified content type is not valid.",
-        ))
-    }
+    let asked = call.parameter("contentType").ok_or_else(|| Refusal::bad("AF20001", "Missing parameter: contentType."))?;
+    if CONTENT_TYPES.contains(&asked) { Ok(asked) } else { Err(Refusal::bad("AF20020", "The specified content type is not valid.")) }
 }
 
 fn no_subscription(content_type: &str) -> Refusal {
-    Refusal::bad(
-        "AF20022",
-        format!("No subscription found for the specified content type {content_type}."),
-    )
+    Refusal::bad("AF20022", format!("No subscription found for the specified content type {content_type}."))
 }
 
 fn disabled() -> Refusal {
@@ -328,13 +240,7 @@ fn disabled() -> Refusal {
 }
 
 /// One page of the blobs that became available in a window, in no order.
-fn list_content(
-    world: &World,
-    state: &State,
-    call: &Call,
-    now: DateTime<Utc>,
-    fault: Option<&FaultKind>,
-) -> Result<Answer, Refusal> {
+fn list_content(world: &World, state: &State, call: &Call, now: DateTime<Utc>, fault: Option<&FaultKind>) -> Result<Answer, Refusal> {
     let content_type = content_type(call)?;
     let (start, end) = window(call, now)?;
     match state.subscriptions.get(content_type) {
@@ -344,8 +250,7 @@ fn list_content(
     }
     let page = match call.parameter("nextPage") {
         None => Page { from: 0, turn: 0 },
-        Some(token) => Page::parse(token, start)
-            .ok_or_else(|| Refusal::bad("AF20031", format!("Invalid nextPage Input: {token}.")))?,
+        Some(token) => Page::parse(token, start).ok_or_else(|| Refusal::bad("AF20031", format!("Invalid nextPage Input: {token}.")))?,
     };
 
     let mut rest: Vec<&Arc<Blob>> = state
@@ -357,16 +262,9 @@ fn list_content(
         .collect();
     rest.sort_unstable_by_key(|blob| blob.rank);
 
-    let size = if matches!(fault, Some(FaultKind::EmptyPage)) {
-        0
-    } else {
-        state.page_size
-    };
+    let size = if matches!(fault, Some(FaultKind::EmptyPage)) { 0 } else { state.page_size };
     let items: Vec<Value> = rest.iter().take(size).map(|blob| item(blob)).collect();
-    let next = rest.get(size).map(|blob| Page {
-        from: blob.rank,
-        turn: (page.turn + 1) % 1000,
-    });
+    let next = rest.get(size).map(|blob| Page { from: blob.rank, turn: (page.turn + 1) % 1000 });
     let next = match fault {
         Some(FaultKind::ForeignNextPage(url)) => Some(url.clone()),
         Some(FaultKind::RepeatNextPage) => Some(url_of(world, call)),
@@ -402,37 +300,20 @@ struct Page {
 
 impl Page {
     fn token(&self, start: DateTime<Utc>) -> String {
-        format!(
-            "{}R{:03}{:020}",
-            start.format("%Y%m%d%H%M"),
-            self.turn,
-            self.from
-        )
+        format!("{}R{:03}{:020}", start.format("%Y%m%d%H%M"), self.turn, self.from)
     }
 
     /// `None` for what is no token, or that of another window.
     fn parse(token: &str, start: DateTime<Utc>) -> Option<Self> {
         let (_, digits) = token.split_once('R')?;
         let (turn, from) = digits.split_at_checked(3)?;
-        let page = Self {
-            from: from.parse().ok()?,
-            turn: turn.parse().ok()?,
-        };
+        let page = Self { from: from.parse().ok()?, turn: turn.parse().ok()? };
         (page.token(start) == token).then_some(page)
     }
 
     /// The NextPageUri: times in lower case, and no PublisherIdentifier, as the service writes it.
-    fn url(
-        &self,
-        world: &World,
-        content_type: &str,
-        start: DateTime<Utc>,
-        end: DateTime<Utc>,
-    ) -> String {
-        let path = format!(
-            "api/v1.0/{}/activity/feed/subscriptions/content",
-            world.options.tenant_id
-        );
+    fn url(&self, world: &World, content_type: &str, start: DateTime<Utc>, end: DateTime<Utc>) -> String {
+        let path = format!("api/v1.0/{}/activity/feed/subscriptions/content", world.options.tenant_id);
         let mut url = world.api_url.clone();
         url.set_path(&path);
         let second = |time: DateTime<Utc>| time.format("%Y-%m-%dT%H:%M:%S%.f").to_string();
@@ -458,12 +339,7 @@ fn window(call: &Call, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Ut
     let time = |name: &str| {
         call.parameter(name)
             .map(|text| {
-                parse_time(text).ok_or_else(|| {
-                    Refusal::bad(
-                        "AF20002",
-                        format!("Invalid parameter type: {name}. Expected type: DateTime"),
-                    )
-                })
+                parse_time(text).ok_or_else(|| Refusal::bad("AF20002", format!("Invalid parameter type: {name}. Expected type: DateTime")))
             })
             .transpose()
     };
@@ -485,50 +361,25 @@ fn window(call: &Call, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Ut
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     let zoned = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
     let plain = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-    let date = || {
-        NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            .ok()
-            .map(|date| date.and_time(NaiveTime::MIN).and_utc())
-    };
+    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| date.and_time(NaiveTime::MIN).and_utc());
     zoned
         .iter()
-        .find_map(|form| {
-            DateTime::parse_from_str(text, form)
-                .ok()
-                .map(|time| time.to_utc())
-        })
-        .or_else(|| {
-            plain.iter().find_map(|form| {
-                NaiveDateTime::parse_from_str(text, form)
-                    .ok()
-                    .map(|time| time.and_utc())
-            })
-        })
+        .find_map(|form| DateTime::parse_from_str(text, form).ok().map(|time| time.to_utc()))
+        .or_else(|| plain.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok().map(|time| time.and_utc())))
         .or_else(date)
 }
 
 fn fetch(state: &State, call: &Call, now: DateTime<Utc>) -> Result<Answer, Refusal> {
     let id = content_id(&call.path);
     let Some(blob) = state.blobs.get(&id).filter(|blob| blob.visible_from <= now) else {
-        return Err(
-            if id
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "$_.-".contains(c))
-            {
-                Refusal::new(
-                    StatusCode::NOT_FOUND,
-                    "AF20050",
-                    format!("The specified content ({id}) does not exist."),
-                )
-            } else {
-                Refusal::bad("AF20052", format!("Content ID {id} in the URL is invalid."))
-            },
-        );
+        return Err(if id.chars().all(|c| c.is_ascii_alphanumeric() || "$_.-".contains(c)) {
+            Refusal::new(StatusCode::NOT_FOUND, "AF20050", format!("The specified content ({id}) does not exist."))
+        } else {
+            Refusal::bad("AF20052", format!("Content ID {id} in the URL is invalid."))
+        });
     };
     if blob.expires <= now {
-        let message = format!(
-            "Content requested with the key {id} has already expired. Content older than 7 days cannot be retrieved."
-        );
+        let message = format!("Content requested with the key {id} has already expired. Content older than 7 days cannot be retrieved.");
         return Err(Refusal::bad("AF20051", message));
     }
     Ok(Answer::blob(blob.clone()))
@@ -537,7 +388,5 @@ fn fetch(state: &State, call: &Call, now: DateTime<Utc>) -> Result<Answer, Refus
 /// The contentId at the end of a content URI's path.
 pub(super) fn content_id(path: &str) -> String {
     let segment = path.rsplit('/').next().unwrap_or_default();
-    percent_encoding::percent_decode_str(segment)
-        .decode_utf8_lossy()
-        .into_owned()
+    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }

@@ -28,21 +28,9 @@ pub(super) struct Token {
 }
 
 /// The roles of a request's bearer token; `None` unless it is one of this API's that lives.
-pub(super) fn roles(
-    world: &World,
-    state: &State,
-    headers: &HeaderMap,
-    now: DateTime<Utc>,
-) -> Option<Vec<String>> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    let token = state
-        .tokens
-        .get(token.trim())
-        .filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+pub(super) fn roles(world: &World, state: &State, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Vec<String>> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = state.tokens.get(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
     (token.expires > now && is_api(world, &token.audience)).then(|| token.roles.clone())
 }
 
@@ -53,11 +41,7 @@ fn is_api(world: &World, resource: &str) -> bool {
 /// Makes a token: shaped like Entra's, signed by nobody, known by its text.
 fn issue(world: &World, client_id: Uuid, audience: &str, now: DateTime<Utc>) -> String {
     let mut state = world.state();
-    let roles = if is_api(world, audience) {
-        state.roles.clone()
-    } else {
-        Vec::new()
-    };
+    let roles = if is_api(world, audience) { state.roles.clone() } else { Vec::new() };
     let expires = now + lifetime(world);
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let tenant = world.options.tenant_id;
@@ -74,18 +58,8 @@ fn issue(world: &World, client_id: Uuid, audience: &str, now: DateTime<Utc>) -> 
         "uti": Uuid::new_v4().simple().to_string(),
         "ver": "1.0",
     }));
-    let text = format!(
-        "{head}.{claims}.{}",
-        URL_SAFE_NO_PAD.encode("no signature: a simulated tenant's token")
-    );
-    state.tokens.insert(
-        text.clone(),
-        Token {
-            audience: audience.to_owned(),
-            roles,
-            expires,
-        },
-    );
+    let text = format!("{head}.{claims}.{}", URL_SAFE_NO_PAD.encode("no signature: a simulated tenant's token"));
+    state.tokens.insert(text.clone(), Token { audience: audience.to_owned(), roles, expires });
     text
 }
 
@@ -104,30 +78,18 @@ struct Refusal {
 
 impl Refusal {
     fn bad_request(error: &'static str, code: u32, message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error,
-            code,
-            message: message.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, error, code, message: message.into() }
     }
 
     fn invalid_client(code: u32, message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            error: "invalid_client",
-            code,
-            message: message.into(),
-        }
+        Self { status: StatusCode::UNAUTHORIZED, error: "invalid_client", code, message: message.into() }
     }
 
     fn answer(self, now: DateTime<Utc>) -> Answer {
         let (trace, correlation) = (Uuid::new_v4(), Uuid::new_v4());
         let timestamp = now.format("%Y-%m-%d %H:%M:%SZ").to_string();
-        let description = format!(
-            "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}",
-            self.code, self.message
-        );
+        let description =
+            format!("AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}", self.code, self.message);
         let body = json!({
             "error": self.error,
             "error_description": description,
@@ -182,19 +144,8 @@ pub(super) fn token(world: &World, call: &Call, body: &[u8]) -> Answer {
 }
 
 /// The audience that a request may have a token for.
-fn grant(
-    world: &World,
-    call: &Call,
-    form: &HashMap<String, String>,
-    v2: bool,
-    now: DateTime<Utc>,
-) -> Result<String, Refusal> {
-    let tenant = call
-        .path
-        .trim_matches('/')
-        .split('/')
-        .next()
-        .unwrap_or_default();
+fn grant(world: &World, call: &Call, form: &HashMap<String, String>, v2: bool, now: DateTime<Utc>) -> Result<String, Refusal> {
+    let tenant = call.path.trim_matches('/').split('/').next().unwrap_or_default();
     if Uuid::try_parse(tenant).ok() != Some(world.options.tenant_id) {
         let message = format!(
             "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the \
@@ -204,25 +155,13 @@ fn grant(
     }
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     if field("grant_type") != "client_credentials" {
-        let message = format!(
-            "The app requested an unsupported grant type '{}'.",
-            field("grant_type")
-        );
-        return Err(Refusal::bad_request(
-            "unsupported_grant_type",
-            70003,
-            message,
-        ));
+        let message = format!("The app requested an unsupported grant type '{}'.", field("grant_type"));
+        return Err(Refusal::bad_request("unsupported_grant_type", 70003, message));
     }
     let client_id = field("client_id");
     if Uuid::try_parse(client_id).ok() != Some(world.client_id) {
-        let message =
-            format!("Application with identifier '{client_id}' was not found in the directory.");
-        return Err(Refusal::bad_request(
-            "unauthorized_client",
-            700_016,
-            message,
-        ));
+        let message = format!("Application with identifier '{client_id}' was not found in the directory.");
+        return Err(Refusal::bad_request("unauthorized_client", 700_016, message));
     }
     match (form.get("client_secret"), form.get("client_assertion")) {
         (Some(secret), _) if *secret == world.client_secret => {}
@@ -233,9 +172,7 @@ fn grant(
             );
             return Err(Refusal::invalid_client(7_000_215, message));
         }
-        (None, Some(assertion)) => {
-            check_assertion(world, assertion, field("client_assertion_type"), now)?
-        }
+        (None, Some(assertion)) => check_assertion(world, assertion, field("client_assertion_type"), now)?,
         (None, None) => {
             let message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
             return Err(Refusal::invalid_client(7_000_218, message));
@@ -254,44 +191,28 @@ fn grant(
         field("resource")
     };
     if !is_api(world, audience) {
-        let message = format!(
-            "The resource principal named {audience} was not found in the tenant named {tenant}."
-        );
+        let message = format!("The resource principal named {audience} was not found in the tenant named {tenant}.");
         return Err(Refusal::bad_request("invalid_resource", 500_011, message));
     }
     Ok(audience.to_owned())
 }
 
 /// Takes what this tenant's managed identity was given for the exchange, and nothing else.
-fn check_assertion(
-    world: &World,
-    assertion: &str,
-    kind: &str,
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
+fn check_assertion(world: &World, assertion: &str, kind: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
     if kind != JWT_BEARER {
         let message = format!("The value '{kind}' of client_assertion_type is not supported.");
         return Err(Refusal::bad_request("invalid_request", 900_144, message));
     }
     let state = world.state();
     let Some(token) = state.tokens.get(assertion) else {
-        return Err(Refusal::invalid_client(
-            50027,
-            "JWT token is invalid or malformed.",
-        ));
+        return Err(Refusal::invalid_client(50027, "JWT token is invalid or malformed."));
     };
     if token.audience != EXCHANGE {
-        let message = format!(
-            "No matching federated identity record found for presented assertion audience '{}'.",
-            token.audience
-        );
+        let message = format!("No matching federated identity record found for presented assertion audience '{}'.", token.audience);
         return Err(Refusal::invalid_client(700_212, message));
     }
     if token.expires <= now {
-        return Err(Refusal::invalid_client(
-            700_024,
-            "Client assertion is not within its valid time range.",
-        ));
+        return Err(Refusal::invalid_client(700_024, "Client assertion is not within its valid time range."));
     }
     Ok(())
 }
@@ -299,39 +220,21 @@ fn check_assertion(
 /// Answers a request to App Service's managed identity endpoint.
 /// <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 pub(super) fn identity(world: &World, call: &Call, headers: &HeaderMap) -> Answer {
-    let refuse = |status: StatusCode, message: &str| {
-        Answer::json(
-            status,
-            &json!({ "statusCode": status.as_u16(), "message": message }),
-        )
-    };
+    let refuse = |status: StatusCode, message: &str| Answer::json(status, &json!({ "statusCode": status.as_u16(), "message": message }));
     if call.method != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET is supported.")
-            .with("allow", "GET");
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET is supported.").with("allow", "GET");
     }
-    if headers
-        .get("x-identity-header")
-        .is_none_or(|value| value.as_bytes() != world.identity_header.as_bytes())
-    {
-        return refuse(
-            StatusCode::UNAUTHORIZED,
-            "The X-IDENTITY-HEADER is missing or wrong.",
-        );
+    if headers.get("x-identity-header").is_none_or(|value| value.as_bytes() != world.identity_header.as_bytes()) {
+        return refuse(StatusCode::UNAUTHORIZED, "The X-IDENTITY-HEADER is missing or wrong.");
     }
     if call.parameter("api-version") != Some("2019-08-01") {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "The api-version is missing or not supported.",
-        );
+        return refuse(StatusCode::BAD_REQUEST, "The api-version is missing or not supported.");
     }
     let Some(resource) = call.parameter("resource") else {
         return refuse(StatusCode::BAD_REQUEST, "The resource is missing.");
     };
     let identity = world.identity_client_id;
-    if call
-        .parameter("client_id")
-        .is_some_and(|id| Uuid::try_parse(id).ok() != Some(identity))
-    {
+    if call.parameter("client_id").is_some_and(|id| Uuid::try_parse(id).ok() != Some(identity)) {
         return refuse(
             StatusCode::BAD_REQUEST,
             "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.",

@@ -39,13 +39,7 @@ use uuid::Uuid;
 
 /// The five content types of the API.
 /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#working-with-the-office-365-management-activity-api>
-pub const CONTENT_TYPES: [&str; 5] = [
-    "Audit.AzureActiveDirectory",
-    "Audit.Exchange",
-    "Audit.SharePoint",
-    "Audit.General",
-    "DLP.All",
-];
+pub const CONTENT_TYPES: [&str; 5] = ["Audit.AzureActiveDirectory", "Audit.Exchange", "Audit.SharePoint", "Audit.General", "DLP.All"];
 
 /// What a tenant is like from its start.
 #[derive(Clone, Debug)]
@@ -128,10 +122,7 @@ struct State {
 }
 
 impl World {
-    #[expect(
-        clippy::unwrap_used,
-        reason = "poisoned only by a panic elsewhere, which a test should see"
-    )]
+    #[expect(clippy::unwrap_used, reason = "poisoned only by a panic elsewhere, which a test should see")]
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -148,23 +139,12 @@ impl Tenant {
     /// Where no port can be bound, or the certificates cannot be made or written.
     pub async fn start(options: TenantOptions) -> anyhow::Result<Self> {
         let issued = certificate::issue()?;
-        let ca = tempfile::Builder::new()
-            .prefix("tenant-ca-")
-            .suffix(".pem")
-            .tempfile()?;
-        std::fs::write(ca.path(), &issued.ca_pem)
-            .context("the tenant's CA certificate could not be written")?;
+        let ca = tempfile::Builder::new().prefix("tenant-ca-").suffix(".pem").tempfile()?;
+        std::fs::write(ca.path(), &issued.ca_pem).context("the tenant's CA certificate could not be written")?;
 
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("no port for the tenant")?;
-        let identity_listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .context("no port for the managed identity")?;
-        let api_url = Url::parse(&format!(
-            "https://localhost:{}/",
-            listener.local_addr()?.port()
-        ))?;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the tenant")?;
+        let identity_listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the managed identity")?;
+        let api_url = Url::parse(&format!("https://localhost:{}/", listener.local_addr()?.port()))?;
         let identity_port = identity_listener.local_addr()?.port();
 
         let subscriptions = CONTENT_TYPES
@@ -199,27 +179,10 @@ impl Tenant {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(issued.server));
-        tasks.spawn(serve::serve(
-            listener,
-            Some(acceptor),
-            world.clone(),
-            tasks.clone(),
-            shutdown.clone(),
-        ));
-        tasks.spawn(serve::serve(
-            identity_listener,
-            None,
-            world.clone(),
-            tasks.clone(),
-            shutdown.clone(),
-        ));
+        tasks.spawn(serve::serve(listener, Some(acceptor), world.clone(), tasks.clone(), shutdown.clone()));
+        tasks.spawn(serve::serve(identity_listener, None, world.clone(), tasks.clone(), shutdown.clone()));
         tasks.close();
-        Ok(Self {
-            world,
-            tasks,
-            shutdown: shutdown.drop_guard(),
-            ca,
-        })
+        Ok(Self { world, tasks, shutdown: shutdown.drop_guard(), ca })
     }
 
     /// Ends the tenant and waits until its last connection is closed.
@@ -231,10 +194,7 @@ impl Tenant {
     /// App settings of a collector that signs in with a client secret.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let mut settings = self.addresses();
-        settings.insert(
-            "OFFICE365_CLIENT_SECRET".into(),
-            self.world.client_secret.clone(),
-        );
+        settings.insert("OFFICE365_CLIENT_SECRET".into(), self.world.client_secret.clone());
         settings
     }
 
@@ -242,10 +202,7 @@ impl Tenant {
     /// Without `OFFICE365_CLIENT_ID` the identity itself holds the API's roles.
     pub fn identity_settings(&self) -> BTreeMap<String, String> {
         let mut settings = self.addresses();
-        settings.insert(
-            "IDENTITY_ENDPOINT".into(),
-            self.world.identity_endpoint.to_string(),
-        );
+        settings.insert("IDENTITY_ENDPOINT".into(), self.world.identity_endpoint.to_string());
         settings.insert("IDENTITY_HEADER".into(), self.world.identity_header.clone());
         settings
     }
@@ -254,14 +211,8 @@ impl Tenant {
         // Without the last slash, as the documented roots are written.
         let root = self.world.api_url.as_str().trim_end_matches('/');
         BTreeMap::from([
-            (
-                "OFFICE365_TENANT_ID".into(),
-                self.world.options.tenant_id.to_string(),
-            ),
-            (
-                "OFFICE365_CLIENT_ID".into(),
-                self.world.client_id.to_string(),
-            ),
+            ("OFFICE365_TENANT_ID".into(), self.world.options.tenant_id.to_string()),
+            ("OFFICE365_CLIENT_ID".into(), self.world.client_id.to_string()),
             ("OFFICE365_API_URL".into(), root.into()),
             ("OFFICE365_LOGIN_URL".into(), root.into()),
             ("SSL_CERT_FILE".into(), self.ca.path().display().to_string()),
@@ -320,21 +271,12 @@ impl Tenant {
 
     /// All published blobs, by contentId.
     pub fn blobs(&self) -> Vec<BlobInfo> {
-        self.world
-            .state()
-            .blobs
-            .values()
-            .map(|blob| blob.info())
-            .collect()
+        self.world.state().blobs.values().map(|blob| blob.info()).collect()
     }
 
     /// The contentUri that listings give for a blob.
     pub fn content_uri(&self, content_id: &str) -> Option<String> {
-        self.world
-            .state()
-            .blobs
-            .get(content_id)
-            .map(|blob| blob.uri.clone())
+        self.world.state().blobs.get(content_id).map(|blob| blob.uri.clone())
     }
 
     /// Every request so far, in order of arrival.
@@ -369,12 +311,7 @@ impl Tenant {
 
     /// A content type's subscription as it stands.
     pub fn subscription(&self, content_type: &str) -> Subscription {
-        self.world
-            .state()
-            .subscriptions
-            .get(content_type)
-            .copied()
-            .unwrap_or(Subscription::Absent)
+        self.world.state().subscriptions.get(content_type).copied().unwrap_or(Subscription::Absent)
     }
 
     /// Sets how many blobs stand on a page, from the next page on; at least one.

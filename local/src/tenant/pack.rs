@@ -47,8 +47,7 @@ pub(super) fn plan(records: usize, now: DateTime<Utc>, rng: &mut ChaCha8Rng) -> 
 
     let count = sizes.len();
     let recent = count.div_ceil(20);
-    let step = (SPAN.num_milliseconds() - HOUR.num_milliseconds())
-        / i64::try_from(count).unwrap_or(i64::MAX).max(1);
+    let step = (SPAN.num_milliseconds() - HOUR.num_milliseconds()) / i64::try_from(count).unwrap_or(i64::MAX).max(1);
     let mut created = now - SPAN;
     let mut place = created;
     let slot = |(i, records): (usize, usize)| {
@@ -59,10 +58,7 @@ pub(super) fn plan(records: usize, now: DateTime<Utc>, rng: &mut ChaCha8Rng) -> 
             created = place + TimeDelta::milliseconds(rng.random_range(0..=step));
         }
         place += TimeDelta::milliseconds(step);
-        Slot {
-            created: created.trunc_subsecs(3),
-            records,
-        }
+        Slot { created: created.trunc_subsecs(3), records }
     };
     sizes.into_iter().enumerate().map(slot).collect()
 }
@@ -85,9 +81,7 @@ pub fn tally(blobs: &[NewBlob]) -> BTreeMap<String, Tally> {
         tally.records += records.len();
         let ids = ids.entry(&blob.content_type).or_default();
         for text in records {
-            ids.insert(
-                serde_json::from_str(text).map_or(Cow::Borrowed(text), |Identified { id }| id),
-            );
+            ids.insert(serde_json::from_str(text).map_or(Cow::Borrowed(text), |Identified { id }| id));
         }
         tally.ids = ids.len();
     }

@@ -37,39 +37,25 @@ pub fn blobs(path: &Path, seed: u64, now: DateTime<Utc>) -> anyhow::Result<Vec<N
     for (content_type, texts) in read(path)? {
         let slots = pack::plan(texts.len(), now, &mut rng);
         let mut texts = texts.into_iter();
-        blobs.extend(slots.into_iter().map(|slot| {
-            NewBlob::new(
-                content_type,
-                slot.created,
-                texts.by_ref().take(slot.records).collect(),
-            )
-        }));
+        blobs.extend(slots.into_iter().map(|slot| NewBlob::new(content_type, slot.created, texts.by_ref().take(slot.records).collect())));
     }
     Ok(blobs)
 }
 
 /// A file's records by content type, each the text of its line.
 fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
-    let file = File::open(path)
-        .with_context(|| format!("the records {} cannot be opened", path.display()))?;
+    let file = File::open(path).with_context(|| format!("the records {} cannot be opened", path.display()))?;
     let mut records: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (i, line) in BufReader::new(file).lines().enumerate() {
         let place = || format!("{}, line {}", path.display(), i + 1);
         let line = line.with_context(|| format!("{}: cannot be read", place()))?;
         // The mark that some editors put before the first line is no part of it.
-        let text = line
-            .strip_prefix('\u{feff}')
-            .unwrap_or(&line)
-            .trim_end_matches('\r');
+        let text = line.strip_prefix('\u{feff}').unwrap_or(&line).trim_end_matches('\r');
         if text.trim().is_empty() {
             continue;
         }
-        let kind: Kind = serde_json::from_str(text)
-            .with_context(|| format!("{}: not an audit record", place()))?;
-        records
-            .entry(kind.content_type())
-            .or_default()
-            .push(text.to_owned());
+        let kind: Kind = serde_json::from_str(text).with_context(|| format!("{}: not an audit record", place()))?;
+        records.entry(kind.content_type()).or_default().push(text.to_owned());
     }
     if records.is_empty() {
         bail!("{} holds no record", path.display());
@@ -119,27 +105,17 @@ mod tests {
     #[test]
     fn lines_keep_their_text_and_go_to_their_content_type() {
         let lines = [
-            (
-                r#"{"Id":"a","Workload":"AzureActiveDirectory","RecordType":15}"#,
-                "Audit.AzureActiveDirectory",
-            ),
-            (
-                r#"{ "Id":"b", "Workload":"Exchange", "RecordType":13 , "n":1.50e3}"#,
-                "DLP.All",
-            ),
-            (
-                r#"{"Id":"c","Workload":"OneDrive","RecordType":6}"#,
-                "Audit.SharePoint",
-            ),
+            (r#"{"Id":"a","Workload":"AzureActiveDirectory","RecordType":15}"#, "Audit.AzureActiveDirectory"),
+            (r#"{ "Id":"b", "Workload":"Exchange", "RecordType":13 , "n":1.50e3}"#, "DLP.All"),
+            (r#"{"Id":"c","Workload":"OneDrive","RecordType":6}"#, "Audit.SharePoint"),
             (r#"{"Id":"d"}"#, "Audit.General"),
         ];
         let file = file(&lines.map(|(text, _)| text).join("\r\n"));
         let blobs = blobs(file.path(), 1, Utc::now()).unwrap();
         for (text, content_type) in lines {
-            let found = blobs.iter().any(|blob| {
-                blob.content_type == content_type
-                    && matches!(&blob.body, Body::Records(texts) if texts == &[text])
-            });
+            let found = blobs
+                .iter()
+                .any(|blob| blob.content_type == content_type && matches!(&blob.body, Body::Records(texts) if texts == &[text]));
             assert!(found, "{text}");
         }
     }
@@ -150,10 +126,7 @@ mod tests {
         let error = format!("{:#}", blobs(file.path(), 1, Utc::now()).unwrap_err());
         assert!(error.contains("line 3"), "{error}");
         let error = blobs(Path::new("/nowhere/records.ndjson"), 1, Utc::now()).unwrap_err();
-        assert!(
-            error.to_string().contains("/nowhere/records.ndjson"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nowhere/records.ndjson"), "{error}");
     }
 
     #[test]
@@ -162,28 +135,10 @@ mod tests {
         let file = file(&line.repeat(9000));
         let now = Utc::now();
         let blobs = blobs(file.path(), 7, now).unwrap();
-        assert!(
-            blobs
-                .iter()
-                .all(|blob| blob.created <= now && now - blob.created < TimeDelta::days(7))
-        );
-        assert!(
-            blobs
-                .iter()
-                .any(|blob| now - blob.created < TimeDelta::hours(1))
-        );
-        assert!(
-            blobs
-                .iter()
-                .map(|blob| blob.created)
-                .collect::<HashSet<_>>()
-                .len()
-                < blobs.len()
-        );
+        assert!(blobs.iter().all(|blob| blob.created <= now && now - blob.created < TimeDelta::days(7)));
+        assert!(blobs.iter().any(|blob| now - blob.created < TimeDelta::hours(1)));
+        assert!(blobs.iter().map(|blob| blob.created).collect::<HashSet<_>>().len() < blobs.len());
         let tally = pack::tally(&blobs)["Audit.Exchange"];
-        assert_eq!(
-            (tally.blobs, tally.records, tally.ids),
-            (blobs.len(), 9000, 1)
-        );
+        assert_eq!((tally.blobs, tally.records, tally.ids), (blobs.len(), 9000, 1));
     }
 }

@@ -49,12 +49,7 @@ enum Content {
 
 impl Answer {
     pub(super) fn text(status: StatusCode, media_type: &str, body: impl Into<Bytes>) -> Self {
-        Self {
-            status,
-            media_type: media_type.to_owned(),
-            headers: Vec::new(),
-            content: Content::Bytes(body.into()),
-        }
+        Self { status, media_type: media_type.to_owned(), headers: Vec::new(), content: Content::Bytes(body.into()) }
     }
 
     pub(super) fn json(status: StatusCode, body: &(impl Serialize + ?Sized)) -> Self {
@@ -63,28 +58,17 @@ impl Answer {
     }
 
     pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Self {
-        Self::json(
-            status,
-            &json!({ "error": { "code": code, "message": message } }),
-        )
+        Self::json(status, &json!({ "error": { "code": code, "message": message } }))
     }
 
     /// What the API says to a token that is missing, expired or not its own; it bears no code.
     pub(super) fn unauthorised() -> Self {
-        Self::json(
-            StatusCode::UNAUTHORIZED,
-            &json!({ "Message": "Authorization has been denied for this request." }),
-        )
+        Self::json(StatusCode::UNAUTHORIZED, &json!({ "Message": "Authorization has been denied for this request." }))
     }
 
     pub(super) fn blob(blob: Arc<Blob>) -> Self {
         let media_type = blob.media_type.clone();
-        Self {
-            status: StatusCode::OK,
-            media_type,
-            headers: Vec::new(),
-            content: Content::Blob(blob),
-        }
+        Self { status: StatusCode::OK, media_type, headers: Vec::new(), content: Content::Blob(blob) }
     }
 
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
@@ -117,9 +101,7 @@ pub(super) async fn serve(
         let Ok((stream, _)) = accepted else { continue };
         let (acceptor, world, shutdown) = (acceptor.clone(), world.clone(), shutdown.clone());
         tasks.spawn(async move {
-            shutdown
-                .run_until_cancelled(connection(stream, acceptor, world))
-                .await;
+            shutdown.run_until_cancelled(connection(stream, acceptor, world)).await;
         });
     }
 }
@@ -150,11 +132,7 @@ async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, world: Arc
     }
 }
 
-async fn respond(
-    world: Arc<World>,
-    request: Request<Incoming>,
-    secure: bool,
-) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, Reset> {
+async fn respond(world: Arc<World>, request: Request<Incoming>, secure: bool) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, Reset> {
     let (parts, body) = request.into_parts();
     let (number, call, trouble) = arrive(&world, &parts, secure);
     let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
@@ -162,8 +140,7 @@ async fn respond(
 
     let answer = match &trouble.what {
         Some(FaultKind::Reset) => return Err(Reset),
-        Some(what) => replaced(what)
-            .unwrap_or_else(|| route(&world, &call, &parts.headers, &body, Some(what))),
+        Some(what) => replaced(what).unwrap_or_else(|| route(&world, &call, &parts.headers, &body, Some(what))),
         None => route(&world, &call, &parts.headers, &body, None),
     };
     if let Some(call) = world.state().calls.get_mut(&number) {
@@ -183,9 +160,7 @@ fn arrive(world: &World, parts: &Parts, secure: bool) -> (u64, Call, Trouble) {
         operation => operation,
     };
     let query = parts.uri.query().unwrap_or_default();
-    let query = url::form_urlencoded::parse(query.as_bytes())
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
+    let query = url::form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
     let mut state = world.state();
     let mut call = Call {
         method: parts.method.clone(),
@@ -202,16 +177,10 @@ fn arrive(world: &World, parts: &Parts, secure: bool) -> (u64, Call, Trouble) {
     };
     call.publisher = call.parameter("PublisherIdentifier").map(str::to_owned);
     call.content_type = match operation {
-        Operation::FetchContent => state
-            .blobs
-            .get(&feed::content_id(&call.path))
-            .map(|blob| blob.content_type.clone()),
+        Operation::FetchContent => state.blobs.get(&feed::content_id(&call.path)).map(|blob| blob.content_type.clone()),
         _ => call.parameter("contentType").map(str::to_owned),
     };
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or(call.path.as_str(), |target| target.as_str());
+    let target = parts.uri.path_and_query().map_or(call.path.as_str(), |target| target.as_str());
     let trouble = fault::meet(&mut state.faults, operation, target);
     let number = state.arrivals;
     state.arrivals += 1;
@@ -232,12 +201,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// The answer of a fault that puts its own in the place of the right one.
 fn replaced(what: &FaultKind) -> Option<Answer> {
     match what {
-        FaultKind::Status {
-            status,
-            body,
-            content_type,
-            retry_after,
-        } => {
+        FaultKind::Status { status, body, content_type, retry_after } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let answer = Answer::text(status, content_type, body.clone());
             Some(match retry_after {
@@ -245,21 +209,13 @@ fn replaced(what: &FaultKind) -> Option<Answer> {
                 None => answer,
             })
         }
-        FaultKind::Code {
-            status,
-            code,
-            message,
-        } => {
+        FaultKind::Code { status, code, message } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Some(Answer::error(status, code, message))
         }
         FaultKind::Html => {
             let page = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to the proxy</body></html>";
-            Some(Answer::text(
-                StatusCode::OK,
-                "text/html; charset=utf-8",
-                page,
-            ))
+            Some(Answer::text(StatusCode::OK, "text/html; charset=utf-8", page))
         }
         FaultKind::EmptyBody => Some(Answer::text(StatusCode::OK, JSON, "")),
         FaultKind::InvalidToken401 => Some(Answer::unauthorised()),
@@ -274,45 +230,26 @@ fn replaced(what: &FaultKind) -> Option<Answer> {
     }
 }
 
-fn route(
-    world: &World,
-    call: &Call,
-    headers: &HeaderMap,
-    body: &[u8],
-    fault: Option<&FaultKind>,
-) -> Answer {
+fn route(world: &World, call: &Call, headers: &HeaderMap, body: &[u8], fault: Option<&FaultKind>) -> Answer {
     match call.operation {
         Operation::Token => login::token(world, call, body),
         Operation::Identity => login::identity(world, call, headers),
-        Operation::Other => Answer::json(
-            StatusCode::NOT_FOUND,
-            &json!({ "Message": "No HTTP resource was found." }),
-        ),
+        Operation::Other => Answer::json(StatusCode::NOT_FOUND, &json!({ "Message": "No HTTP resource was found." })),
         _ => {
             let now = world.now();
             let roles = login::roles(world, &world.state(), headers, now);
-            let declares_length = headers.contains_key(header::CONTENT_LENGTH)
-                || headers.contains_key(header::TRANSFER_ENCODING);
+            let declares_length = headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
             feed::answer(world, call, roles.as_deref(), declares_length, fault)
         }
     }
 }
 
 /// Puts an answer on the wire.
-fn dispatch(
-    world: &World,
-    call: &Call,
-    answer: Answer,
-    fault: Option<FaultKind>,
-) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
-    let feed = matches!(
-        call.operation,
-        Operation::ListContent | Operation::FetchContent
-    );
+fn dispatch(world: &World, call: &Call, answer: Answer, fault: Option<FaultKind>) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+    let feed = matches!(call.operation, Operation::ListContent | Operation::FetchContent);
     let right = fault.as_ref().is_none_or(|fault| replaced(fault).is_none());
     let clipped = matches!(fault, Some(FaultKind::Clipped { .. }));
-    let compressed =
-        feed && right && !clipped && call.accepts_gzip && answer.status == StatusCode::OK;
+    let compressed = feed && right && !clipped && call.accepts_gzip && answer.status == StatusCode::OK;
 
     let mut response = Response::builder().status(answer.status);
     let (mut pieces, blob) = match answer.content {
@@ -342,20 +279,9 @@ fn dispatch(
     };
 
     response = response.header(header::CONTENT_TYPE, answer.media_type);
-    response = response.header(
-        header::DATE,
-        world.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string(),
-    );
+    response = response.header(header::DATE, world.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string());
     let mut response = response
-        .body(
-            Sending {
-                pieces: pieces.peekable(),
-                held: None,
-                event,
-                blob,
-            }
-            .into_body(),
-        )
+        .body(Sending { pieces: pieces.peekable(), held: None, event, blob }.into_body())
         .unwrap_or_else(|_| Response::new(Sending::nothing().into_body()));
     for (name, value) in answer.headers {
         // A value that no header can bear is left out; only a test could plan one.
@@ -384,12 +310,7 @@ enum Event {
 
 impl Sending {
     fn nothing() -> Self {
-        Self {
-            pieces: blob::whole(Bytes::new()).peekable(),
-            held: None,
-            event: None,
-            blob: None,
-        }
+        Self { pieces: blob::whole(Bytes::new()).peekable(), held: None, event: None, blob: None }
     }
 
     fn into_body(self) -> UnsyncBoxBody<Bytes, io::Error> {

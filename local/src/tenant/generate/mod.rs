@@ -16,13 +16,8 @@ use super::pack::{self, Slot, Tally};
 use super::{NewBlob, Tenant};
 
 /// How many of a hundred records are of which content type.
-const SHARES: [(&str, usize); 5] = [
-    ("Audit.AzureActiveDirectory", 20),
-    ("Audit.Exchange", 42),
-    ("Audit.SharePoint", 26),
-    ("Audit.General", 9),
-    ("DLP.All", 3),
-];
+const SHARES: [(&str, usize); 5] =
+    [("Audit.AzureActiveDirectory", 20), ("Audit.Exchange", 42), ("Audit.SharePoint", 26), ("Audit.General", 9), ("DLP.All", 3)];
 
 /// Publishes `count` records made from a seed, and returns what they come to, by content type.
 pub fn publish(tenant: &Tenant, seed: u64, count: usize) -> BTreeMap<String, Tally> {
@@ -41,34 +36,18 @@ pub fn generate(seed: u64, count: usize, now: DateTime<Utc>) -> Vec<NewBlob> {
         // Counting up to the share's end leaves no record over from rounding.
         let records = count * share / 100 - done;
         done += records;
-        fill(
-            &tenant,
-            content_type,
-            pack::plan(records, now, &mut rng),
-            &mut blobs,
-            &mut rng,
-        );
+        fill(&tenant, content_type, pack::plan(records, now, &mut rng), &mut blobs, &mut rng);
     }
     blobs
 }
 
 /// Fills the blobs of one content type with what happened in the hours before each, in no order.
-fn fill(
-    tenant: &Organisation,
-    content_type: &str,
-    slots: Vec<Slot>,
-    blobs: &mut Vec<NewBlob>,
-    rng: &mut ChaCha8Rng,
-) {
+fn fill(tenant: &Organisation, content_type: &str, slots: Vec<Slot>, blobs: &mut Vec<NewBlob>, rng: &mut ChaCha8Rng) {
     let mut earlier: Vec<String> = Vec::new();
     for Slot { created, records } in slots {
         let mut texts: Vec<String> = Vec::with_capacity(records);
         while texts.len() < records {
-            let source = if rng.random_ratio(1, 3) {
-                &texts
-            } else {
-                &earlier
-            };
+            let source = if rng.random_ratio(1, 3) { &texts } else { &earlier };
             let text = match source.choose(rng) {
                 Some(again) if rng.random_ratio(3, 100) => again.clone(),
                 _ => {
@@ -109,11 +88,7 @@ mod tests {
     #[test]
     fn a_seed_makes_the_same_tenant_again_and_another_seed_another() {
         let now = Utc::now();
-        let (one, same, other) = (
-            generate(1, 300, now),
-            generate(1, 300, now),
-            generate(2, 300, now),
-        );
+        let (one, same, other) = (generate(1, 300, now), generate(1, 300, now), generate(2, 300, now));
         assert_eq!(texts(&one), texts(&same));
         assert_ne!(texts(&one), texts(&other));
     }
@@ -126,18 +101,10 @@ mod tests {
         let records: usize = tallies.values().map(|tally| tally.records).sum();
         let ids: usize = tallies.values().map(|tally| tally.ids).sum();
         assert_eq!(records, 5000);
-        assert!(
-            (100..200).contains(&(records - ids)),
-            "{} repeats",
-            records - ids
-        );
+        assert!((100..200).contains(&(records - ids)), "{} repeats", records - ids);
 
         let bytes: usize = texts(&blobs).iter().map(|text| text.len()).sum();
-        assert!(
-            (1200..1600).contains(&(bytes / records)),
-            "{} bytes a record",
-            bytes / records
-        );
+        assert!((1200..1600).contains(&(bytes / records)), "{} bytes a record", bytes / records);
     }
 
     #[test]
@@ -149,19 +116,11 @@ mod tests {
             for text in texts {
                 let record: Value = serde_json::from_str(text).unwrap();
                 let created = record["CreationTime"].as_str().unwrap();
-                let created = chrono::NaiveDateTime::parse_from_str(created, "%Y-%m-%dT%H:%M:%S")
-                    .unwrap()
-                    .and_utc();
+                let created = chrono::NaiveDateTime::parse_from_str(created, "%Y-%m-%dT%H:%M:%S").unwrap().and_utc();
                 assert!(created < blob.created);
                 assert!(record["Id"].as_str().unwrap().parse::<Uuid>().is_ok());
                 assert!(record["RecordType"].is_u64() && record["UserType"].is_u64());
-                for name in [
-                    "Operation",
-                    "OrganizationId",
-                    "UserKey",
-                    "UserId",
-                    "Workload",
-                ] {
+                for name in ["Operation", "OrganizationId", "UserKey", "UserId", "Workload"] {
                     assert!(record[name].is_string(), "{name} of {text}");
                 }
             }

@@ -91,18 +91,8 @@ const LAST: [&str; 20] = [
     "Graham",
     "Gupta",
 ];
-const SITES: [&str; 10] = [
-    "Finance",
-    "Sales",
-    "HumanResources",
-    "Legal",
-    "Marketing",
-    "Engineering",
-    "ProjectFalcon",
-    "Board",
-    "Support",
-    "Facilities",
-];
+const SITES: [&str; 10] =
+    ["Finance", "Sales", "HumanResources", "Legal", "Marketing", "Engineering", "ProjectFalcon", "Board", "Support", "Facilities"];
 pub(super) const APPS: [&str; 8] = [
     "Microsoft Teams",
     "Office 365 Exchange Online",
@@ -142,35 +132,17 @@ pub(super) fn one<'a, T>(of: &'a [T], rng: &mut ChaCha8Rng) -> &'a T {
 impl Organisation {
     pub(super) fn new(rng: &mut ChaCha8Rng) -> Self {
         let users: Vec<User> = (0..120).map(|i| User::new(i, rng)).collect();
-        let mut sites: Vec<Site> = SITES
-            .iter()
-            .map(|name| {
-                Site::new(
-                    format!("https://contoso.sharepoint.com/sites/{name}"),
-                    false,
-                    rng,
-                )
-            })
-            .collect();
+        let mut sites: Vec<Site> =
+            SITES.iter().map(|name| Site::new(format!("https://contoso.sharepoint.com/sites/{name}"), false, rng)).collect();
         let personal = users.iter().step_by(3).map(|user| {
             let owner = user.upn.replace(['@', '.'], "_");
-            (
-                format!("https://contoso-my.sharepoint.com/personal/{owner}"),
-                true,
-            )
+            (format!("https://contoso-my.sharepoint.com/personal/{owner}"), true)
         });
         sites.extend(personal.map(|(url, personal)| Site::new(url, personal, rng)));
         Self {
             id: guid(rng),
             apps: APPS.map(|name| (name, guid(rng))).to_vec(),
-            teams: SITES
-                .map(|name| {
-                    (
-                        name.to_owned(),
-                        format!("19:{}@thread.tacv2", guid(rng).simple()),
-                    )
-                })
-                .to_vec(),
+            teams: SITES.map(|name| (name.to_owned(), format!("19:{}@thread.tacv2", guid(rng).simple()))).to_vec(),
             users,
             sites,
         }
@@ -186,31 +158,16 @@ impl User {
             name: format!("{first} {last}"),
             upn: format!("{}.{}@{DOMAIN}", ascii(first), ascii(last)),
             object_id: guid(rng),
-            puid: format!(
-                "1003200{:09X}",
-                rng.random_range(0..0x10_0000_0000_u64 >> 4)
-            ),
+            puid: format!("1003200{:09X}", rng.random_range(0..0x10_0000_0000_u64 >> 4)),
             mailbox: guid(rng),
-            sid: format!(
-                "S-1-5-21-1376570662-3565232716-1187618197-{}",
-                rng.random_range(1_000_000..40_000_000)
-            ),
+            sid: format!("S-1-5-21-1376570662-3565232716-1187618197-{}", rng.random_range(1_000_000..40_000_000)),
             home: Address {
                 v4: match rng.random_range(0..3) {
                     0 => Ipv4Addr::new(192, 0, 2, rng.random()),
                     1 => Ipv4Addr::new(198, 51, 100, rng.random()),
                     _ => Ipv4Addr::new(203, 0, 113, rng.random()),
                 },
-                v6: Ipv6Addr::new(
-                    0x2001,
-                    0xdb8,
-                    rng.random(),
-                    rng.random(),
-                    0,
-                    0,
-                    0,
-                    rng.random(),
-                ),
+                v6: Ipv6Addr::new(0x2001, 0xdb8, rng.random(), rng.random(), 0, 0, 0, rng.random()),
             },
             device: guid(rng),
         }
@@ -237,12 +194,6 @@ impl User {
 
 impl Site {
     fn new(url: String, personal: bool, rng: &mut ChaCha8Rng) -> Self {
-        Self {
-            id: guid(rng),
-            web: guid(rng),
-            list: guid(rng),
-            url,
-            personal,
-        }
+        Self { id: guid(rng), web: guid(rng), list: guid(rng), url, personal }
     }
 }

@@ -13,12 +13,7 @@ use super::organisation::{AGENTS, DOMAIN, FILES, Organisation, User, guid, one};
 
 impl Organisation {
     /// Something that happened.
-    pub(super) fn event(
-        &self,
-        content_type: &str,
-        at: DateTime<Utc>,
-        rng: &mut ChaCha8Rng,
-    ) -> Value {
+    pub(super) fn event(&self, content_type: &str, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         // Few people do most of what is done.
         let share = rng.random::<f64>().powi(2);
         let user = &self.users[(share * self.users.len() as f64) as usize];
@@ -32,14 +27,7 @@ impl Organisation {
     }
 
     /// The fields that every record has.
-    fn common(
-        &self,
-        at: DateTime<Utc>,
-        workload: &str,
-        record_type: u32,
-        operation: &str,
-        id: Uuid,
-    ) -> Value {
+    fn common(&self, at: DateTime<Utc>, workload: &str, record_type: u32, operation: &str, id: Uuid) -> Value {
         json!({
             // Without a zone, as the service writes it.
             "CreationTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(),
@@ -55,10 +43,7 @@ impl Organisation {
     fn exchange(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         let message = |rng: &mut ChaCha8Rng| {
             let server = rng.random_range(1000..9999);
-            format!(
-                "<{}@AM0PR04MB{server}.eurprd04.prod.outlook.com>",
-                guid(rng).simple()
-            )
+            format!("<{}@AM0PR04MB{server}.eurprd04.prod.outlook.com>", guid(rng).simple())
         };
         let folder = |path: &str, rng: &mut ChaCha8Rng| {
             let id = format!("LgAAAAB{}AQB{}AAAB", guid(rng).simple(), guid(rng).simple());
@@ -85,9 +70,7 @@ impl Organisation {
         });
         let (record_type, operation, own) = match rng.random_range(0..10) {
             0..5 => {
-                let items: Vec<Value> = (0..rng.random_range(1..12))
-                    .map(|_| json!({ "InternetMessageId": message(rng) }))
-                    .collect();
+                let items: Vec<Value> = (0..rng.random_range(1..12)).map(|_| json!({ "InternetMessageId": message(rng) })).collect();
                 let mut inbox = folder("\\Inbox", rng);
                 inbox["FolderItems"] = items.into();
                 (
@@ -136,10 +119,7 @@ impl Organisation {
             ),
             _ => {
                 let system = "NT AUTHORITY\\SYSTEM (Microsoft.Exchange.ServiceHost)";
-                let object = format!(
-                    "EURPR04A009.PROD.OUTLOOK.COM/Microsoft Exchange Hosted Organizations/{DOMAIN}/{}",
-                    user.name
-                );
+                let object = format!("EURPR04A009.PROD.OUTLOOK.COM/Microsoft Exchange Hosted Organizations/{DOMAIN}/{}", user.name);
                 let own = json!({
                     "UserType": 3,
                     "UserKey": system,
@@ -161,28 +141,15 @@ impl Organisation {
                         ("UseDatabaseQuotaDefaults", "False"),
                     ]),
                 });
-                return record(
-                    self.common(at, "Exchange", 1, "Set-Mailbox", guid(rng)),
-                    own,
-                );
+                return record(self.common(at, "Exchange", 1, "Set-Mailbox", guid(rng)), own);
             }
         };
-        record(
-            record(
-                self.common(at, "Exchange", record_type, operation, guid(rng)),
-                mailbox,
-            ),
-            own,
-        )
+        record(record(self.common(at, "Exchange", record_type, operation, guid(rng)), mailbox), own)
     }
 
     fn sharepoint(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         let site = one(&self.sites, rng);
-        let workload = if site.personal {
-            "OneDrive"
-        } else {
-            "SharePoint"
-        };
+        let workload = if site.personal { "OneDrive" } else { "SharePoint" };
         let file = *one(&FILES, rng);
         let extension = file.rsplit('.').next().unwrap_or_default();
         let person = json!({
@@ -201,13 +168,7 @@ impl Organisation {
         });
         let (record_type, operation, own) = match rng.random_range(0..10) {
             0..7 => {
-                let operations = [
-                    "FileAccessed",
-                    "FileDownloaded",
-                    "FileModified",
-                    "FilePreviewed",
-                    "FileSyncDownloadedFull",
-                ];
+                let operations = ["FileAccessed", "FileDownloaded", "FileModified", "FilePreviewed", "FileSyncDownloadedFull"];
                 (
                     6,
                     *one(&operations, rng),
@@ -265,13 +226,7 @@ impl Organisation {
                 )
             }
         };
-        record(
-            record(
-                self.common(at, workload, record_type, operation, guid(rng)),
-                person,
-            ),
-            own,
-        )
+        record(record(self.common(at, workload, record_type, operation, guid(rng)), person), own)
     }
 
     fn directory(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
@@ -319,18 +274,8 @@ impl Organisation {
                     ("SessionId", &guid(rng).to_string()),
                 ]),
             });
-            let operation = if failed {
-                "UserLoginFailed"
-            } else {
-                "UserLoggedIn"
-            };
-            return record(
-                record(
-                    self.common(at, "AzureActiveDirectory", 15, operation, id),
-                    shared,
-                ),
-                own,
-            );
+            let operation = if failed { "UserLoginFailed" } else { "UserLoggedIn" };
+            return record(record(self.common(at, "AzureActiveDirectory", 15, operation, id), shared), own);
         }
         let other = one(&self.users, rng);
         let own = json!({
@@ -354,22 +299,9 @@ impl Organisation {
             ],
             "Target": [{ "ID": format!("User_{}", other.object_id), "Type": 2 }, { "ID": other.upn, "Type": 5 }],
         });
-        let operation = *one(
-            &[
-                "Update user.",
-                "Add member to group.",
-                "Reset user password.",
-                "Add app role assignment grant to user.",
-            ],
-            rng,
-        );
-        record(
-            record(
-                self.common(at, "AzureActiveDirectory", 8, operation, id),
-                shared,
-            ),
-            own,
-        )
+        let operation =
+            *one(&["Update user.", "Add member to group.", "Reset user password.", "Add app role assignment grant to user."], rng);
+        record(record(self.common(at, "AzureActiveDirectory", 8, operation, id), shared), own)
     }
 
     fn general(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
@@ -485,13 +417,7 @@ impl Organisation {
                 }),
             ),
         };
-        record(
-            record(
-                self.common(at, workload, record_type, operation, guid(rng)),
-                shared,
-            ),
-            own,
-        )
+        record(record(self.common(at, workload, record_type, operation, guid(rng)), shared), own)
     }
 
     /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema#dlp-schema>
@@ -554,11 +480,7 @@ impl Organisation {
                 }),
             ),
             1 => (
-                if site.personal {
-                    "OneDrive"
-                } else {
-                    "SharePoint"
-                },
+                if site.personal { "OneDrive" } else { "SharePoint" },
                 11,
                 json!({
                     "ObjectId": format!("{}/Shared Documents/{file}", site.url),
@@ -594,23 +516,8 @@ impl Organisation {
                 }),
             ),
         };
-        let operation = *one(
-            &[
-                "DlpRuleMatch",
-                "DlpRuleMatch",
-                "DlpRuleMatch",
-                "DlpRuleUndo",
-                "DlpInfo",
-            ],
-            rng,
-        );
-        record(
-            record(
-                self.common(at, workload, record_type, operation, guid(rng)),
-                shared,
-            ),
-            own,
-        )
+        let operation = *one(&["DlpRuleMatch", "DlpRuleMatch", "DlpRuleMatch", "DlpRuleUndo", "DlpInfo"], rng);
+        record(record(self.common(at, workload, record_type, operation, guid(rng)), shared), own)
     }
 }
 
@@ -626,8 +533,5 @@ fn record(common: Value, own: Value) -> Value {
 }
 
 fn properties(pairs: &[(&str, &str)]) -> Value {
-    pairs
-        .iter()
-        .map(|(name, value)| json!({ "Name": name, "Value": value }))
-        .collect()
+    pairs.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect()
 }

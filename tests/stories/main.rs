@@ -1,0 +1,8 @@
+//! Stories: what the handler promises, told over real HTTP against the local stack: the handler's own binary under a
+//! Functions host, Azurite, the Cosmos emulator and a simulated tenant. The world they play in is in `world`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
+
+mod queue_events;
+mod store_events;
+mod world;

@@ -1,0 +1,41 @@
+//! StoreEvents: fetching, duplicates, documents, journal.
+
+use local::{host::Outcome, tenant::Operation};
+use serde_json::{Value, json};
+
+use crate::world::{EXCHANGE, world};
+
+#[tokio::test]
+async fn what_was_queued_becomes_documents_and_the_journal_says_so() {
+    let world = world().await;
+    let blob = world.publish(90, &["a", "b", "b"]);
+    world.tick().await;
+    let summary = world.store_all().await;
+    assert_eq!((summary.succeeded(), summary.poisoned), (1, 0), "{summary:?}\n{}", world.host.output().join("\n"));
+    assert_eq!(world.ids().await, ["a", "b"]);
+    let stored = &world.journalled("stored").await[0];
+    assert_eq!(
+        (&stored["id"], &stored["records"], &stored["documents"], &stored["duplicates"]),
+        (&json!(blob), &json!(3), &json!(2), &json!(1))
+    );
+    let Outcome::Succeeded { logs, .. } = &summary.invocations[0].outcome else { panic!("{summary:?}") };
+    let line = world.line_of(&summary.invocations[0]).await;
+    let [log] = logs.as_slice() else { panic!("one line in Logs: {logs:?}") };
+    assert_eq!(serde_json::from_str::<Value>(log).unwrap(), line, "the figures in Logs are those on stdout");
+    assert_eq!(line["workloads"][EXCHANGE]["documents"], json!(2));
+}
+
+#[tokio::test]
+async fn a_replayed_message_fetches_and_writes_nothing() {
+    let world = world().await;
+    let blob = world.publish(90, &["a", "b"]);
+    let message = world.message(&[blob]);
+    world.storage.create_container(&world.container).await.unwrap();
+    assert!(world.store(&message).await.0.outcome.is_success());
+    let before = world.cosmos.requests();
+    let (again, line) = world.store(&message).await;
+    assert!(again.outcome.is_success());
+    assert_eq!((&line["blobs"], &line["finished_before"], &line["documents"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(world.calls(Operation::FetchContent).len(), 1);
+    assert_eq!(world.cosmos.requests().creates + world.cosmos.requests().batches, before.creates + before.batches);
+}

@@ -1,0 +1,280 @@
+//! A world to tell stories in: one tenant, database and handler a story, all of its own; one Azurite for all of them, in
+//! which each story has its own queue and container.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use local::{
+    azurite::{Azurite, AzuriteOptions, Storage},
+    cosmos::{Cosmos, CosmosOptions},
+    host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
+    tenant::{Call, NewBlob, Operation, Tenant, TenantOptions},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(crate) const EXCHANGE: &str = "Audit.Exchange";
+pub(crate) const SHAREPOINT: &str = "Audit.SharePoint";
+
+/// What a story is told in.
+pub(crate) struct World {
+    pub(crate) tenant: Tenant,
+    pub(crate) cosmos: Cosmos,
+    pub(crate) host: Host,
+    pub(crate) storage: Storage,
+    pub(crate) queue: String,
+    pub(crate) container: String,
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+/// A world before its handler starts.
+pub(crate) struct Setting {
+    pub(crate) tenant: TenantOptions,
+    pub(crate) cosmos: CosmosOptions,
+    /// On top of, or in place of, what the parts themselves set; an empty value takes a setting away.
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) host: HostOptions,
+}
+
+impl Default for Setting {
+    /// One workload, so that a story's figures are its own.
+    fn default() -> Self {
+        Self {
+            tenant: TenantOptions { subscribed: true, ..TenantOptions::default() },
+            cosmos: CosmosOptions { partitions: 4, ..CosmosOptions::default() },
+            settings: BTreeMap::from([("WORKLOADS".to_owned(), EXCHANGE.to_owned())]),
+            host: HostOptions { visibility_timeout: Some(Duration::from_secs(1)), ..HostOptions::default() },
+        }
+    }
+}
+
+impl Setting {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) async fn start(self) -> World {
+        let (tenant, cosmos) = (Tenant::start(self.tenant).await.unwrap(), Cosmos::start(self.cosmos).await.unwrap());
+        let storage = Storage::new(azurite()).unwrap();
+        let (queue, container) = (format!("content-{}", Uuid::new_v4()), format!("state-{}", Uuid::new_v4()));
+        let mut settings = tenant.settings();
+        settings.extend(cosmos.settings());
+        settings.extend(
+            [("AzureWebJobsStorage", azurite()), ("CONTENT_QUEUE", &queue), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        settings.extend(self.settings);
+        settings.retain(|_, value| !value.is_empty());
+        let host = start_host(&settings, self.host).await.unwrap();
+        World { tenant, cosmos, host, storage, queue, container, settings }
+    }
+}
+
+/// The handler under test, run by a host.
+pub(crate) async fn start_host(settings: &BTreeMap<String, String>, options: HostOptions) -> anyhow::Result<Host> {
+    Host::start(HostOptions {
+        app_root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+        executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_handler"))),
+        settings: settings.clone(),
+        ..options
+    })
+    .await
+}
+
+/// The connection string of an Azurite that lives as long as the process: it ends when its standard input does.
+fn azurite() -> &'static str {
+    static AZURITE: OnceLock<String> = OnceLock::new();
+    AZURITE.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // Its own thread and runtime: a story's runtime ends with the story.
+        std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let azurite = Azurite::start(AzuriteOptions::default()).await.unwrap();
+                sender.send(azurite.connection_string()).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        receiver.recv().expect("Azurite starts")
+    })
+}
+
+pub(crate) async fn world() -> World {
+    Setting::default().start().await
+}
+
+/// The figures of one workload in QueueEvents' line, and how the invocation ended.
+pub(crate) struct Tick {
+    pub(crate) invocation: Invocation,
+    pub(crate) line: Value,
+}
+
+impl Tick {
+    pub(crate) fn of(&self, workload: &str) -> &Value {
+        let workloads = self.line["workloads"].as_array().expect("a report by workload");
+        workloads.iter().find(|report| report["workload"] == workload).expect("the workload is reported")
+    }
+
+    pub(crate) fn exchange(&self) -> &Value {
+        self.of(EXCHANGE)
+    }
+}
+
+impl World {
+    /// One run of the timer.
+    pub(crate) async fn tick(&self) -> Tick {
+        let invocation = self.host.run_timer("QueueEvents").await;
+        let line = self.line_of(&invocation).await;
+        Tick { invocation, line }
+    }
+
+    /// One message straight to StoreEvents, its line, and how it ended.
+    pub(crate) async fn store(&self, message: &str) -> (Invocation, Value) {
+        let invocation = self.host.run_queue_message("StoreEvents", message).await;
+        let line = self.line_of(&invocation).await;
+        (invocation, line)
+    }
+
+    /// The queue's listener, until nothing is left.
+    pub(crate) async fn store_all(&self) -> QueueSummary {
+        self.host.run_queue(QueueUntil::empty().within(Duration::from_secs(60))).await.unwrap()
+    }
+
+    /// The one structured line that an invocation prints.
+    pub(crate) async fn line_of(&self, invocation: &Invocation) -> Value {
+        for _ in 0..200 {
+            let lines: Vec<Value> = self
+                .lines()
+                .into_iter()
+                .filter(|line| line["invocation"] == invocation.id.to_string() && line["message"] == "invocation")
+                .collect();
+            match lines.as_slice() {
+                [line] => return line.clone(),
+                // The pipe may be a moment behind the answer.
+                [] => tokio::time::sleep(Duration::from_millis(10)).await,
+                more => panic!("{} lines for one invocation", more.len()),
+            }
+        }
+        panic!("no line for the invocation {invocation:?}: {:?}", self.host.output())
+    }
+
+    /// Everything the handler printed, which is JSON line by line.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.host.output().iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "text": line }))).collect()
+    }
+
+    /// Lines of a level, as text.
+    pub(crate) fn logged(&self, level: &str) -> String {
+        self.lines().iter().filter(|line| line["level"] == level).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Publishes an Exchange blob with records of these Ids, created so many minutes ago.
+    pub(crate) fn publish(&self, minutes_ago: i64, ids: &[&str]) -> String {
+        self.tenant.publish(NewBlob::new(EXCHANGE, self.ago(minutes_ago), ids.iter().map(|id| record(id)).collect()))
+    }
+
+    pub(crate) fn ago(&self, minutes: i64) -> DateTime<Utc> {
+        self.tenant.now().trunc_subsecs(3) - TimeDelta::minutes(minutes)
+    }
+
+    /// Messages on the queue, each a list of items.
+    pub(crate) async fn messages(&self) -> Vec<Vec<Value>> {
+        let messages = self.storage.messages(&self.queue).await.unwrap();
+        messages.iter().map(|text| serde_json::from_str(text).expect("a message is a JSON array")).collect()
+    }
+
+    pub(crate) async fn checkpoint(&self, workload: &str) -> Option<String> {
+        self.storage.read_blob(&self.container, &format!("{workload}.log")).await.unwrap()
+    }
+
+    pub(crate) async fn write_checkpoint(&self, workload: &str, text: &str) {
+        self.storage.create_container(&self.container).await.unwrap();
+        self.storage.write_blob(&self.container, &format!("{workload}.log"), text).await.unwrap();
+    }
+
+    /// Every line of a workload's journal.
+    pub(crate) async fn journal(&self, workload: &str) -> Vec<Value> {
+        let prefix = format!("journal/{workload}/");
+        let mut lines = Vec::new();
+        for name in self.storage.list_blobs(&self.container).await.unwrap().iter().filter(|name| name.starts_with(&prefix)) {
+            let text = self.storage.read_blob(&self.container, name).await.unwrap().unwrap_or_default();
+            lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a journal line is JSON")));
+        }
+        lines
+    }
+
+    /// Journal lines of an event, of Exchange.
+    pub(crate) async fn journalled(&self, event: &str) -> Vec<Value> {
+        self.journal(EXCHANGE).await.into_iter().filter(|line| line["event"] == event).collect()
+    }
+
+    /// Documents without what Cosmos adds, by id.
+    pub(crate) async fn documents(&self) -> BTreeMap<String, Value> {
+        let documents = self.cosmos.documents().await.unwrap();
+        let by_id: BTreeMap<_, _> =
+            documents.iter().map(|document| (document["id"].as_str().unwrap().to_owned(), without_system(document))).collect();
+        assert_eq!(by_id.len(), documents.len(), "an id is there twice");
+        by_id
+    }
+
+    pub(crate) async fn ids(&self) -> Vec<String> {
+        self.documents().await.into_keys().collect()
+    }
+
+    /// The API calls of a kind since the last `clear_calls`.
+    pub(crate) fn calls(&self, operation: Operation) -> Vec<Call> {
+        self.tenant.calls().into_iter().filter(|call| call.operation == operation).collect()
+    }
+
+    /// The message that carries these blobs, as QueueEvents would queue it.
+    pub(crate) fn message(&self, content_ids: &[String]) -> String {
+        let blobs = self.tenant.blobs();
+        let items: Vec<Value> = content_ids
+            .iter()
+            .map(|id| {
+                let blob = blobs.iter().find(|blob| blob.id == *id).expect("the blob is published");
+                json!({"uri": blob.uri, "type": blob.content_type, "id": blob.id, "created": blob.created, "expires": blob.expires, "attempt": 0})
+            })
+            .collect();
+        Value::from(items).to_string()
+    }
+}
+
+fn without_system(document: &Value) -> Value {
+    let mut document = document.clone();
+    let fields = document.as_object_mut().expect("a document is an object");
+    fields.retain(|name, _| !["_rid", "_self", "_etag", "_ts", "_attachments"].contains(&name.as_str()));
+    document
+}
+
+/// A record as Exchange writes it, of today.
+pub(crate) fn record(id: &str) -> String {
+    json!({
+        "CreationTime": Utc::now().format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "MailItemsAccessed", "RecordType": 2,
+        "UserType": 0, "UserId": "megan@contoso.example", "Workload": "Exchange", "ClientIP": "203.0.113.7",
+    })
+    .to_string()
+}
+
+/// Why an invocation failed, or a panic that it did not.
+pub(crate) fn reason(invocation: &Invocation) -> &str {
+    match &invocation.outcome {
+        Outcome::Failed { reason } => reason,
+        other => panic!("the invocation did not fail: {other:?}"),
+    }
+}
+
+/// Real records, where they are at hand beside the checkout.
+pub(crate) fn real_records() -> Option<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/audit-records.ndjson");
+    if !file.exists() {
+        eprintln!("skipped: there are no real records at {}", file.display());
+        return None;
+    }
+    Some(file)
+}
