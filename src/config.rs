@@ -117,7 +117,7 @@ impl Config {
         let office365 = Office365::read(vars);
         let workloads = read_workloads(vars);
         // The timer's schedule is the host's to read; it is checked here because a typo there silences the collector.
-        let schedule = vars.parsed("SCHEDULE", "0 */5 * * * *", "an NCRONTAB expression of six fields", is_ncrontab);
+        let schedule = vars.parsed("SCHEDULE", "0 */5 * * * *", "an NCRONTAB expression of six fields", |text: &String| is_ncrontab(text));
         let content_queue = vars.parsed("CONTENT_QUEUE", "content", QUEUE_NAME, |name: &String| is_storage_name(name));
         let state_container = vars.parsed("STATE_CONTAINER", "activity-state", QUEUE_NAME, |name: &String| is_storage_name(name));
         let lookback = vars.parsed("LOOKBACK_HOURS", "168", "hours from 1 to 168", |hours: &u64| (1..=168).contains(hours));
@@ -304,7 +304,7 @@ fn is_storage_name(name: &str) -> bool {
 }
 
 /// <https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions>, its shape only.
-fn is_ncrontab(text: &String) -> bool {
+fn is_ncrontab(text: &str) -> bool {
     let fields: Vec<_> = text.split_whitespace().collect();
     fields.len() == 6
         && fields.iter().all(|field| field.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '*' | '/' | ',' | '-' | '?')))

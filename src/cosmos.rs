@@ -114,7 +114,7 @@ impl Cosmos {
     }
 }
 
-/// True if the transaction was committed, false if a conflict (or anything about a single document) rolled it back.
+/// True if the transaction was committed, false if something about a single document rolled it back.
 async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Result<bool, DatabaseError> {
     let mut batch = TransactionalBatch::new(documents[0].pk.clone());
     for document in documents {
@@ -122,18 +122,8 @@ async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Res
     }
     match container.execute_transactional_batch(batch, None).await {
         Ok(response) => {
-            let results = response.into_model()?;
-            if results.results().iter().all(|result| result.is_success()) {
-                return Ok(true);
-            }
-            match results.results().iter().find(|result| ![200, 201, 409, 424].contains(&result.status_code())) {
-                // Throttled within the batch: the single creates wait as the SDK does.
-                Some(result) => {
-                    tracing::debug!(status = result.status_code(), "a batch was rolled back; its documents are written one by one")
-                }
-                None => {}
-            }
-            Ok(false)
+            // Anything about a single document, a conflict above all: written alone, each tells its own.
+            Ok(response.into_model()?.results().iter().all(|result| result.is_success()))
         }
         Err(error) if error.status().is_conflict() || error.status().status_code() == StatusCode::PayloadTooLarge => Ok(false),
         Err(error) => Err(error.into()),

@@ -29,7 +29,6 @@ pub fn managed_identity(config: &Config, transport: &Transport) -> azure_core::R
     let credential = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
         user_assigned_id: config.identity_client_id.clone().map(UserAssignedId::ClientId),
         client_options: ClientOptions { transport: Some(transport.clone()), ..Default::default() },
-        ..Default::default()
     }))?;
     Ok(credential)
 }

@@ -230,7 +230,8 @@ fn omit(fields: &mut Vec<Field<'_>>, depth: usize, length: usize) -> Vec<String>
     let mut omitted = Vec::new();
     if depth > MOST_LEVELS {
         fields.retain(|field| {
-            let fits = 1 + levels(field.value.get()) <= MOST_LEVELS;
+            // The document itself is one level more.
+            let fits = levels(field.value.get()) < MOST_LEVELS;
             if !fits {
                 omitted.push(short(&field.name));
             }
