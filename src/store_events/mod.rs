@@ -2,8 +2,8 @@
 //! goes back on the queue alone, or into the journal as lost; the message is done when every one of its blobs is.
 
 mod dedupe;
-mod document;
-mod records;
+pub mod document;
+pub mod records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,10 +18,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::document::Document;
 use self::{
     dedupe::{Batch, Batches, Sourced, Taken},
-    document::{Feed, Rules, document},
+    document::{Document, Feed, Rules, document},
     records::{BodyError, Splitter},
 };
 use crate::{
