@@ -3,6 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod collect;
+mod documents;
+mod envelope;
+mod listing;
+mod messages;
 mod queue_events;
+mod settings;
+mod state;
 mod store_events;
+mod tap;
 mod world;
