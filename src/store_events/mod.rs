@@ -124,10 +124,11 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
     }
 }
 
-/// One of each content blob, the first.
+/// One of each content blob, the first. Two addresses are two pieces of work, whatever they call themselves: the id of a
+/// hand-made one is only its address's last piece.
 fn distinct(items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::new();
-    items.into_iter().filter(|item| seen.insert(item.id.clone())).collect()
+    items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
 /// Leaves out what the journal says is finished: a message may come twice.
