@@ -1,9 +1,13 @@
 //! Both functions together: whole tenants collected, every field looked at, and two runs at the same moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta};
 use local::{
+    cosmos::CosmosOptions,
     host::{HostOptions, QueueUntil},
     tenant::{Body, Fault, FaultKind, NewBlob, Operation, generate, playback},
 };
@@ -11,6 +15,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::world::{EXCHANGE, Setting, World, real_records, start_host, tick, world};
+
+/// A world for thousands of documents: the emulator is quick with many small partitions.
+fn of_all_workloads() -> Setting {
+    let setting = Setting::of_all_workloads();
+    Setting { cosmos: CosmosOptions { partitions: 64, ..setting.cosmos }, ..setting }
+}
 
 const OWN: [&str; 4] = ["id", "pk", "ttl", "feed"];
 
@@ -93,7 +103,7 @@ async fn a_second_run_does_nothing(world: &World) {
 #[tokio::test]
 async fn real_records_become_one_document_an_id_with_every_field_verbatim() {
     let Some(file) = real_records() else { return };
-    let world = Setting::of_all_workloads().start().await;
+    let world = of_all_workloads().start().await;
     let blobs = playback::blobs(&file, 1, world.tenant.now()).unwrap();
     assert_eq!(collect_and_compare(&world, blobs).await, (4284, 2396));
     a_second_run_does_nothing(&world).await;
@@ -101,7 +111,7 @@ async fn real_records_become_one_document_an_id_with_every_field_verbatim() {
 
 #[tokio::test]
 async fn a_made_up_tenant_of_five_workloads_becomes_one_document_an_id_with_every_field_verbatim() {
-    let world = Setting::of_all_workloads().start().await;
+    let world = of_all_workloads().start().await;
     let blobs = generate::generate(7, 2000, world.tenant.now());
     let (records, documents) = collect_and_compare(&world, blobs).await;
     assert_eq!(records, 2000);
@@ -114,8 +124,8 @@ async fn two_ticks_at_the_same_moment_lose_nothing_and_store_nothing_twice() {
     let world = world().await;
     let other = start_host(&world.settings, HostOptions::default()).await.unwrap();
     let blobs: Vec<String> = (0..30).map(|number| world.publish(number * 100 + 1, &[&format!("a{number}"), &format!("b{number}")])).collect();
-    // Long enough that both have read the checkpoint before either writes it.
-    world.tenant.fail(Fault { times: 2, ..Fault::once(Operation::ListContent, FaultKind::Delay(std::time::Duration::from_millis(400))) });
+    // Slow listings, so that each run meets the other's checkpoints.
+    world.tenant.fail(Fault::always(Operation::ListContent, FaultKind::Delay(Duration::from_millis(100))));
     let ticks = tokio::join!(world.tick(), tick(&other));
     let ticks = [ticks.0, ticks.1];
     assert!(ticks.iter().all(|tick| tick.invocation.outcome.is_success()), "{}", world.logged("ERROR"));

@@ -12,5 +12,4 @@ mod queue_events;
 mod settings;
 mod state;
 mod store_events;
-mod tap;
 mod world;

@@ -19,8 +19,6 @@ use local::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::tap::Tap;
-
 pub(crate) const EXCHANGE: &str = "Audit.Exchange";
 pub(crate) const SHAREPOINT: &str = "Audit.SharePoint";
 
@@ -33,7 +31,6 @@ pub(crate) struct World {
     pub(crate) queue: String,
     pub(crate) container: String,
     pub(crate) settings: BTreeMap<String, String>,
-    tap: Option<Tap>,
 }
 
 /// A world before its handler starts.
@@ -43,8 +40,6 @@ pub(crate) struct Setting {
     /// On top of, or in place of, what the parts themselves set; an empty value takes a setting away.
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) host: HostOptions,
-    /// Notes what is put on queues, hidden or not: see [`World::put_on_queue`].
-    pub(crate) tapped: bool,
 }
 
 impl Default for Setting {
@@ -55,7 +50,6 @@ impl Default for Setting {
             cosmos: CosmosOptions { partitions: 4, ..CosmosOptions::default() },
             settings: BTreeMap::from([("WORKLOADS".to_owned(), EXCHANGE.to_owned())]),
             host: HostOptions { visibility_timeout: Some(Duration::from_secs(1)), ..HostOptions::default() },
-            tapped: false,
         }
     }
 }
@@ -66,11 +60,6 @@ impl Setting {
         Self::default().with("WORKLOADS", "")
     }
 
-    /// A world whose messages can be seen while they are hidden.
-    pub(crate) fn tapped() -> Self {
-        Self { tapped: true, ..Self::default() }
-    }
-
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
@@ -79,19 +68,17 @@ impl Setting {
     pub(crate) async fn start(self) -> World {
         let (tenant, cosmos) = (Tenant::start(self.tenant).await.unwrap(), Cosmos::start(self.cosmos).await.unwrap());
         let storage = Storage::new(azurite()).unwrap();
-        let tap = if self.tapped { Some(Tap::before(azurite()).await) } else { None };
-        let connection = tap.as_ref().map_or(azurite(), |tap| &tap.connection_string);
         let (queue, container) = (format!("content-{}", Uuid::new_v4()), format!("state-{}", Uuid::new_v4()));
         let mut settings = tenant.settings();
         settings.extend(cosmos.settings());
         settings.extend(
-            [("AzureWebJobsStorage", connection), ("CONTENT_QUEUE", &queue), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
+            [("AzureWebJobsStorage", azurite()), ("CONTENT_QUEUE", &queue), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         settings.extend(self.settings);
         settings.retain(|_, value| !value.is_empty());
         let host = start_host(&settings, self.host).await.unwrap();
-        World { tenant, cosmos, host, storage, queue, container, settings, tap }
+        World { tenant, cosmos, host, storage, queue, container, settings }
     }
 }
 
@@ -236,13 +223,8 @@ impl World {
         messages.iter().map(|text| serde_json::from_str(text).expect("a message is a JSON array")).collect()
     }
 
-    /// What the handler put on the content queue, hidden or not, in a tapped world: the items and the seconds of delay.
-    pub(crate) fn put_on_queue(&self) -> Vec<(Vec<Value>, u64)> {
-        self.tap.as_ref().expect("a tapped world").puts(&self.queue)
-    }
-
     /// Messages in the poison queue.
-    pub(crate) async fn poisoned(&self) -> Vec<String> {
+    pub(crate) async fn poison_queue(&self) -> Vec<String> {
         self.storage.messages(&format!("{}-poison", self.queue)).await.unwrap()
     }
 
