@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod faults_fetching;
 mod queue_events;
 mod store_events;
+mod wire;
 mod world;
