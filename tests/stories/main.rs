@@ -6,10 +6,12 @@
 mod collect;
 mod documents;
 mod envelope;
+mod faults_fetching;
 mod listing;
 mod messages;
 mod queue_events;
 mod settings;
 mod state;
 mod store_events;
+mod wire;
 mod world;

@@ -19,6 +19,8 @@ use local::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::wire::{Sent, Wire};
+
 pub(crate) const EXCHANGE: &str = "Audit.Exchange";
 pub(crate) const SHAREPOINT: &str = "Audit.SharePoint";
 
@@ -31,6 +33,7 @@ pub(crate) struct World {
     pub(crate) queue: String,
     pub(crate) container: String,
     pub(crate) settings: BTreeMap<String, String>,
+    wire: Option<Wire>,
 }
 
 /// A world before its handler starts.
@@ -40,6 +43,8 @@ pub(crate) struct Setting {
     /// On top of, or in place of, what the parts themselves set; an empty value takes a setting away.
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) host: HostOptions,
+    /// Whether the handler reaches its storage account over a [`Wire`].
+    pub(crate) wired: bool,
 }
 
 impl Default for Setting {
@@ -50,6 +55,7 @@ impl Default for Setting {
             cosmos: CosmosOptions { partitions: 4, ..CosmosOptions::default() },
             settings: BTreeMap::from([("WORKLOADS".to_owned(), EXCHANGE.to_owned())]),
             host: HostOptions { visibility_timeout: Some(Duration::from_secs(1)), ..HostOptions::default() },
+            wired: false,
         }
     }
 }
@@ -65,20 +71,31 @@ impl Setting {
         self
     }
 
+    pub(crate) fn wired(self) -> Self {
+        Self { wired: true, ..self }
+    }
+
     pub(crate) async fn start(self) -> World {
         let (tenant, cosmos) = (Tenant::start(self.tenant).await.unwrap(), Cosmos::start(self.cosmos).await.unwrap());
         let storage = Storage::new(azurite()).unwrap();
         let (queue, container) = (format!("content-{}", Uuid::new_v4()), format!("state-{}", Uuid::new_v4()));
         let mut settings = tenant.settings();
         settings.extend(cosmos.settings());
+        let wire = if self.wired { Some(Wire::start(azurite()).await) } else { None };
+        let account = wire.as_ref().map_or_else(|| azurite().to_owned(), |wire| wire.connection_string(azurite()));
         settings.extend(
-            [("AzureWebJobsStorage", azurite()), ("CONTENT_QUEUE", &queue), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("AzureWebJobsStorage", account.as_str()),
+                ("CONTENT_QUEUE", &queue),
+                ("STATE_CONTAINER", &container),
+                ("SCHEDULE", "0 */5 * * * *"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         settings.extend(self.settings);
         settings.retain(|_, value| !value.is_empty());
-        let host = start_host(&settings, self.host).await.unwrap();
-        World { tenant, cosmos, host, storage, queue, container, settings }
+        let host = start_host(&settings, HostOptions { storage: Some(storage.clone()), ..self.host }).await.unwrap();
+        World { tenant, cosmos, host, storage, queue, container, settings, wire }
     }
 }
 
@@ -211,6 +228,25 @@ impl World {
         let (invocation, line) = self.store(&self.message(content_ids)).await;
         assert!(invocation.outcome.is_success(), "{invocation:?}\n{}", self.host.output().join("\n"));
         line
+    }
+
+    /// Moves the tenant's clock on, and the handler's with it as soon as it has had an answer.
+    pub(crate) fn travel(&self, time: TimeDelta) {
+        self.tenant.set_clock_offset(self.tenant.now() - Utc::now() + time);
+    }
+
+    pub(crate) fn wire(&self) -> &Wire {
+        self.wire.as_ref().expect("the story's world is wired")
+    }
+
+    /// The last message that the queue acknowledged.
+    pub(crate) fn last_sent(&self) -> Sent {
+        self.wire().sent().pop().expect("a message was sent")
+    }
+
+    /// Messages that the host gave up.
+    pub(crate) async fn poisoned(&self) -> u64 {
+        self.storage.message_count(&format!("{}-poison", self.queue)).await.unwrap()
     }
 
     pub(crate) fn ago(&self, minutes: i64) -> DateTime<Utc> {
