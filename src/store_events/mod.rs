@@ -56,8 +56,8 @@ const HAND_MADE: TimeDelta = TimeDelta::days(7);
 pub struct Report {
     /// Content blobs in the message.
     pub blobs: usize,
-    /// Of those, finished before this message came.
-    pub finished_before: usize,
+    /// Of those, stored before this message came.
+    pub stored_before: usize,
     /// Stored by this invocation.
     pub stored: usize,
     /// Back on the queue for later.
@@ -108,8 +108,8 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
     report.blobs = items.len();
     // A message put there by hand may come before the first run of the timer.
     services.ensure_storage().await.map_err(Failure::Storage)?;
-    let items = unfinished(services, items).await.map_err(Failure::Storage)?;
-    report.finished_before = report.blobs - items.len();
+    let items = not_stored(services, items).await.map_err(Failure::Storage)?;
+    report.stored_before = report.blobs - items.len();
     match timeout_at(deadline, fetch_and_write(services, &items)).await {
         Ok(Ok(blobs)) => settle(services, items, blobs, report).await,
         Ok(Err(DatabaseError::Passing(error))) => {
@@ -131,16 +131,16 @@ fn distinct(items: Vec<Item>) -> Vec<Item> {
     items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
-/// Leaves out what the journal says is finished: a message may come twice.
-async fn unfinished(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
+/// Leaves out what the journal says is stored: a message may come twice.
+async fn not_stored(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
     let hours: BTreeSet<_> = items.iter().filter_map(|item| Some((item.workload_name(), hour_of(item.created?)))).collect();
     let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(services, workload, hour)).collect();
     let shards: HashMap<_, _> = stream::iter(reads).buffer_unordered(JOURNAL_HOURS).try_collect().await?;
-    let is_finished = |item: &Item| {
+    let is_stored = |item: &Item| {
         let shard = item.created.and_then(|created| shards.get(&(item.workload_name(), hour_of(created))));
-        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Finished)
+        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Stored)
     };
-    Ok(items.into_iter().filter(|item| !is_finished(item)).collect())
+    Ok(items.into_iter().filter(|item| !is_stored(item)).collect())
 }
 
 type Hour = (&'static str, DateTime<Utc>);

@@ -123,7 +123,8 @@ async fn a_made_up_tenant_of_five_workloads_becomes_one_document_an_id_with_ever
 async fn two_ticks_at_the_same_moment_lose_nothing_and_store_nothing_twice() {
     let world = world().await;
     let other = start_host(&world.settings, HostOptions::default()).await.unwrap();
-    let blobs: Vec<String> = (0..30).map(|number| world.publish(number * 100 + 1, &[&format!("a{number}"), &format!("b{number}")])).collect();
+    let blobs: Vec<String> =
+        (0..30).map(|number| world.publish(number * 100 + 1, &[&format!("a{number}"), &format!("b{number}")])).collect();
     // Slow listings, so that each run meets the other's checkpoints.
     world.tenant.fail(Fault::always(Operation::ListContent, FaultKind::Delay(Duration::from_millis(100))));
     let ticks = tokio::join!(world.tick(), tick(&other));

@@ -79,7 +79,8 @@ async fn a_blob_listed_twice_in_a_message_is_fetched_once() {
 async fn bare_uris_that_an_operator_puts_on_the_queue_are_stored_with_what_is_known() {
     let world = world().await;
     let named = world.publish(3, &["a"]);
-    let opaque = world.tenant.publish(NewBlob { id: Some("4926$04".to_owned()), ..NewBlob::new(SHAREPOINT, world.ago(2), vec![record("b")]) });
+    let opaque =
+        world.tenant.publish(NewBlob { id: Some("4926$04".to_owned()), ..NewBlob::new(SHAREPOINT, world.ago(2), vec![record("b")]) });
     let whole = world.publish(1, &["c"]);
     let uri = |id: &String| world.tenant.content_uri(id).unwrap();
     let item: Vec<Value> = serde_json::from_str(&world.message(std::slice::from_ref(&whole))).unwrap();
@@ -99,7 +100,8 @@ async fn bare_uris_that_an_operator_puts_on_the_queue_are_stored_with_what_is_kn
     assert_eq!((&feed("c")["contentId"], &feed("c")["contentCreated"]), (&json!(whole), &item[0]["created"]));
     assert!(world.journalled("stored").await.iter().any(|line| line["id"] == json!(named)));
     let unknown: Vec<Value> = world.journal("unknown").await;
-    let figures: Vec<_> = unknown.iter().map(|line| (line["event"].as_str(), line["documents"].as_u64(), line["duplicates"].as_u64())).collect();
+    let figures: Vec<_> =
+        unknown.iter().map(|line| (line["event"].as_str(), line["documents"].as_u64(), line["duplicates"].as_u64())).collect();
     assert_eq!(figures, [(Some("stored"), Some(1), Some(0)), (Some("stored"), Some(0), Some(1))]);
 }
 
@@ -141,7 +143,10 @@ async fn a_message_that_is_none_fails_saying_what_was_expected_and_ends_in_the_p
     assert_eq!(errors.len(), 5 * bad.len());
     for error in errors {
         let text = error["error"].as_str().unwrap();
-        assert!(text.contains(r#"expected a JSON array of {"uri","type","id","created","expires","attempt"} or of content URIs"#), "{text}");
+        assert!(
+            text.contains(r#"expected a JSON array of {"uri","type","id","created","expires","attempt"} or of content URIs"#),
+            "{text}"
+        );
     }
     assert!(!world.host.output().join("\n").contains("secret"), "a message's content is printed");
 }
