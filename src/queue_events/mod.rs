@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::{
     pack::pack,
-    window::{Plan, oldest_listable, plan},
+    window::{Plan, oldest_listable, plan, still_listable},
 };
 use crate::{
     activity::{LISTABLE, Window, Workload},
@@ -236,7 +236,7 @@ impl<'a> WorkloadRun<'a> {
     /// Lists one window to its end and queues what is new in it. Returns what of it could still be listed.
     async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<Window> {
         let now = self.services.clock.now();
-        let window = Window { start: window.start.max(oldest_listable(now)), ..window };
+        let window = still_listable(window, now);
         if window.start >= window.end {
             return Ok(window);
         }

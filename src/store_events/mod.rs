@@ -105,6 +105,8 @@ pub async fn run(services: &Services, message: &str, deadline: Instant) -> (Repo
 async fn store(services: &Services, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
     let items = distinct(batch::decode(message).map_err(Failure::Message)?);
     report.blobs = items.len();
+    // A message put there by hand may come before the first run of the timer.
+    services.ensure_storage().await.map_err(Failure::Storage)?;
     let items = not_stored(services, items).await.map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
     match timeout_at(deadline, fetch_and_write(services, &items)).await {
@@ -121,10 +123,11 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
     }
 }
 
-/// One of each content blob, the first.
+/// One of each content blob, the first. Two addresses are two pieces of work, whatever they call themselves: the id of a
+/// hand-made one is only its address's last piece.
 fn distinct(items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::new();
-    items.into_iter().filter(|item| seen.insert(item.id.clone())).collect()
+    items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
 /// Leaves out what the journal says is stored: a message may come twice.

@@ -3,6 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod collect;
+mod documents;
+mod envelope;
+mod faults_fetching;
+mod listing;
+mod messages;
 mod queue_events;
+mod settings;
+mod state;
 mod store_events;
+mod wire;
 mod world;
