@@ -251,7 +251,8 @@ impl Vars<'_> {
         let shape = text.len() == 36
             && text.char_indices().all(|(at, c)| if [8, 13, 18, 23].contains(&at) { c == '-' } else { c.is_ascii_hexdigit() });
         if !shape {
-            self.fault(name, format!("is {text:?}; it must be a GUID such as 0873ee4d-d342-44f2-8961-74c442a2fad2"));
+            // Not what it is: secrets are pasted into the neighbour's field.
+            self.fault(name, "is no GUID; it must be one such as 0873ee4d-d342-44f2-8961-74c442a2fad2");
         }
         shape.then(|| text.to_ascii_lowercase())
     }
@@ -260,7 +261,8 @@ impl Vars<'_> {
         match Url::parse(text) {
             Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Some(url),
             _ => {
-                self.fault(name, format!("is {text:?}; it must be an address such as https://name.example"));
+                // Not what it is: a connection string is easily pasted here, key and all.
+                self.fault(name, "is no address; it must be one such as https://name.example");
                 None
             }
         }

@@ -197,6 +197,15 @@ impl World {
         line_of(&self.host, invocation).await
     }
 
+    /// The queue's listener, for what can be seen now; what is hidden stays. Answers how many invocations succeeded.
+    pub(crate) async fn store_all_visible(&self) -> usize {
+        let mut succeeded = 0;
+        while !self.messages().await.is_empty() {
+            succeeded += self.host.run_queue(QueueUntil::empty().messages(1)).await.unwrap().succeeded();
+        }
+        succeeded
+    }
+
     /// Everything the handler printed, which is JSON line by line.
     pub(crate) fn lines(&self) -> Vec<Value> {
         lines(&self.host)
