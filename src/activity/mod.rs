@@ -345,8 +345,8 @@ impl ActivityClient {
     }
 
     fn learn_time(&self, response: &Response, took: Duration) {
-        // A slow answer says little about the time.
-        if took > Duration::from_secs(2) {
+        // A slow answer says little about the time, yet more than none.
+        if took > Duration::from_secs(2) && self.clock.is_told() {
             return;
         }
         let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());
