@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod faults_fetching;
+mod faults_listing;
 mod queue_events;
 mod store_events;
+mod sweeps;
 mod wire;
 mod world;
