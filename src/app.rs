@@ -18,10 +18,7 @@ use axum::{
 use azure_core::http::Transport;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
-use tokio::{
-    sync::{OnceCell, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     activity::{ActivityClient, Workload},
@@ -68,7 +65,6 @@ pub struct Services {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
-    storage_made: OnceCell<()>,
     subscription_starts: Mutex<HashMap<Workload, Instant>>,
 }
 
@@ -99,18 +95,13 @@ impl Services {
             partitions_per_day: config.partitions_per_day,
             fetches: Semaphore::new(FETCHES),
             writes: Semaphore::new(WRITES),
-            storage_made: OnceCell::new(),
             subscription_starts: Mutex::default(),
             clock,
         })
     }
 
-    /// Makes container and queue where they are missing, once a process.
+    /// Makes container and queue where they are missing, be it that somebody deleted them since the last run.
     pub(crate) async fn ensure_storage(&self) -> azure_core::Result<()> {
-        self.storage_made.get_or_try_init(|| self.make_storage()).await.map(drop)
-    }
-
-    async fn make_storage(&self) -> azure_core::Result<()> {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
