@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use azure_core::http::Transport;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -45,7 +45,7 @@ const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
 /// The API takes one request to start a subscription in this time.
-const SUBSCRIPTION_PAUSE: Duration = Duration::from_secs(15 * 60);
+const SUBSCRIPTION_PAUSE: TimeDelta = TimeDelta::minutes(15);
 /// Largest request taken; a queue message is 64 KiB at most.
 const MOST_BODY: usize = 4 * 1024 * 1024;
 
@@ -65,7 +65,7 @@ pub struct Services {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
-    subscription_starts: Mutex<HashMap<Workload, Instant>>,
+    subscription_starts: Mutex<HashMap<Workload, DateTime<Utc>>>,
 }
 
 impl Services {
@@ -108,9 +108,10 @@ impl Services {
     /// Whether a subscription may be started now; saying so counts as starting it.
     pub(crate) fn may_start_subscription(&self, workload: Workload) -> bool {
         let mut starts = self.subscription_starts.lock().unwrap_or_else(PoisonError::into_inner);
-        let recently = starts.get(&workload).is_some_and(|at| at.elapsed() < SUBSCRIPTION_PAUSE);
+        let now = self.clock.now();
+        let recently = starts.get(&workload).is_some_and(|at| now - *at < SUBSCRIPTION_PAUSE);
         if !recently {
-            starts.insert(workload, Instant::now());
+            starts.insert(workload, now);
         }
         !recently
     }

@@ -214,10 +214,10 @@ impl ActivityClient {
     }
 
     /// Starts a subscription. One that is on already is success (AF20024, undocumented).
-    /// The API takes one such request a content type in 15 minutes.
+    /// The API takes one such request a content type in 15 minutes, so there are no retries.
     ///
     /// # Errors
-    /// No usable answer after the retries.
+    /// No usable answer.
     pub async fn start_subscription(&self, workload: Workload) -> Result<(), ActivityError> {
         let url = self.operation("subscriptions/start", &[("contentType", workload.as_str())])?;
         match self.call(&format!("start subscription {workload}"), Method::POST, url).await {
@@ -293,6 +293,8 @@ impl ActivityClient {
     /// The one retry loop: bridges hiccups, renews a refused token once, and leaves the rest to the caller.
     async fn call(&self, what: &str, method: Method, mut url: Url) -> Result<Response, ActivityError> {
         self.add_publisher(&mut url);
+        // The API takes one start in 15 minutes, refused ones included: its caller tries again then.
+        let tries = if method == Method::POST { 1 } else { TRIES };
         let mut token = self.token.get().await.map_err(ActivityError::Token)?;
         let (mut attempt, mut renewed) = (1, false);
         loop {
@@ -305,7 +307,7 @@ impl ActivityClient {
                     renewed = true;
                     token = self.token.renew(&token).await.map_err(ActivityError::Token)?;
                 }
-                Trouble::Passing(retry_after) if attempt < TRIES => {
+                Trouble::Passing(retry_after) if attempt < tries => {
                     let pause = pause(attempt, retry_after);
                     if pause > LONGEST_PAUSE {
                         return Err(error);
