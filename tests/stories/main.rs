@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod crashes;
+mod faults_database;
 mod faults_fetching;
 mod faults_listing;
 mod faults_storage;
 mod queue_events;
 mod store_events;
+mod subscriptions;
 mod sweeps;
+mod token;
 mod wire;
 mod world;
