@@ -212,10 +212,10 @@ impl ActivityClient {
     }
 
     /// Starts a subscription. One that is on already is success (AF20024, undocumented).
-    /// The API takes one such request a content type in 15 minutes.
+    /// The API takes one such request a content type in 15 minutes, so there are no retries.
     ///
     /// # Errors
-    /// No usable answer after the retries.
+    /// No usable answer.
     pub async fn start_subscription(&self, workload: Workload) -> Result<(), ActivityError> {
         let url = self.operation("subscriptions/start", &[("contentType", workload.as_str())])?;
         match self.call(&format!("start subscription {workload}"), Method::POST, url).await {
@@ -299,6 +299,8 @@ impl ActivityClient {
     /// The one retry loop: bridges hiccups, renews a refused token once, and leaves the rest to the caller.
     async fn call(&self, what: &str, method: Method, mut url: Url) -> Result<Response, ActivityError> {
         self.add_publisher(&mut url);
+        // The API takes one start in 15 minutes, refused ones included: its caller tries again then.
+        let tries = if method == Method::POST { 1 } else { TRIES };
         let mut token = self.token.get().await.map_err(ActivityError::Token)?;
         let (mut attempt, mut renewed) = (1, false);
         loop {
@@ -311,7 +313,7 @@ impl ActivityClient {
                     renewed = true;
                     token = self.token.renew(&token).await.map_err(ActivityError::Token)?;
                 }
-                Trouble::Passing(retry_after) if attempt < TRIES => {
+                Trouble::Passing(retry_after) if attempt < tries => {
                     let pause = pause(attempt, retry_after);
                     if pause > LONGEST_PAUSE {
                         return Err(error);
@@ -351,8 +353,8 @@ impl ActivityClient {
     }
 
     fn learn_time(&self, response: &Response, took: Duration) {
-        // A slow answer says little about the time.
-        if took > Duration::from_secs(2) {
+        // A slow answer says little about the time, yet more than none.
+        if took > Duration::from_secs(2) && self.clock.is_told() {
             return;
         }
         let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());

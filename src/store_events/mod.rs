@@ -105,8 +105,6 @@ pub async fn run(services: &Services, message: &str, deadline: Instant) -> (Repo
 async fn store(services: &Services, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
     let items = distinct(batch::decode(message).map_err(Failure::Message)?);
     report.blobs = items.len();
-    // A message put there by hand may come before the first run of the timer.
-    services.ensure_storage().await.map_err(Failure::Storage)?;
     let items = not_stored(services, items).await.map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
     match timeout_at(deadline, fetch_and_write(services, &items)).await {

@@ -10,17 +10,7 @@ use local::{
 };
 use serde_json::json;
 
-use crate::world::{EXCHANGE, Setting, World, record};
-
-/// An answer that is not waited for within the invocation, so that a story of many attempts is short.
-fn later(status: u16, code: &str, retry_after: u64) -> FaultKind {
-    FaultKind::Status {
-        status,
-        body: json!({"error": {"code": code, "message": "Later."}}).to_string(),
-        content_type: "application/json".to_owned(),
-        retry_after: Some(retry_after),
-    }
-}
+use crate::world::{EXCHANGE, Setting, World, later, record};
 
 fn fetching(what: FaultKind, content_id: &str) -> Fault {
     Fault::always(Operation::FetchContent, what).matching(content_id)

@@ -11,10 +11,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use tokio::{
-    net::TcpListener,
-    sync::{Notify, futures::Notified},
-};
+use tokio::{net::TcpListener, sync::Notify};
 use url::Url;
 
 /// A request to storage that a story may spoil.
@@ -50,6 +47,8 @@ pub(crate) enum What {
     HeldBefore,
     /// It is carried out, and its answer never arrives.
     HeldAfter,
+    /// It waits for [`Wire::release`], and is carried out then.
+    Late,
 }
 
 struct Plan {
@@ -85,6 +84,7 @@ struct Shared {
     plans: Mutex<Vec<Plan>>,
     sent: Mutex<Vec<Sent>>,
     held: Notify,
+    released: Notify,
 }
 
 impl Wire {
@@ -95,6 +95,7 @@ impl Wire {
             plans: Mutex::default(),
             sent: Mutex::default(),
             held: Notify::new(),
+            released: Notify::new(),
         });
         let (blob, queue) = (
             serve(endpoint(connection_string, "BlobEndpoint"), &shared).await,
@@ -123,8 +124,12 @@ impl Wire {
     }
 
     /// Until a request is held.
-    pub(crate) fn held(&self) -> Notified<'_> {
-        self.shared.held.notified()
+    pub(crate) async fn held(&self) {
+        self.shared.held.notified().await
+    }
+
+    pub(crate) fn release(&self) {
+        self.shared.released.notify_one();
     }
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
@@ -155,6 +160,10 @@ async fn forward(State((shared, behind)): State<(Arc<Shared>, Url)>, request: Re
     match what {
         Some(What::Refused) => return Response::builder().status(StatusCode::FORBIDDEN).body(Body::empty()).unwrap(),
         Some(What::HeldBefore) => return shared.hold().await,
+        Some(What::Late) => {
+            shared.held.notify_one();
+            shared.released.notified().await;
+        }
         Some(What::HeldAfter) | None => {}
     }
     // As text: put together anew, the path's encoding might change, and with it the signature.
@@ -164,7 +173,7 @@ async fn forward(State((shared, behind)): State<(Arc<Shared>, Url)>, request: Re
     if answer.status().is_success() && At::Send.is(&parts.method, &target) {
         shared.note(&target, &body);
     }
-    if what.is_some() {
+    if what == Some(What::HeldAfter) {
         return shared.hold().await;
     }
     let mut response = Response::builder().status(answer.status());

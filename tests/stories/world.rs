@@ -14,7 +14,7 @@ use local::{
     azurite::{Azurite, AzuriteOptions, Storage},
     cosmos::{Cosmos, CosmosOptions},
     host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
-    tenant::{Body, Call, NewBlob, Operation, Tenant, TenantOptions},
+    tenant::{Body, Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -253,6 +253,17 @@ impl World {
         self.wire().sent().pop().expect("a message was sent")
     }
 
+    /// Until something came to pass that is not the story's own doing.
+    pub(crate) async fn until(&self, happened: impl Fn(&Self) -> bool) {
+        for _ in 0..2000 {
+            if happened(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to pass: {:?}", self.host.output());
+    }
+
     /// Messages that the host gave up.
     pub(crate) async fn poisoned(&self) -> u64 {
         self.storage.message_count(&format!("{}-poison", self.queue)).await.unwrap()
@@ -350,6 +361,16 @@ pub(crate) fn record_with(id: &str, fields: Value) -> String {
     });
     record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     record.to_string()
+}
+
+/// An answer that is not waited for within the invocation, so that a story of many attempts is short.
+pub(crate) fn later(status: u16, code: &str, retry_after: u64) -> FaultKind {
+    FaultKind::Status {
+        status,
+        body: json!({"error": {"code": code, "message": "Later."}}).to_string(),
+        content_type: "application/json".to_owned(),
+        retry_after: Some(retry_after),
+    }
 }
 
 /// Why an invocation failed, or a panic that it did not.
