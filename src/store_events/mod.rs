@@ -28,7 +28,7 @@ use crate::{
     activity::{ActivityError, Trouble, body_error},
     app::Services,
     batch::{self, Item},
-    clock::rfc3339,
+    clock::{Clock, rfc3339},
     cosmos::{DatabaseError, Written},
     failure::{Failure, chain},
     state::{Event, Line, Shard, Standing, hour_of},
@@ -306,7 +306,7 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
                 report.count_stored(item, blob);
                 lines.extend(stored_lines(item, blob, now).map(|line| (item, line)));
             }
-            Some(error) => match fate(item, error, now) {
+            Some(error) => match fate(item, error, &services.clock) {
                 Fate::Lost(reason) => {
                     report.count_lost(item);
                     lines.push((item, lost(item, error, reason, now)));
@@ -332,10 +332,13 @@ enum Fate {
 }
 
 /// A blob is given up only when the service says so, or when its time is over.
-fn fate(item: &Item, error: &ActivityError, now: DateTime<Utc>) -> Fate {
+fn fate(item: &Item, error: &ActivityError, clock: &Clock) -> Fate {
     match error.trouble() {
         Trouble::Lasting(reason) => Fate::Lost(reason),
-        _ if item.expires.is_some_and(|expires| expires <= now) => Fate::Lost("expired before it could be fetched"),
+        // By a clock that the service has not set, its time may only seem over.
+        _ if clock.is_told() && item.expires.is_some_and(|expires| expires <= clock.now()) => {
+            Fate::Lost("expired before it could be fetched")
+        }
         Trouble::Passing(retry_after) => Fate::PutOff(retry_after),
         Trouble::Unauthorised | Trouble::Refused => Fate::PutOff(None),
     }

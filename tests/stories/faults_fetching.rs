@@ -188,3 +188,20 @@ async fn a_blob_that_expires_before_it_is_fetched_is_lost_in_trouble_or_not() {
     }))
     .await;
 }
+
+/// Taken out: by the machine's clock, which is ahead, the blob is over already, and is journalled as lost before anybody
+/// could ask for it.
+#[tokio::test]
+async fn nothing_is_taken_for_expired_before_the_service_has_told_its_time() {
+    let world = Setting::default().wired().start().await;
+    world.storage.create_container(&world.container).await.unwrap();
+    world.travel(TimeDelta::minutes(-10));
+    let soon = NewBlob { expires: Some(world.ago(-5)), ..NewBlob::new(EXCHANGE, world.ago(30), vec![record("a")]) };
+    let blob = world.tenant.publish(soon);
+    world.tenant.fail(fetching(FaultKind::Reset, &blob));
+    let (_, line) = world.store(&world.message(&[blob])).await;
+    assert_eq!((&line["requeued"], &line["lost"]), (&json!(1), &json!(0)), "{line}");
+    world.tenant.clear_faults();
+    world.store(&world.last_sent().text()).await;
+    assert_eq!(world.ids().await, ["a"]);
+}
