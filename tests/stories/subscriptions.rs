@@ -138,7 +138,9 @@ async fn what_an_administrator_has_to_do_is_said() {
 async fn nothing_ever_stops_a_subscription() {
     let world = unsubscribed().with("WORKLOADS", "").start().await;
     for status in [Subscription::Absent, Subscription::Disabled, Subscription::DisabledByAdmin, Subscription::Enabled] {
-        CONTENT_TYPES.map(|content_type| world.tenant.set_subscription(content_type, status));
+        for content_type in CONTENT_TYPES {
+            world.tenant.set_subscription(content_type, status);
+        }
         world.tick().await;
         world.travel(TimeDelta::minutes(16));
     }

@@ -129,7 +129,9 @@ async fn a_managed_identity_signs_for_the_app_or_holds_the_role_itself() {
 async fn a_role_that_is_missing_for_one_workload_is_said_and_holds_back_no_other() {
     let tenant = TenantOptions { roles: vec!["ActivityFeed.Read".to_owned()], subscribed: true, ..TenantOptions::default() };
     let world = Setting { tenant, ..Setting::default() }.with("WORKLOADS", "").start().await;
-    CONTENT_TYPES.map(|content_type| world.tenant.publish(NewBlob::new(content_type, world.ago(20), vec![record(content_type)])));
+    for content_type in CONTENT_TYPES {
+        world.tenant.publish(NewBlob::new(content_type, world.ago(20), vec![record(content_type)]));
+    }
     let tick = world.tick().await;
     for content_type in CONTENT_TYPES {
         let queued = usize::from(content_type != "DLP.All");
