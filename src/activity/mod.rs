@@ -104,8 +104,6 @@ impl ActivityError {
             // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
             "AF429" | "429" => Trouble::Passing(retry_after),
             code if code.starts_with("AF500") => Trouble::Passing(retry_after),
-            // A bad nextPage is mended by listing the window anew.
-            "AF20031" => Trouble::Passing(retry_after),
             "AF20050" => Trouble::Lasting("content does not exist"),
             "AF20051" => Trouble::Lasting("content expired"),
             "AF20052" => Trouble::Lasting("content id invalid"),
@@ -226,11 +224,19 @@ impl ActivityClient {
         }
     }
 
-    /// Lists a window to its last page, following `NextPageUri` verbatim.
+    /// Lists a window to its last page, following `NextPageUri` verbatim. Where the service does not take a page of its own
+    /// any more (AF20031), the window is listed once more from its first.
     ///
     /// # Errors
     /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned.
     pub async fn list(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
+        match self.list_pages(workload, window).await {
+            Err(error) if error.is_code("AF20031") => self.list_pages(workload, window).await,
+            done => done,
+        }
+    }
+
+    async fn list_pages(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
         let what = format!("list {workload} from {} to {}", seconds(window.start), seconds(window.end));
         let times = [("contentType", workload.as_str()), ("startTime", &seconds(window.start)), ("endTime", &seconds(window.end))];
         let mut next = Some(self.operation("subscriptions/content", &times)?);

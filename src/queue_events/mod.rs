@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout_at};
 
 use self::{
     pack::pack,
-    window::{Plan, oldest_listable, plan},
+    window::{Plan, oldest_listable, plan, still_listable},
 };
 use crate::{
-    activity::{ActivityError, Window, Workload},
+    activity::{ActivityError, LISTABLE, Window, Workload},
     app::Services,
     batch::{Item, MOST_TEXT},
     clock::rfc3339,
@@ -36,6 +36,9 @@ const MESSAGES_A_JOURNALLING: usize = 32;
 const JOURNAL_HOURS: usize = 8;
 /// What is queued for longer and not finished is queued again: its message is gone, or its instance is.
 const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// Hours beyond what can be listed that a deep sweep looks through for what was never stored: two of its periods and more,
+/// so that a few that did not happen leave nothing out.
+const PAST_HOURS: i64 = 72;
 /// Upper bounds of the lateness histogram, in minutes, as the log names them.
 const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 360), ("26h", 1560), ("7d", i64::MAX)];
 
@@ -202,16 +205,19 @@ impl<'a> WorkloadRun<'a> {
         let mut failure = None;
         for window in windows {
             match self.list_and_queue(window).await {
-                Ok(()) => self.move_checkpoint(window).await?,
+                Ok(listed) => self.move_checkpoint(listed).await?,
                 Err(error) if failure.is_none() => failure = Some(error),
                 // The first failure is told; those that follow tend to be the same.
-                Err(error) => tracing::warn!(workload = %self.workload, error = %format!("{error:#}"), "a further window failed"),
+                Err(error) => tracing::warn!(workload = %self.workload, error = %chain(error.as_ref()), "a further window failed"),
             }
         }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(self.note_sweeps(sweeps).await?),
+        if let Some(error) = failure {
+            return Err(error);
         }
+        if sweeps.deep_sweep != self.sweeps().deep_sweep {
+            self.give_up_what_is_past().await?;
+        }
+        Ok(self.note_sweeps(sweeps).await?)
     }
 
     /// Reads the checkpoint and plans from it; time that can no longer be listed is written down as a gap.
@@ -234,12 +240,12 @@ impl<'a> WorkloadRun<'a> {
         Ok(plan(self.known_until, self.sweeps(), now))
     }
 
-    /// Lists one window to its end and queues what is new in it.
-    async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<()> {
+    /// Lists one window to its end and queues what is new in it. Returns what of it could still be listed.
+    async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<Window> {
         let now = self.services.clock.now();
-        let window = Window { start: window.start.max(oldest_listable(now)), ..window };
+        let window = still_listable(window, now);
         if window.start >= window.end {
-            return Ok(());
+            return Ok(window);
         }
         let listing = self.services.activity.list(self.workload, window).await?;
         self.report.windows += 1;
@@ -252,14 +258,15 @@ impl<'a> WorkloadRun<'a> {
         let mut new = Vec::new();
         for blob in blobs.into_values() {
             match journal.get(&hour_of(blob.content_created)).and_then(|shard| shard.standing(&blob.content_id)) {
-                Some(Standing::Finished) => continue,
+                Some(Standing::Stored | Standing::Lost) => continue,
                 Some(Standing::Queued(at)) if now - at < OVERDUE || now > blob.content_expiration => continue,
                 Some(Standing::Queued(_)) => self.report.overdue += 1,
                 None => self.count_late(blob.content_created, now),
             }
             new.push(Item::listed(self.workload, blob));
         }
-        self.queue(new).await
+        self.queue(new).await?;
+        Ok(window)
     }
 
     /// The journal's hours that a listing touches.
@@ -302,14 +309,27 @@ impl<'a> WorkloadRun<'a> {
 
     /// A content URI that fits no message can never be fetched; that is said, not passed over.
     async fn journal_too_long(&self, items: Vec<Item>) -> anyhow::Result<()> {
-        for item in items {
-            tracing::error!(workload = %self.workload, content_id = item.id, bytes = item.uri.len(), "lost: the content URI fits no queue message");
-            let line =
-                Line { reason: Some("content uri too long".to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, &item.id) };
-            let hour = hour_of(item.created.unwrap_or_else(|| self.services.clock.now()));
-            self.services.state.append(self.workload.as_str(), hour, &[line]).await?;
+        let lines = items.iter().map(|item| (item, self.lost(&item.id, "content uri too long"))).collect();
+        Ok(self.services.journal(lines).await?)
+    }
+
+    /// What was queued, was never stored, and is now too old to be listed and queued again. If its message is still about,
+    /// it is tried all the same.
+    async fn give_up_what_is_past(&self) -> anyhow::Result<()> {
+        let now = self.services.clock.now();
+        let newest = hour_of(now - LISTABLE) - TimeDelta::hours(1);
+        let hours = (0..PAST_HOURS).map(|hours| newest - TimeDelta::hours(hours)).collect();
+        for (hour, shard) in self.journal(hours).await? {
+            let lines: Vec<Line> =
+                shard.queued_before(now - OVERDUE).map(|id| self.lost(id, "never stored, and too old to be listed again")).collect();
+            self.services.state.append(self.workload.as_str(), hour, &lines).await?;
         }
         Ok(())
+    }
+
+    fn lost(&self, content_id: &str, reason: &str) -> Line {
+        tracing::error!(workload = %self.workload, content_id, reason, "lost: this content cannot be had");
+        Line { reason: Some(reason.to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, content_id) }
     }
 
     /// W moves to the end of a complete window that reaches on from W, and nowhere else.

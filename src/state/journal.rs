@@ -82,13 +82,15 @@ impl Line {
     }
 }
 
-/// What the journal says of one content blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the journal says of one content blob; the greatest of what its lines say, in whatever order they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Queued, last at this time, and not finished.
+    /// Queued, last at this time, and nothing further.
     Queued(DateTime<Utc>),
-    /// Stored or lost.
-    Finished,
+    /// Given up. It is not queued again, but a message that still carries it is given a try.
+    Lost,
+    /// Stored, for good.
+    Stored,
 }
 
 /// One hour of the journal, read.
@@ -102,15 +104,15 @@ impl Shard {
         self.0.get(content_id).copied()
     }
 
-    /// Notes what was just journalled, so that the same run does not do it again.
-    pub fn note(&mut self, content_id: &str, standing: Standing) {
-        let known = self.0.entry(content_id.to_owned()).or_insert(standing);
-        // Finished is for good, in whatever order the lines stand.
-        match (&known, standing) {
-            (Standing::Finished, _) => {}
-            (Standing::Queued(before), Standing::Queued(at)) if *before >= at => {}
-            _ => *known = standing,
-        }
+    /// What is queued since before a time and neither stored nor lost.
+    pub fn queued_before(&self, time: DateTime<Utc>) -> impl Iterator<Item = &str> {
+        let queued = move |standing: &Standing| matches!(standing, Standing::Queued(at) if *at < time);
+        self.0.iter().filter(move |(_, standing)| queued(standing)).map(|(id, _)| id.as_str())
+    }
+
+    fn note(&mut self, content_id: String, standing: Standing) {
+        let known = self.0.entry(content_id).or_insert(standing);
+        *known = standing.max(*known);
     }
 
     /// Reads the lines. One that cannot be read is counted and passed over: forgetting it costs work done twice, and
@@ -120,10 +122,11 @@ impl Shard {
         let (mut shard, mut unreadable) = (Self::default(), 0);
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str::<Line>(line) {
-                Ok(Line { event: Event::Stored | Event::Lost, id, .. }) => shard.note(&id, Standing::Finished),
+                Ok(Line { event: Event::Stored, id, .. }) => shard.note(id, Standing::Stored),
+                Ok(Line { event: Event::Lost, id, .. }) => shard.note(id, Standing::Lost),
                 Ok(Line { event: Event::Queued, id, at, .. }) => {
                     let at = DateTime::parse_from_rfc3339(&at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc());
-                    shard.note(&id, Standing::Queued(at));
+                    shard.note(id, Standing::Queued(at));
                 }
                 Ok(Line { event: Event::Reduced, .. }) => {}
                 Err(_) => unreadable += 1,
@@ -182,6 +185,8 @@ impl State {
             Err(error) if is_not_found(&error) => {}
             done => return done.map(drop),
         }
+        // The container may be missing too: a message put on the queue by hand can come before the timer's first run.
+        self.ensure().await?;
         let only_if_missing = AppendBlobClientCreateOptions {
             if_none_match: Some(Etag::from("*")),
             blob_content_type: Some("application/x-ndjson".to_owned()),
@@ -212,19 +217,24 @@ mod tests {
     }
 
     #[test]
-    fn finished_is_for_good_and_the_last_queueing_counts_in_whatever_order_lines_stand() {
+    fn stored_is_for_good_and_the_last_queueing_counts_in_whatever_order_lines_stand() {
         let text = r#"{"at":"2026-11-20T10:05:00Z","event":"stored","id":"a"}
 {"at":"2026-11-20T10:09:00Z","event":"queued","id":"a"}
 {"at":"2026-11-20T10:09:00Z","event":"queued","id":"b"}
 {"at":"2026-11-20T10:01:00Z","event":"queued","id":"b","more":1}
 torn {
 {"at":"2026-11-20T10:01:00Z","event":"reduced","id":"c","record":"r"}
+{"at":"2026-11-20T10:01:00Z","event":"lost","id":"d","reason":"content expired","code":"AF20051"}
+{"at":"2026-11-20T10:09:00Z","event":"queued","id":"d"}
 "#;
         let (shard, unreadable) = Shard::parse(text);
         assert_eq!(unreadable, 1);
-        assert_eq!(shard.standing("a"), Some(Standing::Finished));
+        assert_eq!(shard.standing("a"), Some(Standing::Stored));
+        assert_eq!(shard.standing("d"), Some(Standing::Lost));
         let Some(Standing::Queued(at)) = shard.standing("b") else { panic!("b is queued") };
         assert_eq!(rfc3339(at), "2026-11-20T10:09:00.000Z");
         assert_eq!(shard.standing("c"), None);
+        assert_eq!(shard.queued_before(at + TimeDelta::seconds(1)).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(shard.queued_before(at).count(), 0);
     }
 }

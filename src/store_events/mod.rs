@@ -2,11 +2,12 @@
 //! goes back on the queue alone, or into the journal as lost; the message is done when every one of its blobs is.
 
 mod dedupe;
-mod document;
-mod records;
+pub mod document;
+pub mod records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    iter,
     time::Duration,
 };
 
@@ -18,10 +19,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::document::Document;
 use self::{
     dedupe::{Batch, Batches, Sourced, Taken},
-    document::{Feed, Rules, document},
+    document::{Document, Feed, Rules, document},
     records::{BodyError, Splitter},
 };
 use crate::{
@@ -56,8 +56,8 @@ const HAND_MADE: TimeDelta = TimeDelta::days(7);
 pub struct Report {
     /// Content blobs in the message.
     pub blobs: usize,
-    /// Of those, finished before this message came.
-    pub finished_before: usize,
+    /// Of those, stored before this message came.
+    pub stored_before: usize,
     /// Stored by this invocation.
     pub stored: usize,
     /// Back on the queue for later.
@@ -106,8 +106,8 @@ pub async fn run(services: &Services, message: &str, deadline: Instant) -> (Repo
 async fn store(services: &Services, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
     let items = distinct(batch::decode(message).map_err(Failure::Message)?);
     report.blobs = items.len();
-    let items = unfinished(services, items).await.map_err(Failure::Storage)?;
-    report.finished_before = report.blobs - items.len();
+    let items = not_stored(services, items).await.map_err(Failure::Storage)?;
+    report.stored_before = report.blobs - items.len();
     match timeout_at(deadline, fetch_and_write(services, &items)).await {
         Ok(Ok(blobs)) => settle(services, items, blobs, report).await,
         Ok(Err(DatabaseError::Passing(error))) => {
@@ -122,22 +122,23 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
     }
 }
 
-/// One of each content blob, the first.
+/// One of each content blob, the first. Two addresses are two pieces of work, whatever they call themselves: the id of a
+/// hand-made one is only its address's last piece.
 fn distinct(items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::new();
-    items.into_iter().filter(|item| seen.insert(item.id.clone())).collect()
+    items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
-/// Leaves out what the journal says is finished: a message may come twice.
-async fn unfinished(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
+/// Leaves out what the journal says is stored: a message may come twice.
+async fn not_stored(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
     let hours: BTreeSet<_> = items.iter().filter_map(|item| Some((item.workload_name(), hour_of(item.created?)))).collect();
     let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(services, workload, hour)).collect();
     let shards: HashMap<_, _> = stream::iter(reads).buffer_unordered(JOURNAL_HOURS).try_collect().await?;
-    let is_finished = |item: &Item| {
+    let is_stored = |item: &Item| {
         let shard = item.created.and_then(|created| shards.get(&(item.workload_name(), hour_of(created))));
-        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Finished)
+        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Stored)
     };
-    Ok(items.into_iter().filter(|item| !is_finished(item)).collect())
+    Ok(items.into_iter().filter(|item| !is_stored(item)).collect())
 }
 
 type Hour = (&'static str, DateTime<Utc>);
@@ -237,34 +238,39 @@ struct Tally {
 async fn write(services: &Services, mut documents: mpsc::Receiver<Vec<Sourced>>, blobs: usize) -> Result<Vec<Tally>, DatabaseError> {
     let mut tallies = vec![Tally::default(); blobs];
     let (mut batches, mut writes) = (Batches::default(), FuturesUnordered::new());
-    while let Some(chunk) = documents.recv().await {
-        for sourced in chunk {
-            let blob = sourced.blob;
-            match batches.take(sourced) {
-                Taken::Duplicate => tallies[blob].duplicates += 1,
-                Taken::Gathered => {}
-                Taken::Full(batch) => writes.push(write_batch(services, batch)),
-            }
-            if batches.bytes() > GATHERED
-                && let Some(batch) = batches.largest()
-            {
-                writes.push(write_batch(services, batch));
-            }
-            while writes.len() >= WRITES {
-                count(writes.next().await, &mut tallies)?;
-            }
+    // Batches in flight are driven while documents are awaited: one that held a permit and stood still would hold back other
+    // messages, and they in turn this one's fetches.
+    loop {
+        tokio::select! {
+            Some(written) = writes.next() => count(written, &mut tallies)?,
+            chunk = documents.recv(), if writes.len() < WRITES => match chunk {
+                Some(chunk) => writes.extend(gather(&mut batches, chunk, &mut tallies).into_iter().map(|batch| write_batch(services, batch))),
+                None => break,
+            },
         }
     }
-    while let Some(batch) = batches.largest() {
-        writes.push(write_batch(services, batch));
-        while writes.len() >= WRITES {
-            count(writes.next().await, &mut tallies)?;
-        }
-    }
+    writes.extend(iter::from_fn(|| batches.largest()).map(|batch| write_batch(services, batch)));
     while let Some(written) = writes.next().await {
-        count(Some(written), &mut tallies)?;
+        count(written, &mut tallies)?;
     }
     Ok(tallies)
+}
+
+/// Takes documents in; gives out the batches that are due.
+fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally]) -> Vec<Batch> {
+    let mut due = Vec::new();
+    for sourced in documents {
+        let blob = sourced.blob;
+        match batches.take(sourced) {
+            Taken::Duplicate => tallies[blob].duplicates += 1,
+            Taken::Gathered => {}
+            Taken::Full(batch) => due.push(batch),
+        }
+        if batches.bytes() > GATHERED {
+            due.extend(batches.largest());
+        }
+    }
+    due
 }
 
 type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
@@ -276,8 +282,7 @@ async fn write_batch(services: &Services, batch: Batch) -> WrittenBatch {
     Ok((batch, written))
 }
 
-fn count(written: Option<WrittenBatch>, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
-    let Some(written) = written else { return Ok(()) };
+fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
     let (batch, written) = written?;
     for (Sourced { blob, document }, written) in batch.documents.into_iter().zip(written) {
         match written {

@@ -35,7 +35,7 @@ async fn a_replayed_message_fetches_and_writes_nothing() {
     let before = world.cosmos.requests();
     let (again, line) = world.store(&message).await;
     assert!(again.outcome.is_success());
-    assert_eq!((&line["blobs"], &line["finished_before"], &line["documents"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!((&line["blobs"], &line["stored_before"], &line["documents"]), (&json!(1), &json!(1), &json!(0)));
     assert_eq!(world.calls(Operation::FetchContent).len(), 1);
     assert_eq!(world.cosmos.requests().creates + world.cosmos.requests().batches, before.creates + before.batches);
 }

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use local::{
     azurite::{Azurite, AzuriteOptions, Storage},
     cosmos::{Cosmos, CosmosOptions},
     host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
-    tenant::{Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
+    tenant::{Body, Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -60,6 +61,11 @@ impl Default for Setting {
 }
 
 impl Setting {
+    /// All five workloads.
+    pub(crate) fn of_all_workloads() -> Self {
+        Self::default().with("WORKLOADS", "")
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
@@ -105,7 +111,7 @@ pub(crate) async fn start_host(settings: &BTreeMap<String, String>, options: Hos
 }
 
 /// The connection string of an Azurite that lives as long as the process: it ends when its standard input does.
-fn azurite() -> &'static str {
+pub(crate) fn azurite() -> &'static str {
     static AZURITE: OnceLock<String> = OnceLock::new();
     AZURITE.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -142,12 +148,36 @@ impl Tick {
     }
 }
 
+/// One run of a host's timer.
+pub(crate) async fn tick(host: &Host) -> Tick {
+    let invocation = host.run_timer("QueueEvents").await;
+    let line = line_of(host, &invocation).await;
+    Tick { invocation, line }
+}
+
+async fn line_of(host: &Host, invocation: &Invocation) -> Value {
+    let id = json!(invocation.id.to_string());
+    for _ in 0..200 {
+        let mut lines = lines(host);
+        lines.retain(|line| line["invocation"] == id && line["message"] == "invocation");
+        match lines.as_slice() {
+            [line] => return line.clone(),
+            // The pipe may be a moment behind the answer.
+            [] => tokio::time::sleep(Duration::from_millis(10)).await,
+            more => panic!("{} lines for one invocation", more.len()),
+        }
+    }
+    panic!("no line for the invocation {invocation:?}: {:?}", host.output())
+}
+
+fn lines(host: &Host) -> Vec<Value> {
+    host.output().iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "text": line }))).collect()
+}
+
 impl World {
     /// One run of the timer.
     pub(crate) async fn tick(&self) -> Tick {
-        let invocation = self.host.run_timer("QueueEvents").await;
-        let line = self.line_of(&invocation).await;
-        Tick { invocation, line }
+        tick(&self.host).await
     }
 
     /// One message straight to StoreEvents, its line, and how it ended.
@@ -164,25 +194,21 @@ impl World {
 
     /// The one structured line that an invocation prints.
     pub(crate) async fn line_of(&self, invocation: &Invocation) -> Value {
-        for _ in 0..200 {
-            let lines: Vec<Value> = self
-                .lines()
-                .into_iter()
-                .filter(|line| line["invocation"] == invocation.id.to_string() && line["message"] == "invocation")
-                .collect();
-            match lines.as_slice() {
-                [line] => return line.clone(),
-                // The pipe may be a moment behind the answer.
-                [] => tokio::time::sleep(Duration::from_millis(10)).await,
-                more => panic!("{} lines for one invocation", more.len()),
-            }
+        line_of(&self.host, invocation).await
+    }
+
+    /// The queue's listener, for what can be seen now; what is hidden stays. Answers how many invocations succeeded.
+    pub(crate) async fn store_all_visible(&self) -> usize {
+        let mut succeeded = 0;
+        while !self.messages().await.is_empty() {
+            succeeded += self.host.run_queue(QueueUntil::empty().messages(1)).await.unwrap().succeeded();
         }
-        panic!("no line for the invocation {invocation:?}: {:?}", self.host.output())
+        succeeded
     }
 
     /// Everything the handler printed, which is JSON line by line.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.host.output().iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "text": line }))).collect()
+        lines(&self.host)
     }
 
     /// Lines of a level, as text.
@@ -193,6 +219,24 @@ impl World {
     /// Publishes an Exchange blob with records of these Ids, created so many minutes ago.
     pub(crate) fn publish(&self, minutes_ago: i64, ids: &[&str]) -> String {
         self.tenant.publish(NewBlob::new(EXCHANGE, self.ago(minutes_ago), ids.iter().map(|id| record(id)).collect()))
+    }
+
+    /// Publishes an Exchange blob of these records, a moment ago.
+    pub(crate) fn publish_records(&self, records: &[String]) -> String {
+        self.tenant.publish(NewBlob::new(EXCHANGE, self.ago(1), records.to_vec()))
+    }
+
+    /// Publishes an Exchange blob of any bytes, a moment ago.
+    pub(crate) fn publish_raw(&self, bytes: impl Into<Bytes>, content_type: &str) -> String {
+        let body = Body::Raw { bytes: bytes.into(), content_type: content_type.to_owned() };
+        self.tenant.publish(NewBlob::of(EXCHANGE, self.ago(1), body))
+    }
+
+    /// Stores blobs by one message, which must succeed.
+    pub(crate) async fn store_blobs(&self, content_ids: &[String]) -> Value {
+        let (invocation, line) = self.store(&self.message(content_ids)).await;
+        assert!(invocation.outcome.is_success(), "{invocation:?}\n{}", self.host.output().join("\n"));
+        line
     }
 
     /// Moves the tenant's clock on, and the handler's with it as soon as it has had an answer.
@@ -233,6 +277,11 @@ impl World {
     pub(crate) async fn messages(&self) -> Vec<Vec<Value>> {
         let messages = self.storage.messages(&self.queue).await.unwrap();
         messages.iter().map(|text| serde_json::from_str(text).expect("a message is a JSON array")).collect()
+    }
+
+    /// Messages in the poison queue.
+    pub(crate) async fn poison_queue(&self) -> Vec<String> {
+        self.storage.messages(&format!("{}-poison", self.queue)).await.unwrap()
     }
 
     pub(crate) async fn checkpoint(&self, workload: &str) -> Option<String> {
@@ -301,11 +350,17 @@ fn without_system(document: &Value) -> Value {
 
 /// A record as Exchange writes it, of today.
 pub(crate) fn record(id: &str) -> String {
-    json!({
+    record_with(id, json!({}))
+}
+
+/// The same with other fields, or with fields in other words.
+pub(crate) fn record_with(id: &str, fields: Value) -> String {
+    let mut record = json!({
         "CreationTime": Utc::now().format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "MailItemsAccessed", "RecordType": 2,
         "UserType": 0, "UserId": "megan@contoso.example", "Workload": "Exchange", "ClientIP": "203.0.113.7",
-    })
-    .to_string()
+    });
+    record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    record.to_string()
 }
 
 /// An answer that is not waited for within the invocation, so that a story of many attempts is short.
