@@ -64,6 +64,29 @@ async fn a_blob_in_passing_trouble_goes_back_alone_and_is_stored_once_when_the_t
     .await;
 }
 
+/// Taken out: without the retry loop, or with one of these not taken for passing trouble, a hiccup costs half a minute.
+#[tokio::test]
+async fn a_hiccup_is_bridged_within_the_invocation() {
+    let cases = [
+        ("AF50000", FaultKind::internal()),
+        ("AF50006", FaultKind::Code { status: 500, code: "AF50006", message: String::new() }),
+        ("AF429 as 403", FaultKind::throttled(403)),
+        ("AF429 as 429", FaultKind::throttled(429)),
+        ("a gateway's 502", FaultKind::Status { status: 502, body: "<html>".into(), content_type: "text/html".into(), retry_after: None }),
+        ("connection reset", FaultKind::Reset),
+    ];
+    join_all(cases.map(|(name, what)| async move {
+        let world = Setting::default().start().await;
+        let blob = world.publish(10, &["a"]);
+        world.tick().await;
+        world.tenant.fail(Fault { times: 1, ..fetching(what, &blob) });
+        let (_, line) = world.store(&world.message(&[blob])).await;
+        assert_eq!((&line["stored"], &line["requeued"]), (&json!(1), &json!(0)), "{name}: {line}");
+        assert_eq!(world.calls(Operation::FetchContent).len(), 2, "{name}");
+    }))
+    .await;
+}
+
 /// Taken out: without the journal line of a return to the queue a tick queues the blob again, and `queued` is not 0; with
 /// no bound to the delay, or one beyond the hour after which a queued blob is overdue, likewise.
 #[tokio::test]
