@@ -3,16 +3,18 @@
 
 mod machine;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use serde_json::Value;
 
 use crate::cosmos::{Cosmos, CosmosOptions};
 use crate::executable::build;
-use crate::host::{Host, LineSink, QueueSummary, QueueUntil};
+use crate::host::{Host, QueueSummary, QueueUntil};
 use crate::run::TIMER;
 use crate::run::log::{Log, Sums};
 use crate::screen::Screen;
@@ -53,35 +55,16 @@ pub async fn bench(options: BenchOptions, screen: &Screen) -> Result<()> {
     let source = Source::Generated { count: options.records_count, seed: options.seed };
     let mut stack = Stack::start(StackOptions { source, state: None, cosmos: CosmosOptions::default() }, screen).await?;
     let executable = build(screen).await?;
-    let log = Arc::new(Log::default());
-
-    let task = screen.task("start-up", "");
-    let mut starts = Vec::new();
-    for start in 1..=STARTS {
-        task.at(start as u64, STARTS as u64, "from process start to the first answered probe");
-        let host = stack.host(&executable, None).await?;
-        starts.push(host.ready_after());
-        host.stop().await;
-    }
-    task.done(format_args!("{} starts", STARTS));
-
-    let host = stack.host(&executable, Some(sink(&log, screen))).await?;
-    let listing = listing(&host, &log, screen).await?;
-    host.restart().await; // so that listing and storing are different processes, with peaks of their own
-    let many = storing(&host, &log, screen, &listing.sums).await?;
+    let mut starts = starts(&stack, &executable, screen).await?;
+    let (listing, many) = both(&stack, &executable, screen).await?;
     let calls = Calls::of(&stack)?;
-    host.stop().await;
-
-    let large = large(&mut stack, &options, screen).await?;
-    let host = stack.host(&executable, Some(sink(&log, screen))).await?;
-    let found = self::listing(&host, &log, screen).await?;
-    host.restart().await;
-    let one = storing(&host, &log, screen, &found.sums).await?;
-    host.stop().await;
+    large(&mut stack, &options, screen).await?;
+    let (_, one) = both(&stack, &executable, screen).await?;
+    ensure!(one.sums.total().documents == one.sums.total().records, "records of the large content blob were taken for each other");
     stack.stop().await;
 
     screen.line(format_args!("\n{}", machine::description()));
-    screen.line(format_args!("\n{}", costs(&many, &one, &large).markdown()));
+    screen.line(format_args!("\n{}", costs(&many, &one).markdown()));
     screen.line(format_args!("{}", listing_costs(&listing, &mut starts).markdown()));
     screen.line(format_args!("{}", calls.table().markdown()));
     screen.line(NOTES);
@@ -91,23 +74,39 @@ pub async fn bench(options: BenchOptions, screen: &Screen) -> Result<()> {
 const NOTES: &str = "\
 CPU time is user and system time of the handler's process alone; a peak is that of a process that did nothing before.
 Wall time is mostly the emulators' (Azurite, and a Cosmos DB in memory that copies a whole partition at every batch): the
-service's own is another. It, the tenant and the emulators share this machine's cores. The large blob's records are all of
-one day and were spread over 16 partitions instead of 4 for the emulator's sake.";
-
-fn sink(log: &Arc<Log>, screen: &Screen) -> LineSink {
-    let (log, screen) = (log.clone(), screen.clone());
-    Arc::new(move |line| {
-        if let Some(words) = log.read(line) {
-            screen.part("handler", words);
-        }
-    })
-}
+service's own is another. The handler, the tenant and the emulators share this machine's cores. The large blob's records are
+all of one day and were spread over 16 partitions instead of 4 for the emulator's sake. The host probes every 25 ms.";
 
 /// What one function did, and what it cost.
 struct Cost {
     sums: Sums,
     usage: Usage,
     wall: Duration,
+}
+
+/// How long each start took.
+async fn starts(stack: &Stack, executable: &Path, screen: &Screen) -> Result<Vec<Duration>> {
+    let task = screen.task("start-up", "");
+    let mut starts = Vec::new();
+    for start in 1..=STARTS {
+        task.at(start as u64, STARTS as u64, "from process start to the first answered probe");
+        let host = stack.host(executable, None).await?;
+        starts.push(host.ready_after());
+        host.stop().await;
+    }
+    task.done(format_args!("{STARTS} starts"));
+    Ok(starts)
+}
+
+/// Listing, then storing what was listed, each by a process of its own: their peaks and times do not mix.
+async fn both(stack: &Stack, executable: &Path, screen: &Screen) -> Result<(Cost, Cost)> {
+    let log = Arc::new(Log::default());
+    let host = stack.host(executable, Some(log.sink(screen))).await?;
+    let listing = listing(&host, &log, screen).await?;
+    host.restart().await;
+    let storing = storing(&host, &log, screen, listing.sums.total().queued).await?;
+    host.stop().await;
+    Ok((listing, storing))
 }
 
 /// One tick of the timer.
@@ -123,8 +122,7 @@ async fn listing(host: &Host, log: &Log, screen: &Screen) -> Result<Cost> {
 }
 
 /// The queue until it is empty, by a process that has done nothing yet.
-async fn storing(host: &Host, log: &Log, screen: &Screen, listed: &Sums) -> Result<Cost> {
-    let queued = listed.total().queued;
+async fn storing(host: &Host, log: &Log, screen: &Screen, queued: u64) -> Result<Cost> {
     let before = usage(host)?;
     let task = screen.task("storing", "");
     let mut looks = tokio::time::interval(Duration::from_millis(200));
@@ -151,8 +149,8 @@ fn usage(host: &Host) -> Result<Usage> {
     machine::usage(host.pid().context("the handler is not running")?)
 }
 
-/// Another tenant with one content blob, an empty database, and state of its own. Returns the blob's size.
-async fn large(stack: &mut Stack, options: &BenchOptions, screen: &Screen) -> Result<u64> {
+/// Puts another tenant with one content blob, an empty database, and other state in the place of what is there.
+async fn large(stack: &mut Stack, options: &BenchOptions, screen: &Screen) -> Result<()> {
     let tenant = Tenant::start(TenantOptions::default()).await?;
     let cosmos = Cosmos::start(CosmosOptions::default()).await?;
     let record = usual_record(options.seed, tenant.now())?;
@@ -171,7 +169,7 @@ async fn large(stack: &mut Stack, options: &BenchOptions, screen: &Screen) -> Re
     ));
     stack.tenant = Some(tenant);
     stack.cosmos = Some(cosmos);
-    Ok(LARGE as u64)
+    Ok(())
 }
 
 /// A made-up record of usual length, its Id left open.
@@ -181,9 +179,9 @@ fn usual_record(seed: u64, now: DateTime<Utc>) -> Result<String> {
         _ => None,
     });
     let record = records.flatten().min_by_key(|record| record.len().abs_diff(RECORD)).context("no record was made")?;
-    let (before, rest) = record.split_once(r#""Id":""#).context("the record has no Id")?;
-    let (_, after) = rest.split_once('"').context("the record's Id has no end")?;
-    Ok(format!(r#"{before}"Id":"{{id}}"{after}"#))
+    let mut record: Value = serde_json::from_str(&record)?;
+    record["Id"] = "{id}".into();
+    Ok(record.to_string())
 }
 
 /// Requests to the tenant: made, and the fewest that could be.
@@ -227,10 +225,10 @@ impl Calls {
 }
 
 /// StoreEvents, both ways.
-fn costs(many: &Cost, one: &Cost, large: &u64) -> Table {
+fn costs(many: &Cost, one: &Cost) -> Table {
     let blobs = many.sums.total().fetched;
     let mut table =
-        Table::new(["StoreEvents", &format!("{} content blobs", Count(blobs)), &format!("one content blob of {} MB", large / 1_000_000)]);
+        Table::new(["StoreEvents", &format!("{} content blobs", Count(blobs)), &format!("one content blob of {} MB", LARGE / 1_000_000)]);
     let mut row = |name: &str, figure: fn(&Cost) -> String| table.row([name.to_owned(), figure(many), figure(one)]);
     row("records", |cost| Count(cost.sums.total().records).to_string());
     row("documents", |cost| Count(cost.sums.total().documents).to_string());

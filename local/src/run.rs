@@ -53,7 +53,7 @@ pub async fn collect(options: StackOptions, screen: &Screen) -> Result<Account> 
     let stack = Stack::start(options, screen).await?;
     let executable = build(screen).await?;
     let log = Arc::new(Log::default());
-    let host = stack.host(&executable, Some(sink(&log, screen))).await?;
+    let host = stack.host(&executable, Some(log.sink(screen))).await?;
     screen.part("host", format_args!("stand-in for the Functions host, the handler answered after {} ms", host.ready_after().as_millis()));
     screen.line("");
 
@@ -67,16 +67,6 @@ pub async fn collect(options: StackOptions, screen: &Screen) -> Result<Account> 
         None => None,
     };
     Ok(Account { first, seconds, again, again_seconds, faults, somebody, stack })
-}
-
-/// Shows the handler's warnings and errors as they come.
-fn sink(log: &Arc<Log>, screen: &Screen) -> crate::host::LineSink {
-    let (log, screen) = (log.clone(), screen.clone());
-    Arc::new(move |line| {
-        if let Some(words) = log.read(line) {
-            screen.part("handler", words);
-        }
-    })
 }
 
 /// A run in progress.

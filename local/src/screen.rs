@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Between two lines about the same task where there is no terminal.
-const PLAIN_EVERY: Duration = Duration::from_secs(2);
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Between two frames of a spinner.
 const FRAME: Duration = Duration::from_millis(100);
 /// Width of the word that a line begins with.

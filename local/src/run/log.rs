@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::AddAssign;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::host::Invocation;
+use crate::host::{Invocation, LineSink};
+use crate::screen::Screen;
 
 /// An invocation's line is printed before its answer is sent, yet may be read after it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -103,6 +104,16 @@ struct State {
 }
 
 impl Log {
+    /// Reads along with a host, and shows warnings and errors as they come.
+    pub fn sink(self: &Arc<Self>, screen: &Screen) -> LineSink {
+        let (log, screen) = (self.clone(), screen.clone());
+        Arc::new(move |line| {
+            if let Some(words) = log.read(line) {
+                screen.part("handler", words);
+            }
+        })
+    }
+
     /// Takes in a line. What a person should read of it at once is returned: warnings, errors, and what is no JSON.
     pub fn read(&self, line: &str) -> Option<String> {
         let Ok(entry) = serde_json::from_str::<Entry>(line) else {
