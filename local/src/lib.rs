@@ -4,4 +4,5 @@
 pub mod azurite;
 pub mod cosmos;
 pub mod host;
+pub mod storm;
 pub mod tenant;
