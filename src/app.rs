@@ -16,12 +16,9 @@ use axum::{
     routing::{get, post},
 };
 use azure_core::http::Transport;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use tokio::{
-    sync::{OnceCell, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     activity::{ActivityClient, Workload},
@@ -48,7 +45,7 @@ const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
 /// The API takes one request to start a subscription in this time.
-const SUBSCRIPTION_PAUSE: Duration = Duration::from_secs(15 * 60);
+const SUBSCRIPTION_PAUSE: TimeDelta = TimeDelta::minutes(15);
 /// Largest request taken; a queue message is 64 KiB at most.
 const MOST_BODY: usize = 4 * 1024 * 1024;
 
@@ -68,8 +65,7 @@ pub struct Services {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
-    storage_made: OnceCell<()>,
-    subscription_starts: Mutex<HashMap<Workload, Instant>>,
+    subscription_starts: Mutex<HashMap<Workload, DateTime<Utc>>>,
 }
 
 impl Services {
@@ -99,27 +95,23 @@ impl Services {
             partitions_per_day: config.partitions_per_day,
             fetches: Semaphore::new(FETCHES),
             writes: Semaphore::new(WRITES),
-            storage_made: OnceCell::new(),
             subscription_starts: Mutex::default(),
             clock,
         })
     }
 
-    /// Makes container and queue where they are missing, once a process.
+    /// Makes container and queue where they are missing, be it that somebody deleted them since the last run.
     pub(crate) async fn ensure_storage(&self) -> azure_core::Result<()> {
-        self.storage_made.get_or_try_init(|| self.make_storage()).await.map(drop)
-    }
-
-    async fn make_storage(&self) -> azure_core::Result<()> {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
     /// Whether a subscription may be started now; saying so counts as starting it.
     pub(crate) fn may_start_subscription(&self, workload: Workload) -> bool {
         let mut starts = self.subscription_starts.lock().unwrap_or_else(PoisonError::into_inner);
-        let recently = starts.get(&workload).is_some_and(|at| at.elapsed() < SUBSCRIPTION_PAUSE);
+        let now = self.clock.now();
+        let recently = starts.get(&workload).is_some_and(|at| now - *at < SUBSCRIPTION_PAUSE);
         if !recently {
-            starts.insert(workload, Instant::now());
+            starts.insert(workload, now);
         }
         !recently
     }

@@ -1,7 +1,7 @@
 //! The one clock: the machine's time, corrected by what the service says the time is. Everything that compares with the
 //! service's times asks here.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -10,6 +10,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 pub struct Clock {
     /// Service minus machine, in seconds.
     offset: AtomicI64,
+    is_told: AtomicBool,
 }
 
 impl Clock {
@@ -25,12 +26,20 @@ impl Clock {
         TimeDelta::seconds(self.offset.load(Ordering::Relaxed))
     }
 
+    /// Whether the service has told its time in this process: until then [`Clock::now`] is a guess, and no state may rest
+    /// on it.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.is_told.load(Ordering::Relaxed)
+    }
+
     /// Learns from an answer's `Date` header, whose resolution is a second.
     pub fn learn(&self, service: DateTime<Utc>) {
         let offset = (service - Utc::now().trunc_subsecs(0)).num_seconds();
         // A second either way is the header's rounding and the way here, not skew.
         let offset = if offset.abs() <= 1 { 0 } else { offset };
         self.offset.store(offset, Ordering::Relaxed);
+        self.is_told.store(true, Ordering::Relaxed);
     }
 }
 

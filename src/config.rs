@@ -164,8 +164,8 @@ impl Office365 {
             vars.fault("OFFICE365_CLOUD", format!("is {cloud:?}; it must be one of enterprise, gcc, gcc-high, dod"));
         }
         let (_, api, login) = known.unwrap_or(&CLOUDS[0]);
-        let api_url = vars.https_url("OFFICE365_API_URL", Some(api));
-        let login_url = vars.https_url("OFFICE365_LOGIN_URL", Some(login));
+        let api_url = vars.secure_url("OFFICE365_API_URL", Some(api));
+        let login_url = vars.secure_url("OFFICE365_LOGIN_URL", Some(login));
         let publisher_id = match vars.optional("OFFICE365_PUBLISHER_ID") {
             Some(id) => vars.guid("OFFICE365_PUBLISHER_ID", id),
             None => tenant_id.clone(),
@@ -183,13 +183,7 @@ impl Office365 {
 
 impl Cosmos {
     fn read(vars: &mut Vars<'_>) -> Option<Self> {
-        let endpoint = vars.required("COSMOS_ENDPOINT").and_then(|text| vars.url("COSMOS_ENDPOINT", &text));
-        if let Some(endpoint) = &endpoint
-            && endpoint.scheme() == "http"
-            && !is_loopback(endpoint)
-        {
-            vars.fault("COSMOS_ENDPOINT", "is http: only https is used beyond this machine");
-        }
+        let endpoint = vars.required("COSMOS_ENDPOINT").and_then(|_| vars.secure_url("COSMOS_ENDPOINT", None));
         Some(Self {
             endpoint: endpoint?,
             key: vars.optional("COSMOS_KEY").map(Secret::from),
@@ -257,7 +251,8 @@ impl Vars<'_> {
         let shape = text.len() == 36
             && text.char_indices().all(|(at, c)| if [8, 13, 18, 23].contains(&at) { c == '-' } else { c.is_ascii_hexdigit() });
         if !shape {
-            self.fault(name, format!("is {text:?}; it must be a GUID such as 0873ee4d-d342-44f2-8961-74c442a2fad2"));
+            // Not what it is: secrets are pasted into the neighbour's field.
+            self.fault(name, "is no GUID; it must be one such as 0873ee4d-d342-44f2-8961-74c442a2fad2");
         }
         shape.then(|| text.to_ascii_lowercase())
     }
@@ -266,17 +261,19 @@ impl Vars<'_> {
         match Url::parse(text) {
             Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Some(url),
             _ => {
-                self.fault(name, format!("is {text:?}; it must be an address such as https://name.example"));
+                // Not what it is: a connection string is easily pasted here, key and all.
+                self.fault(name, "is no address; it must be one such as https://name.example");
                 None
             }
         }
     }
 
-    fn https_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
+    /// An address that tokens and keys travel to: https, or http where it stays on this machine.
+    fn secure_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
         let text = self.optional(name).or_else(|| default.map(str::to_owned))?;
         let url = self.url(name, &text)?;
-        if url.scheme() != "https" {
-            self.fault(name, "is http: tokens and secrets travel over https only");
+        if url.scheme() != "https" && !is_loopback(&url) {
+            self.fault(name, "is http: beyond this machine, tokens and keys travel over https only");
         }
         Some(url)
     }
@@ -358,6 +355,7 @@ mod tests {
             ("OFFICE365_TENANT_ID", "contoso"),
             ("OFFICE365_CLIENT_SECRET", "s3cret"),
             ("OFFICE365_CLOUD", "mars"),
+            ("OFFICE365_API_URL", "http://manage.office.com"),
             ("WORKLOADS", "Audit.Exchange,Audit.Echange"),
             ("SCHEDULE", "every day"),
             ("CONTENT_QUEUE", "Not A Queue"),
@@ -372,6 +370,7 @@ mod tests {
             "OFFICE365_TENANT_ID",
             "OFFICE365_CLIENT_SECRET",
             "OFFICE365_CLOUD",
+            "OFFICE365_API_URL",
             "WORKLOADS",
             "SCHEDULE",
             "CONTENT_QUEUE",

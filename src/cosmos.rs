@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
-use crate::{config, store_events::Document};
+use crate::{config, store_events::document::Document};
 
 /// Single creates side by side, once a batch was refused for a conflict.
 const SINGLES: usize = 8;

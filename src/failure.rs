@@ -6,7 +6,12 @@ use std::error::Error;
 use axum::http::StatusCode;
 use tracing::Level;
 
-use crate::{activity::Workload, batch::NotABatch, cosmos::DatabaseError, invocation::NotAnInvocation};
+use crate::{
+    activity::{ActivityError, Workload},
+    batch::NotABatch,
+    cosmos::DatabaseError,
+    invocation::NotAnInvocation,
+};
 
 /// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
 /// poison queue; a timer's work is done by its next run.
@@ -24,6 +29,9 @@ pub enum Failure {
     /// The database refused.
     #[error("no document was written")]
     Database(#[source] DatabaseError),
+    /// The service has not answered yet, and so has not told its time, on which all state rests.
+    #[error("the service has not answered this process yet, so its time is not known")]
+    Unreached(#[source] ActivityError),
     /// Some workloads failed, each for its own reason; the others ran.
     #[error("{}", workloads(.0))]
     Workloads(Vec<(Workload, anyhow::Error)>),
@@ -36,7 +44,7 @@ impl Failure {
         match self {
             Self::Envelope(_) => StatusCode::BAD_REQUEST,
             Self::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Storage(_) | Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Storage(_) | Self::Database(_) | Self::Unreached(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -45,7 +53,7 @@ impl Failure {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Workloads(_) => Level::ERROR,
+            Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Unreached(_) | Self::Workloads(_) => Level::ERROR,
             // It tends to pass by itself, and the host tries again.
             Self::Storage(_) => Level::WARN,
         }

@@ -2,7 +2,14 @@
 //! start. What lives here serves whole worlds over the wire; nothing here is part of the handler.
 
 pub mod azurite;
+pub mod bench;
 pub mod cosmos;
+pub mod executable;
 pub mod host;
+pub mod query;
+pub mod run;
+pub mod screen;
+pub mod stack;
 pub mod storm;
+pub mod table;
 pub mod tenant;

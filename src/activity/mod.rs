@@ -104,8 +104,6 @@ impl ActivityError {
             // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
             "AF429" | "429" => Trouble::Passing(retry_after),
             code if code.starts_with("AF500") => Trouble::Passing(retry_after),
-            // A bad nextPage is mended by listing the window anew.
-            "AF20031" => Trouble::Passing(retry_after),
             "AF20050" => Trouble::Lasting("content does not exist"),
             "AF20051" => Trouble::Lasting("content expired"),
             "AF20052" => Trouble::Lasting("content id invalid"),
@@ -214,10 +212,10 @@ impl ActivityClient {
     }
 
     /// Starts a subscription. One that is on already is success (AF20024, undocumented).
-    /// The API takes one such request a content type in 15 minutes.
+    /// The API takes one such request a content type in 15 minutes, so there are no retries.
     ///
     /// # Errors
-    /// No usable answer after the retries.
+    /// No usable answer.
     pub async fn start_subscription(&self, workload: Workload) -> Result<(), ActivityError> {
         let url = self.operation("subscriptions/start", &[("contentType", workload.as_str())])?;
         match self.call(&format!("start subscription {workload}"), Method::POST, url).await {
@@ -226,11 +224,19 @@ impl ActivityClient {
         }
     }
 
-    /// Lists a window to its last page, following `NextPageUri` verbatim.
+    /// Lists a window to its last page, following `NextPageUri` verbatim. Where the service does not take a page of its own
+    /// any more (AF20031), the window is listed once more from its first.
     ///
     /// # Errors
     /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned.
     pub async fn list(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
+        match self.list_pages(workload, window).await {
+            Err(error) if error.is_code("AF20031") => self.list_pages(workload, window).await,
+            done => done,
+        }
+    }
+
+    async fn list_pages(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
         let what = format!("list {workload} from {} to {}", seconds(window.start), seconds(window.end));
         let times = [("contentType", workload.as_str()), ("startTime", &seconds(window.start)), ("endTime", &seconds(window.end))];
         let mut next = Some(self.operation("subscriptions/content", &times)?);
@@ -293,6 +299,8 @@ impl ActivityClient {
     /// The one retry loop: bridges hiccups, renews a refused token once, and leaves the rest to the caller.
     async fn call(&self, what: &str, method: Method, mut url: Url) -> Result<Response, ActivityError> {
         self.add_publisher(&mut url);
+        // The API takes one start in 15 minutes, refused ones included: its caller tries again then.
+        let tries = if method == Method::POST { 1 } else { TRIES };
         let mut token = self.token.get().await.map_err(ActivityError::Token)?;
         let (mut attempt, mut renewed) = (1, false);
         loop {
@@ -305,7 +313,7 @@ impl ActivityClient {
                     renewed = true;
                     token = self.token.renew(&token).await.map_err(ActivityError::Token)?;
                 }
-                Trouble::Passing(retry_after) if attempt < TRIES => {
+                Trouble::Passing(retry_after) if attempt < tries => {
                     let pause = pause(attempt, retry_after);
                     if pause > LONGEST_PAUSE {
                         return Err(error);
@@ -345,8 +353,8 @@ impl ActivityClient {
     }
 
     fn learn_time(&self, response: &Response, took: Duration) {
-        // A slow answer says little about the time.
-        if took > Duration::from_secs(2) {
+        // A slow answer says little about the time, yet more than none.
+        if took > Duration::from_secs(2) && self.clock.is_told() {
             return;
         }
         let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());

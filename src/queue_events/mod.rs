@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout_at};
 
 use self::{
     pack::pack,
-    window::{Plan, oldest_listable, plan},
+    window::{Plan, oldest_listable, plan, still_listable},
 };
 use crate::{
-    activity::{LISTABLE, Window, Workload},
+    activity::{ActivityError, LISTABLE, Window, Workload},
     app::Services,
     batch::{Item, MOST_TEXT},
     clock::rfc3339,
@@ -99,11 +99,17 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
+/// [`Failure::Unreached`] when the service has not answered this process yet.
 pub async fn run(services: &Services, deadline: Instant) -> (Report, Result<(), Failure>) {
     if let Err(error) = services.ensure_storage().await {
         return (Report { workloads: Vec::new() }, Err(Failure::Storage(error)));
     }
-    start_subscriptions(services).await;
+    if let Err(error) = start_subscriptions(services).await
+        && !services.clock.is_told()
+    {
+        // By a wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
+        return (Report { workloads: Vec::new() }, Err(Failure::Unreached(error)));
+    }
     let runs: Vec<_> = services.workloads.iter().map(|workload| WorkloadRun::new(services, *workload).run(deadline)).collect();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for (report, result) in join_all(runs).await {
@@ -116,12 +122,12 @@ pub async fn run(services: &Services, deadline: Instant) -> (Report, Result<(), 
     (Report { workloads: reports }, result)
 }
 
-/// Starts what is missing. Its own failures hold nothing back: whether there is content, the listing says.
-async fn start_subscriptions(services: &Services) {
-    let on = match services.activity.subscriptions().await {
-        Ok(on) => on,
-        Err(error) => return tracing::warn!(error = %chain(&error), "subscriptions could not be listed"),
-    };
+/// Starts what is missing. A failure holds nothing back once the service's time is known: whether there is content, the
+/// listing says.
+async fn start_subscriptions(services: &Services) -> Result<(), ActivityError> {
+    let on = services.activity.subscriptions().await.inspect_err(|error| {
+        tracing::warn!(error = %chain(error), "subscriptions could not be listed");
+    })?;
     for workload in services.workloads.clone() {
         if on.iter().any(|entry| entry.is_on(workload)) || !services.may_start_subscription(workload) {
             continue;
@@ -131,6 +137,7 @@ async fn start_subscriptions(services: &Services) {
             Err(error) => tracing::error!(%workload, error = %chain(&error), "subscription could not be started"),
         }
     }
+    Ok(())
 }
 
 /// One workload's part of a run.
@@ -236,7 +243,7 @@ impl<'a> WorkloadRun<'a> {
     /// Lists one window to its end and queues what is new in it. Returns what of it could still be listed.
     async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<Window> {
         let now = self.services.clock.now();
-        let window = Window { start: window.start.max(oldest_listable(now)), ..window };
+        let window = still_listable(window, now);
         if window.start >= window.end {
             return Ok(window);
         }

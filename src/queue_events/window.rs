@@ -11,6 +11,8 @@ use crate::{
 const SETTLE: TimeDelta = TimeDelta::seconds(5);
 /// Kept from the oldest listable time, so that it is still listable when its turn comes.
 const EDGE: TimeDelta = TimeDelta::minutes(5);
+/// What is left of that edge at the last moment: clocks differ, and requests take their time.
+const LAST_EDGE: TimeDelta = TimeDelta::seconds(30);
 /// Listed again at every run, for what became visible late.
 const OVERLAP: TimeDelta = TimeDelta::hours(2);
 /// Listed again hourly.
@@ -28,9 +30,15 @@ pub(super) struct Plan {
     pub(super) sweeps: Sweeps,
 }
 
-/// The oldest contentCreated that can be asked for, in whole seconds.
+/// The oldest contentCreated that is planned for, in whole seconds.
 pub(super) fn oldest_listable(now: DateTime<Utc>) -> DateTime<Utc> {
     (now - LISTABLE + EDGE).trunc_subsecs(0)
+}
+
+/// What of a window can still be asked for when its turn comes: all of it, unless minutes went by since it was planned.
+pub(super) fn still_listable(window: Window, now: DateTime<Utc>) -> Window {
+    let oldest = (now - LISTABLE + LAST_EDGE).trunc_subsecs(0);
+    Window { start: window.start.max(oldest), ..window }
 }
 
 /// Forward from the checkpoint, and back as far as the overlap or a sweep that is due reaches.
@@ -89,6 +97,15 @@ mod tests {
         let plan = plan(at("2026-11-20T10:03:15Z"), swept(now), now);
         assert_eq!(plan.windows, [Window { start: at("2026-11-20T08:00:00Z"), end: at("2026-11-20T10:08:15Z") }]);
         assert_eq!(plan.sweeps, swept(now));
+    }
+
+    #[test]
+    fn a_window_at_the_edge_stays_whole_for_minutes_and_then_gives_way() {
+        let now = at("2026-11-20T10:08:20Z");
+        let first = plan(oldest_listable(now), Sweeps::default(), now).windows[0];
+        assert_eq!(still_listable(first, now + TimeDelta::minutes(4)), first);
+        let late = now + TimeDelta::minutes(6);
+        assert_eq!(still_listable(first, late), Window { start: late - LISTABLE + LAST_EDGE, ..first });
     }
 
     #[test]

@@ -121,7 +121,11 @@ fn name(workload: Workload) -> String {
     format!("{workload}.log")
 }
 
-fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, CheckpointError> {
+/// Reads a checkpoint's text, however a person typed it.
+///
+/// # Errors
+/// It is no UTC time, or one in the future.
+pub fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, CheckpointError> {
     let (blob, shown) = (blob.to_owned(), text.chars().take(100).collect());
     match parse_utc(text.trim_start_matches('\u{feff}').trim()) {
         None => Err(CheckpointError::Unreadable { blob, text: shown }),

@@ -185,6 +185,8 @@ impl State {
             Err(error) if is_not_found(&error) => {}
             done => return done.map(drop),
         }
+        // The container may be missing too: a message put on the queue by hand can come before the timer's first run.
+        self.ensure().await?;
         let only_if_missing = AppendBlobClientCreateOptions {
             if_none_match: Some(Etag::from("*")),
             blob_content_type: Some("application/x-ndjson".to_owned()),

@@ -1,7 +1,7 @@
 //! What is remembered between runs, in one blob container: checkpoints and the journal. Each has its file; here is only
 //! the container they share.
 
-mod checkpoint;
+pub mod checkpoint;
 mod gaps;
 mod journal;
 

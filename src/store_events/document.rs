@@ -16,7 +16,7 @@ use crate::activity::{Workload, parse_utc};
 
 /// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-pub(super) const MOST_BYTES: usize = 2 * 1024 * 1024 - 16 * 1024;
+pub const MOST_BYTES: usize = 2 * 1024 * 1024 - 16 * 1024;
 /// Cosmos takes 128 levels. The JSON parsers on the way there stop at 128 too, and count two for the request around it.
 const MOST_LEVELS: usize = 125;
 /// Most bytes of an id. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
@@ -31,19 +31,24 @@ const TAKEN: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "omitted", "_rid"
 /// Where a record came from: the document's `feed`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Feed {
-    pub(super) content_type: Option<Workload>,
-    pub(super) content_id: String,
-    /// RFC 3339.
-    pub(super) content_created: Option<String>,
+pub struct Feed {
+    /// Null where a hand-made message did not tell.
+    pub content_type: Option<Workload>,
+    /// The content blob.
+    pub content_id: String,
+    /// When the blob became available, RFC 3339; null where a hand-made message did not tell.
+    pub content_created: Option<String>,
 }
 
 /// What a document depends on besides its record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) partitions_per_day: u8,
-    pub(super) retention: TimeDelta,
-    pub(super) now: DateTime<Utc>,
+pub struct Rules {
+    /// Logical partitions that a day of records is spread over.
+    pub partitions_per_day: u8,
+    /// How long a document lives after its event.
+    pub retention: TimeDelta,
+    /// The service's time.
+    pub now: DateTime<Utc>,
 }
 
 /// A document, ready to be written.
@@ -56,18 +61,21 @@ pub struct Document {
     /// All of it, as JSON.
     pub json: String,
     /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
-    pub(super) digest: [u8; 16],
+    pub digest: [u8; 16],
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was mended.
-    pub(super) reduced: Option<Vec<String>>,
+    pub reduced: Option<Vec<String>>,
 }
 
 /// A record's text is no JSON object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a record is no valid JSON")]
-pub(super) struct NotARecord;
+pub struct NotARecord;
 
 /// Makes the document. Key and partition depend on the record alone.
-pub(super) fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut mended = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut mended)) } else { text };

@@ -2,8 +2,8 @@
 //! goes back on the queue alone, or into the journal as lost; the message is done when every one of its blobs is.
 
 mod dedupe;
-mod document;
-mod records;
+pub mod document;
+pub mod records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,10 +18,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::document::Document;
 use self::{
     dedupe::{Batch, Batches, Sourced, Taken},
-    document::{Feed, Rules, document},
+    document::{Document, Feed, Rules, document},
     records::{BodyError, Splitter},
 };
 use crate::{
@@ -122,10 +121,11 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
     }
 }
 
-/// One of each content blob, the first.
+/// One of each content blob, the first. Two addresses are two pieces of work, whatever they call themselves: the id of a
+/// hand-made one is only its address's last piece.
 fn distinct(items: Vec<Item>) -> Vec<Item> {
     let mut seen = HashSet::new();
-    items.into_iter().filter(|item| seen.insert(item.id.clone())).collect()
+    items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
 /// Leaves out what the journal says is stored: a message may come twice.

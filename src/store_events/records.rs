@@ -8,33 +8,38 @@ const LONGEST_RECORD: usize = 16 * 1024 * 1024;
 
 /// What was noticed of a record on the way, so that the many plain ones need no second look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traits {
+pub struct Traits {
     /// Levels of objects and arrays, the record's own included.
-    pub(super) depth: usize,
+    pub depth: usize,
     /// An escape of a surrogate occurs; whether it stands alone is not known yet.
-    pub(super) surrogates: bool,
+    pub surrogates: bool,
     /// A number occurs that a double may change: one of over 15 characters, or with an exponent.
-    pub(super) long_numbers: bool,
+    pub long_numbers: bool,
 }
 
 /// Why a body is no array of records. Positions, never content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyError {
+pub enum BodyError {
+    /// Something else stands where the array should.
     #[error("it is no JSON array")]
     NoArray,
+    /// It ends before its closing bracket.
     #[error("it is cut short")]
     CutShort,
+    /// An element of the array, counted from 0, is no object.
     #[error("element {0} of the array is no JSON object")]
     NoObject(usize),
+    /// More stands behind the closing bracket.
     #[error("something follows the array")]
     Trailing,
+    /// A record, counted from 0, is longer than is taken.
     #[error("record {0} is longer than 16 MiB")]
     TooLong(usize),
 }
 
 /// The cutter. Fed chunks in order; hands out each record as soon as its last byte is there.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub struct Splitter {
     place: Place,
     /// The part of a record that earlier chunks held.
     pending: Vec<u8>,
@@ -81,7 +86,7 @@ impl Splitter {
     ///
     /// # Errors
     /// What arrived is no array of objects. Records handed out before stay handed out.
-    pub(super) fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], Traits)) -> Result<(), BodyError> {
+    pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], Traits)) -> Result<(), BodyError> {
         let (mut at, mut start) = (0, 0);
         while at < chunk.len() {
             if self.place != Place::InElement {
@@ -113,7 +118,7 @@ impl Splitter {
     ///
     /// # Errors
     /// It ended before its closing bracket did.
-    pub(super) fn finish(self) -> Result<usize, BodyError> {
+    pub fn finish(self) -> Result<usize, BodyError> {
         match self.place {
             Place::AfterArray => Ok(self.records),
             Place::BeforeArray => Err(BodyError::NoArray),

@@ -3,6 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod collect;
+mod crashes;
+mod documents;
+mod envelope;
+mod faults_database;
+mod faults_fetching;
+mod faults_listing;
+mod faults_storage;
+mod listing;
+mod messages;
 mod queue_events;
+mod settings;
+mod state;
 mod store_events;
+mod subscriptions;
+mod sweeps;
+mod token;
+mod wire;
 mod world;

@@ -8,15 +8,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use local::{
     azurite::{Azurite, AzuriteOptions, Storage},
     cosmos::{Cosmos, CosmosOptions},
     host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
-    tenant::{Call, NewBlob, Operation, Tenant, TenantOptions},
+    tenant::{Body, Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::wire::{Sent, Wire};
 
 pub(crate) const EXCHANGE: &str = "Audit.Exchange";
 pub(crate) const SHAREPOINT: &str = "Audit.SharePoint";
@@ -30,6 +33,7 @@ pub(crate) struct World {
     pub(crate) queue: String,
     pub(crate) container: String,
     pub(crate) settings: BTreeMap<String, String>,
+    wire: Option<Wire>,
 }
 
 /// A world before its handler starts.
@@ -39,6 +43,8 @@ pub(crate) struct Setting {
     /// On top of, or in place of, what the parts themselves set; an empty value takes a setting away.
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) host: HostOptions,
+    /// Whether the handler reaches its storage account over a [`Wire`].
+    pub(crate) wired: bool,
 }
 
 impl Default for Setting {
@@ -49,14 +55,24 @@ impl Default for Setting {
             cosmos: CosmosOptions { partitions: 4, ..CosmosOptions::default() },
             settings: BTreeMap::from([("WORKLOADS".to_owned(), EXCHANGE.to_owned())]),
             host: HostOptions { visibility_timeout: Some(Duration::from_secs(1)), ..HostOptions::default() },
+            wired: false,
         }
     }
 }
 
 impl Setting {
+    /// All five workloads.
+    pub(crate) fn of_all_workloads() -> Self {
+        Self::default().with("WORKLOADS", "")
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    pub(crate) fn wired(self) -> Self {
+        Self { wired: true, ..self }
     }
 
     pub(crate) async fn start(self) -> World {
@@ -65,14 +81,21 @@ impl Setting {
         let (queue, container) = (format!("content-{}", Uuid::new_v4()), format!("state-{}", Uuid::new_v4()));
         let mut settings = tenant.settings();
         settings.extend(cosmos.settings());
+        let wire = if self.wired { Some(Wire::start(azurite()).await) } else { None };
+        let account = wire.as_ref().map_or_else(|| azurite().to_owned(), |wire| wire.connection_string(azurite()));
         settings.extend(
-            [("AzureWebJobsStorage", azurite()), ("CONTENT_QUEUE", &queue), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [
+                ("AzureWebJobsStorage", account.as_str()),
+                ("CONTENT_QUEUE", &queue),
+                ("STATE_CONTAINER", &container),
+                ("SCHEDULE", "0 */5 * * * *"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         settings.extend(self.settings);
         settings.retain(|_, value| !value.is_empty());
-        let host = start_host(&settings, self.host).await.unwrap();
-        World { tenant, cosmos, host, storage, queue, container, settings }
+        let host = start_host(&settings, HostOptions { storage: Some(storage.clone()), ..self.host }).await.unwrap();
+        World { tenant, cosmos, host, storage, queue, container, settings, wire }
     }
 }
 
@@ -88,7 +111,7 @@ pub(crate) async fn start_host(settings: &BTreeMap<String, String>, options: Hos
 }
 
 /// The connection string of an Azurite that lives as long as the process: it ends when its standard input does.
-fn azurite() -> &'static str {
+pub(crate) fn azurite() -> &'static str {
     static AZURITE: OnceLock<String> = OnceLock::new();
     AZURITE.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -125,12 +148,36 @@ impl Tick {
     }
 }
 
+/// One run of a host's timer.
+pub(crate) async fn tick(host: &Host) -> Tick {
+    let invocation = host.run_timer("QueueEvents").await;
+    let line = line_of(host, &invocation).await;
+    Tick { invocation, line }
+}
+
+async fn line_of(host: &Host, invocation: &Invocation) -> Value {
+    let id = json!(invocation.id.to_string());
+    for _ in 0..200 {
+        let mut lines = lines(host);
+        lines.retain(|line| line["invocation"] == id && line["message"] == "invocation");
+        match lines.as_slice() {
+            [line] => return line.clone(),
+            // The pipe may be a moment behind the answer.
+            [] => tokio::time::sleep(Duration::from_millis(10)).await,
+            more => panic!("{} lines for one invocation", more.len()),
+        }
+    }
+    panic!("no line for the invocation {invocation:?}: {:?}", host.output())
+}
+
+fn lines(host: &Host) -> Vec<Value> {
+    host.output().iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "text": line }))).collect()
+}
+
 impl World {
     /// One run of the timer.
     pub(crate) async fn tick(&self) -> Tick {
-        let invocation = self.host.run_timer("QueueEvents").await;
-        let line = self.line_of(&invocation).await;
-        Tick { invocation, line }
+        tick(&self.host).await
     }
 
     /// One message straight to StoreEvents, its line, and how it ended.
@@ -147,25 +194,21 @@ impl World {
 
     /// The one structured line that an invocation prints.
     pub(crate) async fn line_of(&self, invocation: &Invocation) -> Value {
-        for _ in 0..200 {
-            let lines: Vec<Value> = self
-                .lines()
-                .into_iter()
-                .filter(|line| line["invocation"] == invocation.id.to_string() && line["message"] == "invocation")
-                .collect();
-            match lines.as_slice() {
-                [line] => return line.clone(),
-                // The pipe may be a moment behind the answer.
-                [] => tokio::time::sleep(Duration::from_millis(10)).await,
-                more => panic!("{} lines for one invocation", more.len()),
-            }
+        line_of(&self.host, invocation).await
+    }
+
+    /// The queue's listener, for what can be seen now; what is hidden stays. Answers how many invocations succeeded.
+    pub(crate) async fn store_all_visible(&self) -> usize {
+        let mut succeeded = 0;
+        while !self.messages().await.is_empty() {
+            succeeded += self.host.run_queue(QueueUntil::empty().messages(1)).await.unwrap().succeeded();
         }
-        panic!("no line for the invocation {invocation:?}: {:?}", self.host.output())
+        succeeded
     }
 
     /// Everything the handler printed, which is JSON line by line.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        self.host.output().iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "text": line }))).collect()
+        lines(&self.host)
     }
 
     /// Lines of a level, as text.
@@ -178,6 +221,54 @@ impl World {
         self.tenant.publish(NewBlob::new(EXCHANGE, self.ago(minutes_ago), ids.iter().map(|id| record(id)).collect()))
     }
 
+    /// Publishes an Exchange blob of these records, a moment ago.
+    pub(crate) fn publish_records(&self, records: &[String]) -> String {
+        self.tenant.publish(NewBlob::new(EXCHANGE, self.ago(1), records.to_vec()))
+    }
+
+    /// Publishes an Exchange blob of any bytes, a moment ago.
+    pub(crate) fn publish_raw(&self, bytes: impl Into<Bytes>, content_type: &str) -> String {
+        let body = Body::Raw { bytes: bytes.into(), content_type: content_type.to_owned() };
+        self.tenant.publish(NewBlob::of(EXCHANGE, self.ago(1), body))
+    }
+
+    /// Stores blobs by one message, which must succeed.
+    pub(crate) async fn store_blobs(&self, content_ids: &[String]) -> Value {
+        let (invocation, line) = self.store(&self.message(content_ids)).await;
+        assert!(invocation.outcome.is_success(), "{invocation:?}\n{}", self.host.output().join("\n"));
+        line
+    }
+
+    /// Moves the tenant's clock on, and the handler's with it as soon as it has had an answer.
+    pub(crate) fn travel(&self, time: TimeDelta) {
+        self.tenant.set_clock_offset(self.tenant.now() - Utc::now() + time);
+    }
+
+    pub(crate) fn wire(&self) -> &Wire {
+        self.wire.as_ref().expect("the story's world is wired")
+    }
+
+    /// The last message that the queue acknowledged.
+    pub(crate) fn last_sent(&self) -> Sent {
+        self.wire().sent().pop().expect("a message was sent")
+    }
+
+    /// Until something came to pass that is not the story's own doing.
+    pub(crate) async fn until(&self, happened: impl Fn(&Self) -> bool) {
+        for _ in 0..2000 {
+            if happened(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to pass: {:?}", self.host.output());
+    }
+
+    /// Messages that the host gave up.
+    pub(crate) async fn poisoned(&self) -> u64 {
+        self.storage.message_count(&format!("{}-poison", self.queue)).await.unwrap()
+    }
+
     pub(crate) fn ago(&self, minutes: i64) -> DateTime<Utc> {
         self.tenant.now().trunc_subsecs(3) - TimeDelta::minutes(minutes)
     }
@@ -186,6 +277,11 @@ impl World {
     pub(crate) async fn messages(&self) -> Vec<Vec<Value>> {
         let messages = self.storage.messages(&self.queue).await.unwrap();
         messages.iter().map(|text| serde_json::from_str(text).expect("a message is a JSON array")).collect()
+    }
+
+    /// Messages in the poison queue.
+    pub(crate) async fn poison_queue(&self) -> Vec<String> {
+        self.storage.messages(&format!("{}-poison", self.queue)).await.unwrap()
     }
 
     pub(crate) async fn checkpoint(&self, workload: &str) -> Option<String> {
@@ -254,11 +350,27 @@ fn without_system(document: &Value) -> Value {
 
 /// A record as Exchange writes it, of today.
 pub(crate) fn record(id: &str) -> String {
-    json!({
+    record_with(id, json!({}))
+}
+
+/// The same with other fields, or with fields in other words.
+pub(crate) fn record_with(id: &str, fields: Value) -> String {
+    let mut record = json!({
         "CreationTime": Utc::now().format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "MailItemsAccessed", "RecordType": 2,
         "UserType": 0, "UserId": "megan@contoso.example", "Workload": "Exchange", "ClientIP": "203.0.113.7",
-    })
-    .to_string()
+    });
+    record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    record.to_string()
+}
+
+/// An answer that is not waited for within the invocation, so that a story of many attempts is short.
+pub(crate) fn later(status: u16, code: &str, retry_after: u64) -> FaultKind {
+    FaultKind::Status {
+        status,
+        body: json!({"error": {"code": code, "message": "Later."}}).to_string(),
+        content_type: "application/json".to_owned(),
+        retry_after: Some(retry_after),
+    }
 }
 
 /// Why an invocation failed, or a panic that it did not.

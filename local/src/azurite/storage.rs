@@ -96,6 +96,17 @@ impl Storage {
         Ok(Some(String::from_utf8(bytes.to_vec()).with_context(|| format!("blob {name} is not UTF-8"))?))
     }
 
+    /// A blob's metadata, its names in lower case; none if the blob is missing.
+    ///
+    /// # Errors
+    ///
+    /// The service cannot be reached or refuses.
+    pub async fn metadata(&self, container: &str, name: &str) -> Result<BTreeMap<String, String>> {
+        let blob = unless(StatusCode::NotFound, self.blob(container, name).download(None).await)?;
+        let metadata = blob.map(|blob| blob.properties.metadata).unwrap_or_default();
+        Ok(metadata.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect())
+    }
+
     /// Writes a block blob over whatever was there.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ async fn answer(
         return pending().await;
     }; // the client has gone
     let exchange = Exchange { account, kind: Kind::of(&head), head, body: body.to_bytes() };
+    exchange.note();
     let answer = match exchange.fault() {
         Some(Fault::Status { status, substatus, retry_after }) => refusal(status, substatus, retry_after),
         Some(Fault::Reset) => return close(connection).await,
@@ -198,7 +199,8 @@ impl Exchange {
         })
     }
 
-    fn count(&self, answer: &Answer) {
+    /// Counts the request as it comes: whether it gets an answer is another matter.
+    fn note(&self) {
         let mut requests = lock(&self.account.requests);
         match self.kind {
             Kind::Batch => requests.batches += 1,
@@ -207,6 +209,10 @@ impl Exchange {
             Kind::Query => requests.queries += 1,
             Kind::Change | Kind::Other => requests.other += 1,
         }
+    }
+
+    fn count(&self, answer: &Answer) {
+        let mut requests = lock(&self.account.requests);
         if self.kind == Kind::Batch {
             requests.batch_operations += answer.operations();
         }

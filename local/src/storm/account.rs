@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::StormOptions;
 use super::evidence::{Evidence, Line, Witnessed};
 use super::figures::Counts;
+use crate::table::{Count, Table};
 
 /// A `Date` header's resolution, and the way here.
 const CLOCK: TimeDelta = TimeDelta::seconds(3);
@@ -25,7 +26,7 @@ pub struct Account {
     counts: Counts,
     answers: BTreeMap<u16, u64>,
     /// Of content blobs, by what became of them.
-    fates: BTreeMap<String, u64>,
+    fates: BTreeMap<String, usize>,
     blobs: usize,
     records: usize,
     ids: usize,
@@ -180,7 +181,12 @@ fn fate(witnessed: &Witnessed, lines: &[Line], evidence: &Evidence) -> Result<Fa
         ));
     }
     if let Some(line) = lines.iter().find(|line| line.event == "stored" && line.records != Some(blob.records.len())) {
-        return Err(format!("content {id} holds {} records, but is journalled stored with {:?} at {}", blob.records.len(), line.records, line.at));
+        return Err(format!(
+            "content {id} holds {} records, but is journalled stored with {:?} at {}",
+            blob.records.len(),
+            line.records,
+            line.at
+        ));
     }
     let is_gone = blob.expires <= evidence.now.min(blob.created + LISTABLE - TimeDelta::seconds(1)) || blob.withdrawn.is_some();
     match (lines.iter().find(|line| line.event == "lost"), lines.last()) {
@@ -250,39 +256,57 @@ fn is_same(document: &Value, record: &Value) -> bool {
 impl Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StormOptions { seed, minutes, records_count } = self.options;
-        writeln!(f, "storm of seed {seed}: {minutes} min of faults on two handlers, {records_count} records; {:.0} s in all\n", self.seconds)?;
-        writeln!(f, "{:<58}{:>10}{:>14}", "what was done", "times", "requests met")?;
-        for (kind, (times, met)) in &self.counts.acts {
-            let met = if *met > 0 { met.to_string() } else { String::new() };
-            writeln!(f, "{}", format!("{kind:<58}{times:>10}{met:>14}").trim_end())?;
-        }
-        let statuses: Vec<_> = self.answers.iter().map(|(status, count)| format!("{}: {count}", name(*status))).collect();
-        writeln!(f, "{:<22}{:>60}\n", "the tenant's answers", statuses.join("  "))?;
-
-        writeln!(f, "{:<58}{:>10}{:>14}", "what the handlers did", "", "")?;
-        let Counts { timers, deliveries, poisoned, said, .. } = &self.counts;
-        row(f, "runs of the timer", format_args!("{} of {} well", timers.0, timers.1))?;
-        row(f, "deliveries of messages", format_args!("{} of {} well", deliveries.0, deliveries.1))?;
-        row(f, "messages poisoned; content blobs in them", format_args!("{poisoned}; {}", self.poisoned))?;
-        for (name, words) in SAID {
-            row(f, words, said.get(name).copied().unwrap_or(0))?;
-        }
-        writeln!(f, "\nthe account")?;
-        row(f, "content blobs published", self.blobs)?;
-        for (fate, count) in &self.fates {
-            row(f, &format!("  {fate}"), count)?;
-        }
-        row(f, "served whole once, yet gone before it was written", self.in_vain)?;
-        row(f, "time ranges given up (gaps)", self.gaps)?;
-        row(f, "records published", self.records)?;
-        row(f, "different records", self.ids)?;
-        row(f, "documents", self.documents)?;
-        row(f, "doubled", self.doubled)?;
-        row(f, "missing", self.missing)?;
+        let (records, seconds) = (Count(records_count as u64), self.seconds);
+        writeln!(f, "Storm of seed {seed}: {minutes} min of faults over two handlers, {records} records; {seconds:.0} s in all.\n")?;
+        writeln!(f, "{}", self.acts())?;
+        writeln!(f, "{}", self.work())?;
+        writeln!(f, "{}", self.content())?;
         match self.differences.as_slice() {
-            [] => write!(f, "\nEvery record is a document once, or its loss is on record and the tenant confirms it."),
-            [first, ..] => write!(f, "\n{} differences; the first: {first}", self.differences.len()),
+            [] => write!(f, "Every record is a document once, or its loss is on record and the tenant confirms it."),
+            [first, ..] => write!(f, "{} differences from what was promised; the first: {first}", self.differences.len()),
         }
+    }
+}
+
+impl Account {
+    fn acts(&self) -> Table {
+        let mut table = Table::new(["what was done", "times", "requests met"]);
+        for (kind, (times, met)) in &self.counts.acts {
+            let met = if *met > 0 { Count(*met).to_string() } else { String::new() };
+            table.row([kind.clone(), Count(*times).to_string(), met]);
+        }
+        table
+    }
+
+    fn work(&self) -> Table {
+        let mut table = Table::new(["what the handlers did", "all", "well"]);
+        let Counts { timers, deliveries, poisoned, said, .. } = &self.counts;
+        for (words, (well, all)) in [("runs of the timer", timers), ("deliveries of messages", deliveries)] {
+            table.row([words.to_owned(), Count(*all).to_string(), Count(*well).to_string()]);
+        }
+        let mut row = |words: &str, count: u64| table.row([words.to_owned(), Count(count).to_string(), String::new()]);
+        row("messages poisoned", *poisoned);
+        row("content blobs in them", self.poisoned as u64);
+        SAID.iter().for_each(|(name, words)| row(words, said.get(name).copied().unwrap_or(0)));
+        for (status, count) in &self.answers {
+            row(&if *status == 0 { "API calls without an answer".to_owned() } else { format!("API calls answered {status}") }, *count);
+        }
+        table
+    }
+
+    fn content(&self) -> Table {
+        let mut table = Table::new(["the account", "count"]);
+        let mut row = |words: &str, count: usize| table.row([words.to_owned(), Count(count as u64).to_string()]);
+        row("content blobs published", self.blobs);
+        self.fates.iter().for_each(|(fate, count)| row(&format!("  {fate}"), *count));
+        row("  of the lost, served whole once", self.in_vain);
+        row("time ranges given up (gaps)", self.gaps);
+        row("records published", self.records);
+        row("different records", self.ids);
+        row("documents", self.documents);
+        row("doubled", self.doubled);
+        row("missing", self.missing);
+        table
     }
 }
 
@@ -297,11 +321,3 @@ const SAID: [(&str, &str); 8] = [
     ("documents", "documents written"),
     ("duplicates", "duplicates met"),
 ];
-
-fn row(f: &mut fmt::Formatter<'_>, words: &str, value: impl Display) -> fmt::Result {
-    writeln!(f, "{words:<58}{:>24}", value.to_string())
-}
-
-fn name(status: u16) -> String {
-    if status == 0 { "none".to_owned() } else { status.to_string() }
-}

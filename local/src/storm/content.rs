@@ -26,7 +26,6 @@ pub(super) struct Feed {
 #[derive(Clone, Debug)]
 pub(super) struct Published {
     pub(super) id: String,
-    pub(super) content_type: String,
     pub(super) created: DateTime<Utc>,
     pub(super) available: DateTime<Utc>,
     pub(super) expires: DateTime<Utc>,
@@ -73,9 +72,7 @@ impl Feed {
                     let expires = now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0));
                     NewBlob { created: now, expires: Some(expires), ..blob }
                 }
-                Content::Foreign => {
-                    NewBlob { created: now, uri: Some(format!("{}{}", self.foreign, self.published.len())), ..blob }
-                }
+                Content::Foreign => NewBlob { created: now, uri: Some(format!("{}{}", self.foreign, self.published.len())), ..blob },
             };
             self.add(tenant, blob, kind == Content::Foreign);
         }
@@ -95,7 +92,6 @@ impl Feed {
         let Body::Records(records) = &blob.body else { return };
         let published = Published {
             id: String::new(),
-            content_type: blob.content_type.clone(),
             created: blob.created,
             available: blob.visible_from.unwrap_or(blob.created),
             expires: blob.expires.unwrap_or(blob.created + TimeDelta::days(7)),

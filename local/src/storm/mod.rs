@@ -19,6 +19,8 @@ pub use account::Account;
 use evidence::Evidence;
 use world::World;
 
+use crate::screen::Screen;
+
 /// Minutes by which the clock goes ahead after the storm, before each run of the timer. What was queued over an hour ago and
 /// not stored is queued again by then; what is older than 26 hours, by the deep sweep that is due after half a day.
 const HOMEWARD: [i64; 6] = [61, 64, 70, 13 * 60, 61, 66];
@@ -46,26 +48,20 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Lets a storm pass over two processes of a handler, waits for calm, and gives account. Told of each step that is taken.
+/// Lets a storm pass over two processes of a handler, waits for calm, and gives account.
 ///
 /// # Errors
 ///
 /// A part could not be started, or something does not come to an end; what is lost is no error, but in the account.
-pub async fn storm(options: StormOptions, handler: &Path, tell: impl Fn(&str)) -> Result<Account> {
+pub async fn storm(options: StormOptions, handler: &Path, screen: &Screen) -> Result<Account> {
     let begin = Instant::now();
     let length = Duration::from_secs_f64(options.minutes * 60.0);
     let plan = plan::plan(options.seed, length);
     let mut world = World::start(handler, options.seed, options.records_count).await?;
-    world
-        .rage(&plan, |_, step| {
-            if let Some(kind) = step.act.kind() {
-                tell(&format!("{:>6.1} s  {kind}", step.at.as_secs_f64()));
-            }
-        })
-        .await?;
+    world.rage(&plan, screen).await?;
     let ahead = HOMEWARD.map(TimeDelta::minutes).into_iter().chain(BEYOND.map(TimeDelta::days));
     for (run, by) in ahead.enumerate() {
-        tell(&format!("calm      the clock goes ahead by {} min; the timer fires", by.num_minutes()));
+        screen.part("calm", format_args!("the clock goes ahead by {} minutes, and the timer fires", by.num_minutes()));
         world.advance(by);
         world.calm_tick(run % 2).await?;
     }

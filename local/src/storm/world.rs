@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -17,7 +17,9 @@ use super::figures::Figures;
 use super::plan::{Act, DatabaseSpell, Step, TenantSpell};
 use crate::azurite::{Azurite, AzuriteOptions, Storage};
 use crate::cosmos::{Cosmos, CosmosFault, CosmosOptions, Fault as Trouble};
+use crate::executable::repository;
 use crate::host::{Host, HostOptions, QueueSummary, QueueUntil};
+use crate::screen::Screen;
 use crate::tenant::{Fault, FaultKind, Operation, Tenant, TenantOptions};
 
 /// The content queue; what fails too often goes to `content-poison`.
@@ -100,7 +102,7 @@ impl World {
     }
 
     /// Carries out a plan; both listeners are on all the time.
-    pub(super) async fn rage(&mut self, plan: &[Step], mut tell: impl FnMut(&Self, &Step)) -> Result<()> {
+    pub(super) async fn rage(&mut self, plan: &[Step], screen: &Screen) -> Result<()> {
         let over = Arc::new(AtomicBool::new(false));
         let mut listeners = JoinSet::new();
         for host in self.hosts.clone() {
@@ -111,7 +113,9 @@ impl World {
         for step in plan {
             sleep_until(begin + step.at).await;
             while timers.try_join_next().is_some() {}
-            tell(self, step);
+            if let Some(kind) = step.act.kind() {
+                screen.part("storm", format_args!("{:>6.1} s  {kind}", step.at.as_secs_f64()));
+            }
             self.carry_out(&step.act, &mut timers)?;
         }
         self.clear_up()?;
@@ -231,7 +235,7 @@ impl World {
 async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<Figures>) -> Result<Host> {
     let figures = figures.clone();
     let options = HostOptions {
-        app_root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder of host.json")?.to_owned(),
+        app_root: repository().to_owned(),
         executable: Some(handler.to_owned()),
         settings: settings.clone(),
         visibility_timeout: Some(Duration::from_secs(1)),

@@ -1,0 +1,43 @@
+//! A content blob's body: however it is cut into chunks, the same records come out, and each becomes a document that is
+//! valid JSON with a usable key, or is refused.
+#![no_main]
+
+use chrono::{DateTime, TimeDelta};
+use handler::store_events::{
+    document::{Feed, Rules, document},
+    records::{BodyError, Splitter, Traits},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (size, body) = input;
+    let whole = split(body, usize::MAX);
+    assert_eq!(whole, split(body, usize::from(size) + 1));
+    for (record, traits) in whole.into_iter().flatten() {
+        check(&record, traits);
+    }
+});
+
+fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, Traits)>, BodyError> {
+    let (mut splitter, mut records) = (Splitter::default(), Vec::new());
+    for chunk in body.chunks(size) {
+        splitter.push(chunk, |record, traits| records.push((record.to_vec(), traits)))?;
+    }
+    splitter.finish()?;
+    Ok(records)
+}
+
+fn check(record: &[u8], traits: Traits) {
+    let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
+    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: DateTime::UNIX_EPOCH };
+    let Ok(document) = document(record, traits, &feed, rules) else { return };
+    let json: serde_json::Value = serde_json::from_str(&document.json).expect("a document is valid JSON");
+    assert_eq!(json["id"], document.id);
+    assert_eq!(json["pk"], document.pk);
+    assert!(json["ttl"].as_i64().is_some_and(|ttl| ttl >= 86_400));
+    assert!(!document.id.is_empty() && document.id.len() <= 1023);
+    assert!(!document.id.contains(['/', '\\', '?', '#']) && !document.id.ends_with(' '));
+    assert!(document.json.len() <= 2 * 1024 * 1024);
+    let again = handler::store_events::document::document(record, traits, &feed, rules).expect("the same again");
+    assert_eq!((document.id, document.pk), (again.id, again.pk));
+}

@@ -1,0 +1,9 @@
+//! The host's envelope: whatever is posted, reading it does not panic.
+#![no_main]
+
+use handler::invocation::QueueMessage;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| {
+    let _ = QueueMessage::read(body);
+});

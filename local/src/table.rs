@@ -1,0 +1,67 @@
+//! Tables for people: the first column is text, the others are figures. Where the figures come from is the callers' matter.
+
+use std::fmt::{self, Display};
+
+pub use indicatif::HumanCount as Count;
+
+/// Rows of as many cells as the head has.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with nothing but its head.
+    pub fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(str::to_owned).to_vec()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// As Markdown, to be pasted.
+    pub fn markdown(&self) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let widths = self.widths();
+        let mut lines: Vec<_> = self.rows.iter().map(|row| line(padded(row, &widths))).collect();
+        let rule =
+            widths.iter().enumerate().map(|(at, &width)| if at == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" });
+        lines.insert(1.min(lines.len()), line(rule.collect()));
+        lines.concat()
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| self.rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
+        (0..columns).map(|column| width(column).unwrap_or(0)).collect()
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.widths();
+        self.rows.iter().try_for_each(|row| writeln!(f, "{}", padded(row, &widths).join("  ").trim_end()))
+    }
+}
+
+/// Text to the left, figures to the right.
+fn padded(row: &[String], widths: &[usize]) -> Vec<String> {
+    let cell =
+        |(at, (cell, &width)): (usize, (&String, &usize))| if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+    row.iter().zip(widths).enumerate().map(cell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stand_under_each_other() {
+        let mut table = Table::new(["", "records"]);
+        table.row(["total".to_owned(), Count(4284).to_string()]);
+        assert_eq!(table.to_string(), "       records\ntotal    4,284\n");
+        assert_eq!(table.markdown(), "|       | records |\n| ----- | ------: |\n| total |   4,284 |\n");
+    }
+}

@@ -1,0 +1,181 @@
+//! The handler killed at any instruction: what follows is at most work done twice.
+
+use std::time::Duration;
+
+use local::{
+    cosmos::{CosmosFault, Fault as DatabaseFault},
+    host::{HostOptions, QueueUntil},
+    tenant::{Fault, FaultKind, NewBlob, Operation},
+};
+use serde_json::json;
+
+use crate::{
+    wire::{At, What},
+    world::{EXCHANGE, Setting, World, record, start_host},
+};
+
+/// Blobs of a round: two hours of the journal, three messages, one record in two of them.
+fn publish_round(world: &World, round: usize) -> Vec<String> {
+    let ids: Vec<String> = (0..5).map(|number| format!("{round}-{number}")).collect();
+    for (minutes, records) in [(100, vec![0, 1]), (40, vec![1, 2]), (30, vec![3]), (20, vec![4])] {
+        let records = records.into_iter().map(|number: usize| record(&ids[number])).collect();
+        world.tenant.publish(NewBlob::new(EXCHANGE, world.ago(minutes), records));
+    }
+    ids
+}
+
+/// Afterwards a few runs of each function; then every record of every round is one document.
+async fn assert_nothing_lost(world: &World, mut ids: Vec<String>) {
+    for _ in 0..2 {
+        assert!(world.tick().await.invocation.outcome.is_success());
+        let summary = world.store_all().await;
+        assert_eq!((summary.poisoned, summary.is_empty), (0, true), "{summary:?}");
+    }
+    ids.sort();
+    assert_eq!(world.ids().await, ids);
+    assert_eq!(world.tick().await.exchange()["queued"], json!(0));
+}
+
+/// One run of the timer, killed at its `writes`th request that changes something in storage. False where it ended before.
+async fn killed_at(world: &World, function: &str, message: Option<&str>, writes: usize, what: What) -> bool {
+    world.wire().mend();
+    world.wire().spoil(At::Write, writes, 1, what);
+    let run = async {
+        match message {
+            Some(message) => world.host.run_queue_message(function, message).await,
+            None => world.host.run_timer(function).await,
+        }
+    };
+    let killed = tokio::select! {
+        _ = run => false,
+        () = world.wire().held() => true,
+    };
+    if killed {
+        world.host.restart().await;
+    }
+    world.wire().mend();
+    killed
+}
+
+/// Taken out: with a blob journalled before its message is acknowledged, or the checkpoint moved before the journal, a
+/// kill between the two loses it.
+#[tokio::test]
+async fn a_tick_killed_at_any_write_to_storage_loses_nothing() {
+    let world = Setting::default().with("BATCH_SIZE", "2").wired().start().await;
+    world.tick().await;
+    let mut ids = Vec::new();
+    let mut round = 0;
+    for what in [What::HeldBefore, What::HeldAfter] {
+        for writes in 0.. {
+            round += 1;
+            ids.extend(publish_round(&world, round));
+            if !killed_at(&world, "QueueEvents", None, writes, what).await {
+                break;
+            }
+            // What the killed one left does not pile up, so that every round has the same writes.
+            assert!(world.tick().await.invocation.outcome.is_success());
+        }
+    }
+    assert!(round > 12, "only {round} rounds");
+    assert_nothing_lost(&world, ids).await;
+}
+
+/// Taken out: with the journal's `stored` written before the documents, or a message deleted before both, a kill between
+/// them loses the records.
+#[tokio::test]
+async fn a_message_killed_at_any_write_to_storage_is_stored_by_its_next_delivery() {
+    let world = Setting::default().wired().start().await;
+    let mut ids = Vec::new();
+    let mut round = 0;
+    for what in [What::HeldBefore, What::HeldAfter] {
+        for writes in 0.. {
+            round += 1;
+            ids.extend(publish_round(&world, round));
+            // One blob of each round is in trouble, so that a return to the queue is among the writes.
+            world.tick().await;
+            let message = world.last_sent().text();
+            world.tenant.fail(Fault::once(Operation::FetchContent, crate::world::later(503, "", 60)));
+            let killed = killed_at(&world, "StoreEvents", Some(&message), writes, what).await;
+            world.tenant.clear_faults();
+            // What went back is hidden for a while; here it is delivered by hand, and so is the message itself.
+            for sent in world.wire().sent() {
+                world.store(&sent.text()).await;
+            }
+            world.storage.clear_queue(&world.queue).await.unwrap();
+            if !killed {
+                break;
+            }
+        }
+    }
+    assert!(round > 4, "only {round} rounds");
+    assert_nothing_lost(&world, ids).await;
+}
+
+/// Where in its work the handler is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Listing(usize),
+    Fetching(usize),
+    Writing(u64),
+    Written(u64),
+}
+
+/// Taken out: see the two stories above; here the listener holds the messages, and delivers them again by itself.
+#[tokio::test]
+async fn killed_while_listing_fetching_or_writing_every_record_is_one_document() {
+    use Moment::{Fetching, Listing, Writing, Written};
+    let moments = [Listing(1), Listing(3), Fetching(1), Fetching(3), Writing(1), Writing(2), Written(1), Written(2)];
+    futures::future::join_all(moments.map(|moment| async move {
+        let world = Setting::default().with("BATCH_SIZE", "2").start().await;
+        world.tenant.set_page_size(1);
+        let ids = publish_round(&world, 0);
+        let hour = Duration::from_secs(3600);
+        match moment {
+            Listing(_) => world.tenant.fail(Fault::always(Operation::ListContent, FaultKind::Delay(Duration::from_millis(50)))),
+            Fetching(calls) => {
+                world.tick().await;
+                world.tenant.fail(Fault::always(Operation::FetchContent, FaultKind::Delay(hour)).after(calls - 1));
+            }
+            Writing(_) | Written(_) => {
+                world.tick().await;
+                let fault = if matches!(moment, Writing(_)) { DatabaseFault::Delay(hour) } else { DatabaseFault::LostAnswer };
+                world.cosmos.fail(CosmosFault::lasting(fault));
+            }
+        }
+        let reached = |world: &World| match moment {
+            Listing(calls) => world.calls(Operation::ListContent).len() >= calls,
+            Fetching(calls) => world.calls(Operation::FetchContent).len() >= calls,
+            Writing(writes) | Written(writes) => {
+                let seen = world.cosmos.requests();
+                seen.batches + seen.creates >= writes
+            }
+        };
+        let work = async {
+            match moment {
+                Listing(_) => drop(world.host.run_timer("QueueEvents").await),
+                _ => drop(world.host.run_queue(QueueUntil::empty().messages(2)).await.unwrap()),
+            }
+        };
+        let kill = async {
+            world.until(reached).await;
+            world.tenant.clear_faults();
+            world.cosmos.clear_faults();
+            world.host.restart().await;
+        };
+        tokio::join!(work, kill);
+        assert_nothing_lost(&world, ids).await;
+    }))
+    .await;
+}
+
+/// Taken out: with state in the process alone, another instance begins from nothing and queues everything again.
+#[tokio::test]
+async fn another_instance_goes_on_where_the_lost_one_stopped() {
+    let mut world = Setting::default().start().await;
+    let ids = publish_round(&world, 0);
+    world.tick().await;
+    let options = HostOptions { storage: Some(world.storage.clone()), ..HostOptions::default() };
+    world.host = start_host(&world.settings, options).await.unwrap();
+    assert_eq!(world.tick().await.exchange()["queued"], json!(0));
+    assert_nothing_lost(&world, ids).await;
+}

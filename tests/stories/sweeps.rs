@@ -1,0 +1,182 @@
+//! What turns up late, and what was queued and got lost on the way: found again by listing again, and not done twice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use local::{
+    host::QueueUntil,
+    tenant::{Fault, FaultKind, NewBlob, Operation},
+};
+use serde_json::json;
+
+use crate::world::{EXCHANGE, Setting, World, record, world};
+
+/// When each sweep ran last, as the checkpoint's metadata has it.
+async fn swept(world: &World, sweep: &str) -> DateTime<Utc> {
+    let metadata = world.storage.metadata(&world.container, &format!("{EXCHANGE}.log")).await.unwrap();
+    DateTime::parse_from_rfc3339(&metadata[sweep]).unwrap().to_utc()
+}
+
+/// Taken out: without the overlap the first is found only after an hour; without the hourly sweep the second only after
+/// twelve; without the deep sweep the third never. Counting none of them, or by another bound, breaks `late_by`.
+#[tokio::test]
+async fn a_late_blob_is_found_by_the_overlap_the_hourly_sweep_or_the_deep_sweep() {
+    // How old it is when the collector is there first, after how many minutes it is looked for in vain and found, how late.
+    let cases = [(90, None, 10, "2h"), (20 * 60, Some(10), 61, "26h"), (5 * 24 * 60, Some(70), 12 * 60 + 1, "7d")];
+    join_all(cases.map(|(age, in_vain, found, bucket)| async move {
+        let world = world().await;
+        let visible_from = world.tenant.now() + TimeDelta::minutes(5);
+        let late = world
+            .tenant
+            .publish(NewBlob { visible_from: Some(visible_from), ..NewBlob::new(EXCHANGE, world.ago(age), vec![record("late")]) });
+        assert_eq!(world.tick().await.exchange()["listed"], json!(0));
+        let first = (swept(&world, "sweep").await, swept(&world, "deepsweep").await);
+        if let Some(minutes) = in_vain {
+            world.travel(TimeDelta::minutes(minutes));
+            assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{bucket}");
+        }
+        world.travel(TimeDelta::minutes(found - in_vain.unwrap_or(0)));
+        let tick = world.tick().await;
+        let report = tick.exchange();
+        assert_eq!((&report["queued"], &report["late"], &report["late_by"]), (&json!(1), &json!(1), &json!({bucket: 1})), "{report}");
+        assert_eq!(world.messages().await[0][0]["id"], json!(late));
+        // Each sweep's time moved when it ran, and only then.
+        let now = (swept(&world, "sweep").await, swept(&world, "deepsweep").await);
+        assert_eq!((now.0 > first.0, now.1 > first.1), (bucket != "2h", bucket == "7d"), "{bucket}: {first:?} {now:?}");
+    }))
+    .await;
+}
+
+/// Taken out: with sweep times kept in the process, each restart lists seven days again.
+#[tokio::test]
+async fn a_restarted_handler_knows_when_its_sweeps_ran() {
+    let world = world().await;
+    world.tick().await;
+    world.host.restart().await;
+    world.tenant.clear_calls();
+    let tick = world.tick().await;
+    // Two, where midnight lies in the overlap.
+    assert!(tick.exchange()["windows"].as_u64().is_some_and(|windows| windows <= 2), "{}", tick.line);
+}
+
+/// Taken out: with "created after the last one seen" in the place of the journal, the second of the tied pair is skipped.
+#[tokio::test]
+async fn a_blob_that_ties_with_one_seen_before_is_found() {
+    let world = world().await;
+    let at = world.ago(30);
+    world.tenant.publish(NewBlob::new(EXCHANGE, at, vec![record("first")]));
+    world.tick().await;
+    world.tenant.publish(NewBlob::new(EXCHANGE, at, vec![record("second")]));
+    world.tick().await;
+    world.store_all().await;
+    assert_eq!(world.ids().await, ["first", "second"]);
+}
+
+/// Taken out: with the journal keyed by contentCreated or the range's start, "c" is missing; with the contentId in a
+/// document's key, "a" and "b" are there twice.
+#[tokio::test]
+async fn a_range_blob_that_grows_at_its_tail_brings_each_record_once() {
+    let world = world().await;
+    let at = world.ago(30);
+    let range = |end: &str, ids: &[&str]| NewBlob {
+        id: Some(format!("20261120T100000000${end}$audit_exchange$Audit_Exchange$emea0001")),
+        ..NewBlob::new(EXCHANGE, at, ids.iter().map(|id| record(id)).collect())
+    };
+    world.tenant.publish(range("20261120T101000000", &["a", "b"]));
+    world.tick().await;
+    world.store_all().await;
+    world.tenant.publish(range("20261120T102000000", &["a", "b", "c"]));
+    world.tick().await;
+    world.store_all().await;
+    assert_eq!(world.ids().await, ["a", "b", "c"]);
+    let stored = world.journalled("stored").await;
+    assert_eq!((&stored[1]["documents"], &stored[1]["duplicates"]), (&json!(1), &json!(2)), "{stored:?}");
+}
+
+/// What can happen to a queued blob before it is stored, and who remembers it then: the journal alone.
+#[derive(Clone, Copy, Debug)]
+enum Mishap {
+    QueuePurged,
+    MessageDeleted,
+    Poisoned,
+    HandlerLost,
+}
+
+/// Taken out: without the `OVERDUE` arm of the listing nothing is ever queued again; with the hour left out of it, the
+/// tick before the hour queues again what may be under way.
+#[tokio::test]
+async fn what_was_queued_and_got_lost_is_queued_again_after_an_hour() {
+    join_all([Mishap::QueuePurged, Mishap::MessageDeleted, Mishap::Poisoned, Mishap::HandlerLost].map(|mishap| async move {
+        let mut world = world().await;
+        world.publish(50, &["a", "b"]);
+        world.publish(40, &["c"]);
+        world.tick().await;
+        befall(&mut world, mishap).await;
+        assert_eq!(world.storage.message_count(&world.queue).await.unwrap(), 0, "{mishap:?}");
+        world.travel(TimeDelta::minutes(55));
+        assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{mishap:?}");
+        world.travel(TimeDelta::minutes(6));
+        let tick = world.tick().await;
+        let report = tick.exchange();
+        assert_eq!((&report["queued"], &report["overdue"], &report["late"]), (&json!(2), &json!(2), &json!(0)), "{mishap:?}: {report}");
+        assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{mishap:?}: queued again at once");
+        world.store_all().await;
+        assert_eq!(world.ids().await, ["a", "b", "c"], "{mishap:?}");
+
+        // Finished is for good.
+        world.travel(TimeDelta::hours(2));
+        let tick = world.tick().await;
+        assert_eq!((&tick.exchange()["listed"], &tick.exchange()["queued"]), (&json!(2), &json!(0)), "{mishap:?}: {}", tick.line);
+    }))
+    .await;
+}
+
+async fn befall(world: &mut World, mishap: Mishap) {
+    match mishap {
+        Mishap::QueuePurged => world.storage.clear_queue(&world.queue).await.unwrap(),
+        Mishap::MessageDeleted => {
+            let queue = world.storage.queue(&world.queue).unwrap();
+            let received = queue.receive_messages(None).await.unwrap().into_model().unwrap().items.unwrap().remove(0);
+            queue.delete_message(&received.message_id.unwrap(), &received.pop_receipt.unwrap(), None).await.unwrap();
+        }
+        Mishap::Poisoned => {
+            world.cosmos.fail(local::cosmos::CosmosFault::lasting(local::cosmos::Fault::status(403)));
+            assert_eq!(world.store_all().await.poisoned, 1);
+            world.cosmos.clear_faults();
+        }
+        Mishap::HandlerLost => {
+            world.tenant.fail(Fault::always(Operation::FetchContent, FaultKind::Delay(std::time::Duration::from_secs(3600))));
+            let store = world.host.run_queue(QueueUntil::empty().messages(1));
+            let killed = async {
+                world.until(|world| !world.calls(Operation::FetchContent).is_empty()).await;
+                world.host.kill();
+                // The message comes back by itself in truth; here the whole machine is gone, and the message with it.
+                world.storage.clear_queue(&world.queue).await.unwrap();
+            };
+            tokio::join!(store, killed).0.unwrap();
+            world.storage.clear_queue(&world.queue).await.unwrap();
+            world.tenant.clear_faults();
+        }
+    }
+}
+
+/// Taken out: without its bucket and its next step in the line, a person with a poisoned message does not know what to do.
+#[tokio::test]
+async fn a_poisoned_message_is_explained() {
+    let world = Setting::default().start().await;
+    world.publish(50, &["a"]);
+    world.tick().await;
+    world.cosmos.fail(local::cosmos::CosmosFault::lasting(local::cosmos::Fault::status(403)));
+    let summary = world.store_all().await;
+    assert_eq!((summary.poisoned, summary.failed()), (1, 5), "{summary:?}");
+    let errors: Vec<_> = world.lines().into_iter().filter(|line| line["message"] == "invocation failed").collect();
+    assert_eq!(errors.len(), 5, "{errors:?}");
+    for (number, error) in errors.iter().enumerate() {
+        let follows = error["what_follows"].as_str().unwrap();
+        assert!(follows.contains(&format!("was delivered {} times", number + 1)), "{follows}");
+        assert!(follows.contains("poison queue") && follows.contains("queued again by a run after an hour"), "{follows}");
+        assert!(error["error"].as_str().unwrap().contains("Cosmos DB Built-in Data Contributor"), "{error}");
+    }
+    let messages: std::collections::BTreeSet<_> =
+        errors.iter().filter_map(|error| error["what_follows"].as_str()?.split_whitespace().nth(1).map(str::to_owned)).collect();
+    assert_eq!(messages.len(), 1, "the message is named, and the same each time: {messages:?}");
+}
