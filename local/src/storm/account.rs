@@ -208,7 +208,11 @@ fn is_confirmed(line: &Line, Witnessed { blob, .. }: &Witnessed) -> bool {
         Some("content expired" | "expired before it could be fetched") => blob.expires <= line.at + CLOCK,
         Some("content does not exist") => blob.withdrawn.is_some_and(|at| at <= line.at + CLOCK),
         Some("foreign uri") => blob.is_foreign,
-        Some("never stored, and too old to be listed again") => blob.created + LISTABLE <= line.at + CLOCK,
+        // Content that could be had all the time is never excused by its age: it should have come home.
+        Some("never stored, and too old to be listed again") => {
+            let was_gone = blob.withdrawn.is_some() || blob.expires < blob.created + LISTABLE;
+            was_gone && blob.created + LISTABLE <= line.at + CLOCK
+        }
         _ => false,
     }
 }

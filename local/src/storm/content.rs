@@ -8,7 +8,7 @@ use super::plan::Content;
 use crate::tenant::{Body, NewBlob, Tenant, generate};
 
 /// One in so many content blobs waits for the storm.
-const KEPT_BACK: usize = 4;
+const KEPT_BACK: usize = 2;
 /// Content of before the storm is this much younger than it was made, so that a clock that jumps ahead does not carry it
 /// beyond the seven days for which it can be listed: 156 hours become 125.
 const YOUNGER: (i32, i32) = (4, 5);

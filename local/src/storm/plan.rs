@@ -90,19 +90,19 @@ pub enum TenantSpell {
     EverythingFails,
     /// AF50000 to every page but the first.
     PagesFail,
-    /// Bodies cut by a lost connection after so many bytes.
+    /// Some bodies cut by a lost connection after so many bytes.
     Cut(usize),
-    /// Bodies that end politely after so many bytes.
+    /// Some bodies that end politely after so many bytes.
     Clipped(usize),
-    /// Web pages in place of JSON.
+    /// Some web pages in place of JSON.
     Html,
-    /// No body.
+    /// Some answers without a body.
     Empty,
-    /// Connections reset before an answer.
+    /// Some connections reset before an answer.
     Reset,
     /// Answers late by so many milliseconds.
     Slow(u64),
-    /// Answers that fall silent for so many milliseconds.
+    /// Some answers that fall silent for so many milliseconds.
     Stall(u64),
     /// 401 to valid tokens.
     Unauthorised,
@@ -159,7 +159,7 @@ impl Planner {
     }
 
     fn content(&mut self) {
-        self.every(600..=2000, |rng| vec![(0, Act::Publish { blobs: rng.random_range(1..=6), kind: kind_of_content(rng) })]);
+        self.every(600..=2000, |rng| vec![(0, Act::Publish { blobs: rng.random_range(1..=8), kind: kind_of_content(rng) })]);
         // So soon after it was published that it may or may not have been listed, queued or fetched.
         self.every(8_000..=20_000, |rng| {
             let (publish, wait) = (Act::Publish { blobs: 1, kind: Content::Fresh }, rng.random_range(500..6000));
@@ -187,7 +187,7 @@ impl Planner {
     }
 
     fn queue(&mut self) {
-        self.every(12_000..=30_000, |_| vec![(0, Act::Purge)]);
+        self.every(8000..=20_000, |_| vec![(0, Act::Purge)]);
     }
 
     fn storage(&mut self) {
@@ -202,16 +202,16 @@ impl Planner {
     }
 
     fn database(&mut self) {
-        self.every(4000..=10_000, |rng| {
+        self.every(2000..=7000, |rng| {
             let spell = database_spell(rng);
-            vec![(0, Act::Database(Some(spell))), (rng.random_range(500..5000), Act::Database(None))]
+            vec![(0, Act::Database(Some(spell))), (rng.random_range(500..8000), Act::Database(None))]
         });
     }
 
     /// Plans acts at random intervals, in milliseconds; each act with its delay after the first.
     fn every(&mut self, interval: RangeInclusive<u64>, mut acts: impl FnMut(&mut ChaCha8Rng) -> Vec<(u64, Act)>) {
         // The first of each kind comes early, so that a short storm has some of all.
-        let mut at = Duration::from_millis(self.rng.random_range(0..=*interval.end()));
+        let mut at = Duration::from_millis(self.rng.random_range(0..=*interval.start()));
         while at < self.length {
             let acts = acts(&mut self.rng);
             self.steps.extend(acts.into_iter().map(|(delay, act)| Step { at: at + Duration::from_millis(delay), act }));
@@ -235,7 +235,7 @@ fn tenant_spell(rng: &mut ChaCha8Rng) -> TenantSpell {
     use TenantSpell::*;
     let status = if rng.random() { 403 } else { 429 };
     let retry_after = [None, Some(1), Some(20)].choose(rng).copied().flatten();
-    let (bytes, pause) = (rng.random_range(0..2000), rng.random_range(200..3000));
+    let (compressed, plain, pause) = (rng.random_range(0..8000), rng.random_range(0..40_000), rng.random_range(200..3000));
     let spells = [
         Throttled { status, retry_after },
         Throttled { status, retry_after },
@@ -243,8 +243,8 @@ fn tenant_spell(rng: &mut ChaCha8Rng) -> TenantSpell {
         FetchesFail,
         EverythingFails,
         PagesFail,
-        Cut(bytes),
-        Clipped(bytes),
+        Cut(compressed),
+        Clipped(plain),
         Html,
         Empty,
         Reset,
@@ -263,7 +263,7 @@ fn database_spell(rng: &mut ChaCha8Rng) -> DatabaseSpell {
     use DatabaseSpell::*;
     let wait = rng.random_range(20..800);
     let status = *[408, 449, 500, 503].choose(rng).unwrap_or(&503);
-    *[Throttled(wait), Status(status), Reset, LostAnswer, Slow(wait)].choose(rng).unwrap_or(&Reset)
+    *[Throttled(wait), Status(status), Status(status), Reset, LostAnswer, Slow(wait)].choose(rng).unwrap_or(&Reset)
 }
 
 impl Act {

@@ -275,6 +275,11 @@ fn faults(spell: TenantSpell, foreign: &str) -> Vec<Fault> {
     use Operation::{FetchContent, ListContent, ListSubscriptions, Token};
     let on = |operations: &[Operation], what: &FaultKind| operations.iter().map(|on| Fault::always(*on, what.clone())).collect::<Vec<_>>();
     let feed = [ListSubscriptions, ListContent, FetchContent];
+    // Work goes on between them, and meets them at every stage.
+    let some = |what: &FaultKind| {
+        let every_third = |on: &Operation| (0..100).map(|turn| Fault::once(*on, what.clone()).after(3 * turn)).collect::<Vec<_>>();
+        feed[1..].iter().flat_map(every_third).collect::<Vec<_>>()
+    };
     match spell {
         TenantSpell::Throttled { status, retry_after: None } => on(&feed, &FaultKind::throttled(status)),
         TenantSpell::Throttled { status, retry_after } => {
@@ -285,13 +290,13 @@ fn faults(spell: TenantSpell, foreign: &str) -> Vec<Fault> {
         TenantSpell::FetchesFail => on(&[FetchContent], &FaultKind::internal()),
         TenantSpell::EverythingFails => on(&feed, &FaultKind::internal()),
         TenantSpell::PagesFail => vec![Fault::always(ListContent, FaultKind::internal()).matching("nextPage=")],
-        TenantSpell::Cut(bytes) => on(&feed[1..], &FaultKind::Truncated { bytes }),
-        TenantSpell::Clipped(bytes) => on(&feed[1..], &FaultKind::Clipped { bytes }),
-        TenantSpell::Html => on(&feed, &FaultKind::Html),
-        TenantSpell::Empty => on(&feed, &FaultKind::EmptyBody),
-        TenantSpell::Reset => on(&feed, &FaultKind::Reset),
+        TenantSpell::Cut(bytes) => some(&FaultKind::Truncated { bytes }),
+        TenantSpell::Clipped(bytes) => some(&FaultKind::Clipped { bytes }),
+        TenantSpell::Html => some(&FaultKind::Html),
+        TenantSpell::Empty => some(&FaultKind::EmptyBody),
+        TenantSpell::Reset => some(&FaultKind::Reset),
         TenantSpell::Slow(milliseconds) => on(&feed[1..], &FaultKind::Delay(Duration::from_millis(milliseconds))),
-        TenantSpell::Stall(milliseconds) => on(&feed[1..], &FaultKind::Stall { bytes: 100, pause: Duration::from_millis(milliseconds) }),
+        TenantSpell::Stall(milliseconds) => some(&FaultKind::Stall { bytes: 100, pause: Duration::from_millis(milliseconds) }),
         TenantSpell::Unauthorised => on(&feed, &FaultKind::InvalidToken401),
         TenantSpell::NoTokens => {
             let body = "Service Unavailable".to_owned();
