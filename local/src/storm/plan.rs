@@ -159,7 +159,7 @@ impl Planner {
     }
 
     fn content(&mut self) {
-        self.every(600..=2000, |rng| vec![(0, Act::Publish { blobs: rng.random_range(1..=8), kind: kind_of_content(rng) })]);
+        self.every(600..=2000, |rng| vec![(0, Act::Publish { blobs: rng.random_range(1..=4), kind: kind_of_content(rng) })]);
         // So soon after it was published that it may or may not have been listed, queued or fetched.
         self.every(8_000..=20_000, |rng| {
             let (publish, wait) = (Act::Publish { blobs: 1, kind: Content::Fresh }, rng.random_range(500..6000));

@@ -34,6 +34,8 @@ const PAGE: usize = 10;
 const LEASE: Duration = Duration::from_secs(20);
 /// The listeners look up so often, to see whether the storm is over.
 const SHIFT: Duration = Duration::from_secs(2);
+/// In calm, a queue on which nothing is visible for so long is worked off.
+const QUIET: Duration = Duration::from_millis(600);
 /// What still runs when the storm ends has this long to come to an end, without any fault.
 const LAST_RUNS: Duration = Duration::from_secs(90);
 /// What is visible on the queue has this long to be worked off, at each step of the calm.
@@ -207,7 +209,7 @@ impl World {
         ensure!(timer.outcome.is_success(), "in calm, the timer failed: {:?}; {}", timer.outcome, self.figures.last_failure());
         let begin = Instant::now();
         loop {
-            let until = QueueUntil::empty().within(SHIFT);
+            let until = QueueUntil::empty().within(QUIET);
             let (one, other) = tokio::try_join!(self.hosts[0].run_queue(until), self.hosts[1].run_queue(until))?;
             let is_quiet = one.invocations.len() + other.invocations.len() == 0;
             [one, other].iter().for_each(|summary| self.figures.queue(summary));
