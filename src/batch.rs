@@ -60,16 +60,17 @@ impl Item {
     }
 
     /// A bare URI: the contentId is its last segment, which in its present form names content type and time as well
-    /// (`start$end$audit_exchange$Audit_Exchange$region`); what it does not tell stays unknown.
+    /// (`start$end$audit_exchange$Audit_Exchange$region`, where contentCreated is the end); what it does not tell stays
+    /// unknown.
     #[must_use]
     fn bare(uri: String) -> Self {
         let path = uri.split(['?', '#']).next().unwrap_or_default();
         let id = percent_encoding::percent_decode_str(path.rsplit('/').next().unwrap_or_default()).decode_utf8_lossy().into_owned();
         let pieces: Vec<&str> = id.split('$').collect();
         let workload = pieces.iter().find_map(|piece| piece.replace('_', ".").parse().ok());
-        let created = pieces.first().and_then(|piece| {
-            let digits: String = piece.chars().filter(char::is_ascii_digit).take(14).collect();
-            chrono::NaiveDateTime::parse_from_str(&digits, "%Y%m%d%H%M%S").ok().map(|at| at.and_utc())
+        let created = pieces.get(1).and_then(|end| {
+            let digits: String = end.chars().filter(char::is_ascii_digit).take(17).collect();
+            chrono::NaiveDateTime::parse_from_str(&digits, "%Y%m%d%H%M%S%3f").ok().map(|at| at.and_utc())
         });
         Self { uri, workload, id, created, expires: None, attempt: 0 }
     }
@@ -170,11 +171,11 @@ mod tests {
 
     #[test]
     fn bare_uris_tell_what_their_content_id_tells() {
-        let uri = "https://manage.office.com/api/v1.0/t/activity/feed/audit/20261120100000000$20261120110000000$audit_exchange$Audit_Exchange$emea0001";
+        let uri = "https://manage.office.com/api/v1.0/t/activity/feed/audit/20201212000045238027763$20201212002126942044256$audit_exchange$Audit_Exchange$na0017";
         let items = decode(&format!("[{uri:?}]")).unwrap();
         assert_eq!(items[0].workload, Some(Workload::Exchange));
-        assert_eq!(items[0].created, parse_utc("2026-11-20T10:00:00Z"));
-        assert!(items[0].id.starts_with("20261120100000000$"));
+        assert_eq!(items[0].created, parse_utc("2020-12-12T00:21:26.942Z"));
+        assert!(items[0].id.starts_with("20201212000045238027763$"));
         let opaque = decode(r#"["https://manage.office.com/api/v1.0/t/activity/feed/audit/4926"]"#).unwrap();
         assert_eq!((opaque[0].workload, opaque[0].created, opaque[0].id.as_str()), (None, None, "4926"));
     }

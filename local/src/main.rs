@@ -70,33 +70,37 @@ struct CollectOptions {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let command = async {
-        match cli.command {
-            None => collect_and_show(cli.collect).await,
-            Some(Command::Bench(options)) => bench(options, &Screen::stdout()).await.map(|()| ExitCode::SUCCESS),
-            Some(Command::Storm(options)) => rage(options).await,
-            Some(Command::Query(options)) => ask(options).await,
-        }
+    let ended = match cli.command {
+        None => collect_and_show(cli.collect).await,
+        Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
+        Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
     };
-    // The command is dropped when it is interrupted, and with it every process and every port that it holds.
+    ended.unwrap_or_else(|error| {
+        say_error(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// `None` when interrupted. Then the work is dropped, and with it every process and every port that it holds.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
     tokio::select! {
-        biased;
-        result = command => result.unwrap_or_else(|error| {
-            let _ = writeln!(stderr(), "error: {}", one_line(&format!("{error:#}")));
-            ExitCode::FAILURE
-        }),
-        () = interrupted() => ExitCode::from(INTERRUPTED),
+        result = work => result.map(Some),
+        () = interrupted() => Ok(None),
     }
+}
+
+fn code(result: Option<()>) -> ExitCode {
+    result.map_or(ExitCode::from(INTERRUPTED), |()| ExitCode::SUCCESS)
 }
 
 async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     let keep = options.keep;
-    let account = collect(stack_options(options)?, &Screen::stdout()).await?;
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, &Screen::stdout())).await? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
     line(format_args!("\n{}", account.table()));
-    for fault in &account.faults {
-        let _ = writeln!(stderr(), "error: {}", one_line(fault));
-    }
-    let code = if account.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
         line(account.addresses());
@@ -105,7 +109,7 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
         line("To look at the data, run the same command with --keep.");
     }
     account.stack.stop().await;
-    Ok(code)
+    Ok(if account.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn stack_options(options: CollectOptions) -> Result<StackOptions> {
@@ -131,20 +135,20 @@ fn source(options: &CollectOptions) -> Result<Source> {
     }
 }
 
+/// Lets the storm pass, and gives account; a difference from what was promised is an error.
 async fn rage(options: StormOptions) -> Result<ExitCode> {
     let screen = Screen::stdout();
-    let handler = build(&screen).await?;
-    let account = storm(options, &handler, &screen).await?;
+    let rage = async { storm(options, &build(&screen).await?, &screen).await };
+    let Some(account) = unless_interrupted(rage).await? else { return Ok(code(None)) };
     line(format_args!("\n{account}"));
-    let Some(difference) = account.differences.first() else { return Ok(ExitCode::SUCCESS) };
-    let _ = writeln!(stderr(), "error: {}", one_line(difference));
-    Ok(ExitCode::FAILURE)
+    account.differences.first().into_iter().for_each(|difference| say_error(difference));
+    Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(options: QueryOptions) -> Result<ExitCode> {
+async fn ask(options: QueryOptions) -> Result<()> {
     let count = query(&options).await?;
     let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Ctrl-C, or a polite request to end.
@@ -161,6 +165,7 @@ async fn interrupted() {
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+/// One line, whatever the text.
+fn say_error(text: &str) {
+    let _ = writeln!(stderr(), "error: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
 }

@@ -57,13 +57,21 @@ impl Screen {
         };
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(FRAME);
-        Task { screen: self, label, bar, begin: Instant::now(), told: Mutex::new(Some(Instant::now())) }
+        Task { screen: self, label, bar, begin: Instant::now(), told: Mutex::new(Told { at: Some(Instant::now()), text: String::new() }) }
     }
 }
 
 /// Prints a line for which no screen is at hand. A reader who has gone is no trouble.
 pub fn line(text: impl Display) {
     let _ = writeln!(stdout(), "{text}");
+}
+
+/// The last plain line about a task.
+#[derive(Debug)]
+struct Told {
+    /// `None`: the next may follow at once.
+    at: Option<Instant>,
+    text: String,
 }
 
 /// What takes a while. Its bar goes when it is dropped.
@@ -73,22 +81,22 @@ pub struct Task<'a> {
     label: &'static str,
     bar: ProgressBar,
     begin: Instant,
-    /// When a plain line last said how it goes; `None`: the next may do so at once.
-    told: Mutex<Option<Instant>>,
+    told: Mutex<Told>,
 }
 
 impl Task<'_> {
     /// What is being done now.
     pub fn now(&self, what: impl Display) {
-        self.bar.set_message(what.to_string());
-        if self.is_due() {
+        let what = what.to_string();
+        self.bar.set_message(what.clone());
+        if self.is_due(&what) {
             self.screen.part(self.label, what);
         }
     }
 
     /// As [`Task::now`], of something that takes long: told at once.
     pub fn begins(&self, what: impl Display) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).at = None;
         self.now(what);
     }
 
@@ -102,12 +110,13 @@ impl Task<'_> {
         self.now(what);
     }
 
-    /// Whether a plain line should say how it goes.
-    fn is_due(&self) -> bool {
+    /// Whether a plain line should say so: now and then, and only news.
+    fn is_due(&self, what: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = self.screen.bars.is_none() && told.is_none_or(|at| at.elapsed() >= PLAIN_EVERY);
+        let is_time = told.at.is_none_or(|at| at.elapsed() >= PLAIN_EVERY);
+        let is_due = self.screen.bars.is_none() && is_time && told.text != what;
         if is_due {
-            *told = Some(Instant::now());
+            *told = Told { at: Some(Instant::now()), text: what.to_owned() };
         }
         is_due
     }
@@ -137,5 +146,5 @@ fn spinner() -> ProgressStyle {
 }
 
 fn bar() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template("{prefix} {bar:24} {elapsed}  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -7,6 +7,7 @@ pub mod records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    iter,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use crate::{
     activity::{ActivityError, Trouble, body_error},
     app::Services,
     batch::{self, Item},
-    clock::rfc3339,
+    clock::{Clock, rfc3339},
     cosmos::{DatabaseError, Written},
     failure::{Failure, chain},
     state::{Event, Line, Shard, Standing, hour_of},
@@ -237,34 +238,39 @@ struct Tally {
 async fn write(services: &Services, mut documents: mpsc::Receiver<Vec<Sourced>>, blobs: usize) -> Result<Vec<Tally>, DatabaseError> {
     let mut tallies = vec![Tally::default(); blobs];
     let (mut batches, mut writes) = (Batches::default(), FuturesUnordered::new());
-    while let Some(chunk) = documents.recv().await {
-        for sourced in chunk {
-            let blob = sourced.blob;
-            match batches.take(sourced) {
-                Taken::Duplicate => tallies[blob].duplicates += 1,
-                Taken::Gathered => {}
-                Taken::Full(batch) => writes.push(write_batch(services, batch)),
-            }
-            if batches.bytes() > GATHERED
-                && let Some(batch) = batches.largest()
-            {
-                writes.push(write_batch(services, batch));
-            }
-            while writes.len() >= WRITES {
-                count(writes.next().await, &mut tallies)?;
-            }
+    // Batches in flight are driven while documents are awaited: one that held a permit and stood still would hold back other
+    // messages, and they in turn this one's fetches.
+    loop {
+        tokio::select! {
+            Some(written) = writes.next() => count(written, &mut tallies)?,
+            chunk = documents.recv(), if writes.len() < WRITES => match chunk {
+                Some(chunk) => writes.extend(gather(&mut batches, chunk, &mut tallies).into_iter().map(|batch| write_batch(services, batch))),
+                None => break,
+            },
         }
     }
-    while let Some(batch) = batches.largest() {
-        writes.push(write_batch(services, batch));
-        while writes.len() >= WRITES {
-            count(writes.next().await, &mut tallies)?;
-        }
-    }
+    writes.extend(iter::from_fn(|| batches.largest()).map(|batch| write_batch(services, batch)));
     while let Some(written) = writes.next().await {
-        count(Some(written), &mut tallies)?;
+        count(written, &mut tallies)?;
     }
     Ok(tallies)
+}
+
+/// Takes documents in; gives out the batches that are due.
+fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally]) -> Vec<Batch> {
+    let mut due = Vec::new();
+    for sourced in documents {
+        let blob = sourced.blob;
+        match batches.take(sourced) {
+            Taken::Duplicate => tallies[blob].duplicates += 1,
+            Taken::Gathered => {}
+            Taken::Full(batch) => due.push(batch),
+        }
+        if batches.bytes() > GATHERED {
+            due.extend(batches.largest());
+        }
+    }
+    due
 }
 
 type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
@@ -276,8 +282,7 @@ async fn write_batch(services: &Services, batch: Batch) -> WrittenBatch {
     Ok((batch, written))
 }
 
-fn count(written: Option<WrittenBatch>, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
-    let Some(written) = written else { return Ok(()) };
+fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
     let (batch, written) = written?;
     for (Sourced { blob, document }, written) in batch.documents.into_iter().zip(written) {
         match written {
@@ -301,7 +306,7 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
                 report.count_stored(item, blob);
                 lines.extend(stored_lines(item, blob, now).map(|line| (item, line)));
             }
-            Some(error) => match fate(item, error, now) {
+            Some(error) => match fate(item, error, &services.clock) {
                 Fate::Lost(reason) => {
                     report.count_lost(item);
                     lines.push((item, lost(item, error, reason, now)));
@@ -327,10 +332,13 @@ enum Fate {
 }
 
 /// A blob is given up only when the service says so, or when its time is over.
-fn fate(item: &Item, error: &ActivityError, now: DateTime<Utc>) -> Fate {
+fn fate(item: &Item, error: &ActivityError, clock: &Clock) -> Fate {
     match error.trouble() {
         Trouble::Lasting(reason) => Fate::Lost(reason),
-        _ if item.expires.is_some_and(|expires| expires <= now) => Fate::Lost("expired before it could be fetched"),
+        // By a clock that the service has not set, its time may only seem over.
+        _ if clock.is_told() && item.expires.is_some_and(|expires| expires <= clock.now()) => {
+            Fate::Lost("expired before it could be fetched")
+        }
         Trouble::Passing(retry_after) => Fate::PutOff(retry_after),
         Trouble::Unauthorised | Trouble::Refused => Fate::PutOff(None),
     }

@@ -121,7 +121,16 @@ async fn a_made_up_tenant_of_five_workloads_becomes_one_document_an_id_with_ever
 
 #[tokio::test]
 async fn two_ticks_at_the_same_moment_lose_nothing_and_store_nothing_twice() {
-    let world = world().await;
+    for checkpoint_before in [None, Some(6 * 24 * 60)] {
+        let world = world().await;
+        if let Some(minutes) = checkpoint_before {
+            world.write_checkpoint(EXCHANGE, &world.ago(minutes).to_rfc3339()).await;
+        }
+        two_ticks(world).await;
+    }
+}
+
+async fn two_ticks(world: World) {
     let other = start_host(&world.settings, HostOptions::default()).await.unwrap();
     let blobs: Vec<String> =
         (0..30).map(|number| world.publish(number * 100 + 1, &[&format!("a{number}"), &format!("b{number}")])).collect();

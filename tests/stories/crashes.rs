@@ -1,25 +1,29 @@
 //! The handler killed at any instruction: what follows is at most work done twice.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, TimeDelta};
 
 use local::{
     cosmos::{CosmosFault, Fault as DatabaseFault},
     host::{HostOptions, QueueUntil},
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     wire::{At, What},
-    world::{EXCHANGE, Setting, World, record, start_host},
+    world::{EXCHANGE, Setting, World, later, record, start_host},
 };
 
-/// Blobs of a round: two hours of the journal, three messages, one record in two of them.
+/// Blobs of a round, all newer than the round before, and so many rounds within the hour after which what is queued is
+/// overdue: two messages, one record in two blobs.
 fn publish_round(world: &World, round: usize) -> Vec<String> {
+    world.travel(TimeDelta::minutes(2));
     let ids: Vec<String> = (0..5).map(|number| format!("{round}-{number}")).collect();
-    for (minutes, records) in [(100, vec![0, 1]), (40, vec![1, 2]), (30, vec![3]), (20, vec![4])] {
+    for (seconds, records) in [(110, vec![0, 1]), (80, vec![1, 2]), (50, vec![3]), (20, vec![4])] {
         let records = records.into_iter().map(|number: usize| record(&ids[number])).collect();
-        world.tenant.publish(NewBlob::new(EXCHANGE, world.ago(minutes), records));
+        world.tenant.publish(NewBlob::new(EXCHANGE, world.ago(0) - TimeDelta::seconds(seconds), records));
     }
     ids
 }
@@ -36,7 +40,20 @@ async fn assert_nothing_lost(world: &World, mut ids: Vec<String>) {
     assert_eq!(world.tick().await.exchange()["queued"], json!(0));
 }
 
-/// One run of the timer, killed at its `writes`th request that changes something in storage. False where it ended before.
+/// I1 and I2: what is journalled was sent, and what lies before the checkpoint is journalled.
+async fn assert_state_is_true(world: &World) {
+    let ids = |items: Vec<Value>| -> BTreeSet<String> { items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect() };
+    let journalled = ids(world.journalled("queued").await);
+    let sent = ids(world.wire().sent().into_iter().flat_map(|sent| sent.items).collect());
+    assert!(journalled.is_subset(&sent), "I1: {:?}", journalled.difference(&sent));
+    let Some(checkpoint) = world.checkpoint(EXCHANGE).await else { return };
+    let checkpoint = DateTime::parse_from_rfc3339(&checkpoint).unwrap();
+    for blob in world.tenant.blobs().into_iter().filter(|blob| blob.created < checkpoint) {
+        assert!(journalled.contains(&blob.id), "I2: {} is before {checkpoint}", blob.id);
+    }
+}
+
+/// One run of a function, killed at its `writes`th request that changes something in storage. False where it ended before.
 async fn killed_at(world: &World, function: &str, message: Option<&str>, writes: usize, what: What) -> bool {
     world.wire().mend();
     world.wire().spoil(At::Write, writes, 1, what);
@@ -72,11 +89,12 @@ async fn a_tick_killed_at_any_write_to_storage_loses_nothing() {
             if !killed_at(&world, "QueueEvents", None, writes, what).await {
                 break;
             }
+            assert_state_is_true(&world).await;
             // What the killed one left does not pile up, so that every round has the same writes.
             assert!(world.tick().await.invocation.outcome.is_success());
         }
     }
-    assert!(round > 12, "only {round} rounds");
+    assert!(round > 10, "only {round} rounds");
     assert_nothing_lost(&world, ids).await;
 }
 
@@ -94,7 +112,7 @@ async fn a_message_killed_at_any_write_to_storage_is_stored_by_its_next_delivery
             // One blob of each round is in trouble, so that a return to the queue is among the writes.
             world.tick().await;
             let message = world.last_sent().text();
-            world.tenant.fail(Fault::once(Operation::FetchContent, crate::world::later(503, "", 60)));
+            world.tenant.fail(Fault::once(Operation::FetchContent, later(503, "", 60)));
             let killed = killed_at(&world, "StoreEvents", Some(&message), writes, what).await;
             world.tenant.clear_faults();
             // What went back is hidden for a while; here it is delivered by hand, and so is the message itself.

@@ -242,6 +242,7 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
     }
     assert!(secret.len() > 2000, "{}", secret.len());
     secret.push(world.settings["OFFICE365_CLIENT_SECRET"].clone());
+    secret.push(PAGE.to_owned());
     // Every token begins with the same words, as JSON Web Tokens do.
     secret.extend([ACCOUNT_KEY, COSMOS_KEY, "eyJ", "Bearer", "SharedKey", "type=master", "type%3Dmaster"].map(str::to_owned));
 
@@ -269,6 +270,9 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
     }
 }
 
+/// What a proxy may say of whoever asks.
+const PAGE: &str = "<p>megan@contoso.example may not</p>";
+
 /// One of each kind of trouble, so that what is printed about it can be searched.
 async fn misfortunes(world: &World) {
     let wire = world.wire();
@@ -282,7 +286,8 @@ async fn misfortunes(world: &World) {
 
     let blobs: Vec<String> =
         world.tenant.blobs().into_iter().filter(|blob| blob.content_type == EXCHANGE).map(|blob| blob.id).take(4).collect();
-    for fault in [FaultKind::Html, FaultKind::Clipped { bytes: 700 }, FaultKind::Truncated { bytes: 700 }] {
+    let page = FaultKind::Status { status: 403, body: PAGE.to_owned(), content_type: "text/html".to_owned(), retry_after: None };
+    for fault in [page, FaultKind::Html, FaultKind::Clipped { bytes: 700 }, FaultKind::Truncated { bytes: 700 }] {
         world.tenant.fail(Fault::once(Operation::FetchContent, fault));
     }
     world.store(&world.message(&blobs)).await;

@@ -64,6 +64,29 @@ async fn a_blob_in_passing_trouble_goes_back_alone_and_is_stored_once_when_the_t
     .await;
 }
 
+/// Taken out: without the retry loop, or with one of these not taken for passing trouble, a hiccup costs half a minute.
+#[tokio::test]
+async fn a_hiccup_is_bridged_within_the_invocation() {
+    let cases = [
+        ("AF50000", FaultKind::internal()),
+        ("AF50006", FaultKind::Code { status: 500, code: "AF50006", message: String::new() }),
+        ("AF429 as 403", FaultKind::throttled(403)),
+        ("AF429 as 429", FaultKind::throttled(429)),
+        ("a gateway's 502", FaultKind::Status { status: 502, body: "<html>".into(), content_type: "text/html".into(), retry_after: None }),
+        ("connection reset", FaultKind::Reset),
+    ];
+    join_all(cases.map(|(name, what)| async move {
+        let world = Setting::default().start().await;
+        let blob = world.publish(10, &["a"]);
+        world.tick().await;
+        world.tenant.fail(Fault { times: 1, ..fetching(what, &blob) });
+        let (_, line) = world.store(&world.message(&[blob])).await;
+        assert_eq!((&line["stored"], &line["requeued"]), (&json!(1), &json!(0)), "{name}: {line}");
+        assert_eq!(world.calls(Operation::FetchContent).len(), 2, "{name}");
+    }))
+    .await;
+}
+
 /// Taken out: without the journal line of a return to the queue a tick queues the blob again, and `queued` is not 0; with
 /// no bound to the delay, or one beyond the hour after which a queued blob is overdue, likewise.
 #[tokio::test]
@@ -138,13 +161,15 @@ async fn what_the_service_has_lost_is_journalled_with_its_reason_and_left_alone(
 
         world.tenant.clear_faults();
         world.tenant.clear_calls();
-        let (_, line) = world.store(&message).await;
-        assert_eq!(line["finished_before"], json!(2), "{line}");
         world.storage.clear_queue(&world.queue).await.unwrap();
         world.travel(TimeDelta::hours(2));
         let tick = world.tick().await;
         assert_eq!((&tick.exchange()["listed"], &tick.exchange()["queued"]), (&json!(2), &json!(0)), "{code}: {}", tick.line);
         assert!(world.calls(Operation::FetchContent).is_empty(), "{code}");
+
+        // Who puts it on the queue all the same has a reason to.
+        let (_, line) = world.store(&message).await;
+        assert_eq!((&line["stored_before"], &line["stored"]), (&json!(1), &json!(1)), "{line}");
     }))
     .await;
 }
@@ -185,4 +210,21 @@ async fn a_blob_that_expires_before_it_is_fetched_is_lost_in_trouble_or_not() {
         assert_lost(&world, &message, &bad, reason, code).await;
     }))
     .await;
+}
+
+/// Taken out: by the machine's clock, which is ahead, the blob is over already, and is journalled as lost before anybody
+/// could ask for it.
+#[tokio::test]
+async fn nothing_is_taken_for_expired_before_the_service_has_told_its_time() {
+    let world = Setting::default().wired().start().await;
+    world.storage.create_container(&world.container).await.unwrap();
+    world.travel(TimeDelta::minutes(-10));
+    let soon = NewBlob { expires: Some(world.ago(-5)), ..NewBlob::new(EXCHANGE, world.ago(30), vec![record("a")]) };
+    let blob = world.tenant.publish(soon);
+    world.tenant.fail(fetching(FaultKind::Reset, &blob));
+    let (_, line) = world.store(&world.message(&[blob])).await;
+    assert_eq!((&line["requeued"], &line["lost"]), (&json!(1), &json!(0)), "{line}");
+    world.tenant.clear_faults();
+    world.store(&world.last_sent().text()).await;
+    assert_eq!(world.ids().await, ["a"]);
 }

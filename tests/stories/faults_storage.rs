@@ -3,12 +3,12 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::tenant::NewBlob;
+use local::tenant::{Fault, NewBlob, Operation};
 use serde_json::json;
 
 use crate::{
     wire::{At, What},
-    world::{EXCHANGE, Setting, World, reason, record, world},
+    world::{EXCHANGE, Setting, World, later, reason, record, world},
 };
 
 /// Ten blobs in ten messages, all at one instant, so that they are in one window whatever the time of day.
@@ -143,9 +143,7 @@ async fn a_blob_that_cannot_go_back_on_the_queue_keeps_its_message() {
     world.publish(50, &["good"]);
     let bad = world.publish(40, &["bad"]);
     world.tick().await;
-    world
-        .tenant
-        .fail(local::tenant::Fault::always(local::tenant::Operation::FetchContent, crate::world::later(503, "", 60)).matching(&bad));
+    world.tenant.fail(Fault::always(Operation::FetchContent, later(503, "", 60)).matching(&bad));
     world.wire().spoil(At::Send, 0, 1, What::Refused);
     let (invocation, _) = world.store(&world.last_sent().text()).await;
     reason(&invocation);

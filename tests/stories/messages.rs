@@ -87,7 +87,7 @@ async fn bare_uris_that_an_operator_puts_on_the_queue_are_stored_with_what_is_kn
     // No tick ran before: the handler makes what it needs, wherever its first work comes from.
     world.storage.create_queue(&world.queue).await.unwrap();
     let bare = json!([uri(&named), format!("  {}\n", uri(&opaque))]).to_string();
-    for message in [bare, json!([item[0], {"uri": uri(&opaque)}]).to_string()] {
+    for message in [bare, json!([item[0], uri(&opaque), {"uri": uri(&opaque)}]).to_string()] {
         world.storage.send_message(&world.queue, &message).await.unwrap();
         let summary = world.store_all().await;
         assert_eq!((summary.succeeded(), summary.failed()), (1, 0), "{}", world.logged("WARN"));
@@ -95,7 +95,10 @@ async fn bare_uris_that_an_operator_puts_on_the_queue_are_stored_with_what_is_kn
 
     let documents = world.documents().await;
     let feed = |id: &str| documents[id]["feed"].clone();
-    assert_eq!((&feed("a")["contentType"], &feed("a")["contentId"]), (&json!(EXCHANGE), &json!(named)));
+    // The service's ids end their range at the time of creation.
+    let blobs = world.tenant.blobs();
+    let created = blobs.iter().find(|blob| blob.id == named).unwrap().created.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    assert_eq!(feed("a"), json!({"contentType": EXCHANGE, "contentId": named, "contentCreated": created}));
     assert_eq!(feed("b"), json!({"contentType": null, "contentId": opaque, "contentCreated": null}));
     assert_eq!((&feed("c")["contentId"], &feed("c")["contentCreated"]), (&json!(whole), &item[0]["created"]));
     assert!(world.journalled("stored").await.iter().any(|line| line["id"] == json!(named)));

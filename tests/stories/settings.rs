@@ -23,7 +23,11 @@ async fn settings_that_cannot_be_used_are_told_all_at_once_by_name_and_without_a
     let cases: &[&[(&str, &str)]] = &[
         &[("OFFICE365_TENANT_ID", ""), ("AzureWebJobsStorage", ""), ("COSMOS_ENDPOINT", "")],
         &[("OFFICE365_TENANT_ID", "contoso.example"), ("OFFICE365_PUBLISHER_ID", "me"), ("OFFICE365_CLOUD", "mars")],
-        &[("OFFICE365_API_URL", "http://localhost:1"), ("OFFICE365_LOGIN_URL", "localhost:1"), ("COSMOS_ENDPOINT", "http://name.example")],
+        &[
+            ("OFFICE365_API_URL", "http://manage.example"),
+            ("OFFICE365_LOGIN_URL", "localhost:1"),
+            ("COSMOS_ENDPOINT", "http://name.example"),
+        ],
         &[("LOOKBACK_HOURS", "169"), ("BATCH_SIZE", "0"), ("RETENTION_DAYS", "1.5"), ("PARTITIONS_PER_DAY", "300")],
         &[("WORKLOADS", "Audit.Exchange, Audit.Echange"), ("CONTENT_QUEUE", "No"), ("STATE_CONTAINER", "a--b")],
         &[("WORKLOADS", ","), ("AzureWebJobsStorage", "nonsense")],

@@ -10,14 +10,14 @@ use serde_json::json;
 use crate::world::{EXCHANGE, Setting, World, reason, record};
 
 /// Five messages of four blobs each, which are fetched as far in parallel as the process allows.
-async fn store_twenty(world: &World) {
-    let ids: Vec<String> = (0..20).map(|number| world.publish(30, &[&format!("r{number:02}")])).collect();
+async fn store_twenty(world: &World, from: usize) {
+    let ids: Vec<String> = (from..from + 20).map(|number| world.publish(30, &[&format!("r{number:02}")])).collect();
     let messages: Vec<String> = ids.chunks(4).map(|ids| world.message(ids)).collect();
     for (invocation, line) in join_all(messages.iter().map(|message| world.store(message))).await {
         assert!(invocation.outcome.is_success(), "{invocation:?}");
         assert_eq!(line["stored"], json!(4), "{line}");
     }
-    assert_eq!(world.ids().await.len(), 20);
+    assert_eq!(world.ids().await.len(), from + 20);
 }
 
 /// Taken out: without the cache, or without the one flight at a time, there are as many Token calls as fetches; with a
@@ -28,24 +28,15 @@ async fn twenty_fetches_at_once_share_one_token_and_one_renewal() {
     world.storage.create_container(&world.container).await.unwrap();
     // A slow answer, so that all who want a token want it at the same time.
     world.tenant.fail(Fault::always(Operation::Token, FaultKind::Delay(Duration::from_millis(300))));
-    store_twenty(&world).await;
+    store_twenty(&world, 0).await;
     assert_eq!(world.calls(Operation::Token).len(), 1);
 
     world.tenant.clear_calls();
     world.tenant.revoke_tokens();
-    store_twenty_more(&world).await;
+    store_twenty(&world, 20).await;
     assert_eq!(world.calls(Operation::Token).len(), 1);
     let refused = world.calls(Operation::FetchContent).iter().filter(|call| call.status == 401).count();
     assert!((1..=20).contains(&refused), "{refused}");
-}
-
-async fn store_twenty_more(world: &World) {
-    let ids: Vec<String> = (20..40).map(|number| world.publish(30, &[&format!("r{number:02}")])).collect();
-    let messages: Vec<String> = ids.chunks(4).map(|ids| world.message(ids)).collect();
-    for (_, line) in join_all(messages.iter().map(|message| world.store(message))).await {
-        assert_eq!(line["stored"], json!(4), "{line}");
-    }
-    assert_eq!(world.ids().await.len(), 40);
 }
 
 /// Taken out: without the renewal a refused token fails the tick, and puts the blob off.

@@ -91,7 +91,7 @@ impl Wire {
     /// A proxy before each of the two services that a connection string names.
     pub(crate) async fn start(connection_string: &str) -> Self {
         let shared = Arc::new(Shared {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
             plans: Mutex::default(),
             sent: Mutex::default(),
             held: Notify::new(),
