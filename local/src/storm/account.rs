@@ -325,3 +325,86 @@ const SAID: [(&str, &str); 8] = [
     ("documents", "documents written"),
     ("duplicates", "duplicates met"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use serde_json::json;
+
+    use super::super::content::Published;
+    use super::*;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    /// One content blob with one record, stored, ten days later.
+    fn evidence() -> Evidence {
+        let blob = Published {
+            id: "blob".to_owned(),
+            created: at(0),
+            available: at(0),
+            expires: at(7 * 24),
+            records: vec![r#"{"Id":"a","Size":1.5}"#.to_owned()],
+            is_foreign: false,
+            withdrawn: None,
+            seen_before_withdrawn: None,
+        };
+        Evidence {
+            blobs: vec![Witnessed { blob, listed: 1, served: 1 }],
+            journal: HashMap::from([("blob".to_owned(), vec![line("queued", None), line("stored", None)])]),
+            documents: vec![json!({ "id": "a", "pk": "p", "ttl": 1, "feed": { "contentId": "blob" }, "Size": 1.5, "Id": "a" })],
+            now: at(10 * 24),
+            ..Evidence::default()
+        }
+    }
+
+    fn line(event: &str, reason: Option<&str>) -> Line {
+        let (event, reason) = (event.to_owned(), reason.map(str::to_owned));
+        Line { at: at(9 * 24), event, id: "blob".to_owned(), records: Some(1), reason, code: None }
+    }
+
+    fn differences(evidence: &Evidence) -> Vec<String> {
+        let options = StormOptions { seed: 1, minutes: 1.0, records_count: 1 };
+        Account::new(options, Counts::default(), evidence, Duration::ZERO).differences
+    }
+
+    #[test]
+    fn what_was_kept_is_no_difference() {
+        assert_eq!(differences(&evidence()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn each_breach_is_a_difference() {
+        type Breach = (&'static str, fn(&mut Evidence));
+        let breaches: [Breach; 10] = [
+            ("is no document", |evidence| evidence.documents.clear()),
+            ("is a document twice", |evidence| evidence.documents.push(evidence.documents[0].clone())),
+            ("is not what its record says", |evidence| evidence.documents[0]["Size"] = json!(2)),
+            ("which does not hold it", |evidence| evidence.documents[0]["feed"]["contentId"] = json!("other")),
+            ("is no record's", |evidence| evidence.documents[0]["id"] = json!("b")),
+            ("neither stored nor lost", |evidence| evidence.journal.values_mut().for_each(|lines| lines.truncate(1))),
+            ("nowhere in the journal", |evidence| evidence.journal.clear()),
+            ("does not confirm", |evidence| {
+                let line = line("lost", Some("never stored, and too old to be listed again"));
+                evidence.journal.insert("blob".to_owned(), vec![line]);
+            }),
+            ("stop was called", |evidence| evidence.stops = 1),
+            ("foreign host", |evidence| evidence.foreign_calls = 1),
+        ];
+        for (expected, breach) in breaches {
+            let mut evidence = evidence();
+            breach(&mut evidence);
+            let differences = differences(&evidence);
+            assert!(differences.first().is_some_and(|first| first.contains(expected)), "{expected}: {differences:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_that_the_tenant_confirms_is_no_difference() {
+        let mut evidence = evidence();
+        evidence.documents.clear();
+        evidence.journal.insert("blob".to_owned(), vec![line("queued", None), line("lost", Some("content expired"))]);
+        assert_eq!(differences(&evidence), [] as [&str; 0]);
+    }
+}
