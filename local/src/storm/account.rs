@@ -33,7 +33,9 @@ pub struct Account {
     documents: usize,
     doubled: usize,
     missing: usize,
+    /// Lost content that was served whole, and what of it is documents all the same.
     in_vain: usize,
+    documented: usize,
     poisoned: usize,
     gaps: usize,
     seconds: f64,
@@ -55,6 +57,7 @@ impl Account {
             doubled: 0,
             missing: 0,
             in_vain: 0,
+            documented: 0,
             poisoned: evidence.poison.len(),
             gaps: evidence.gaps,
             seconds: took.as_secs_f64(),
@@ -105,6 +108,8 @@ impl Account {
                         self.records(witnessed, documents);
                     } else if witnessed.served > 0 {
                         self.in_vain += 1;
+                        let is_document = |text: &String| documents.contains_key(record_id(text).as_str());
+                        self.documented += usize::from(witnessed.blob.records.iter().all(is_document));
                     }
                 }
                 Err(difference) => {
@@ -303,7 +308,8 @@ impl Account {
         let mut row = |words: &str, count: usize| table.row([words.to_owned(), Count(count as u64).to_string()]);
         row("content blobs published", self.blobs);
         self.fates.iter().for_each(|(fate, count)| row(&format!("  {fate}"), *count));
-        row("  of the lost, served whole once", self.in_vain);
+        row("  of those not stored, served whole at least once", self.in_vain);
+        row("    of these, all documents though not journalled stored", self.documented);
         row("time ranges given up (gaps)", self.gaps);
         row("records published", self.records);
         row("different records", self.ids);
