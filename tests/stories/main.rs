@@ -20,6 +20,7 @@ mod queue_events;
 mod settings;
 mod state;
 mod store_events;
+mod storm;
 mod subscriptions;
 mod sweeps;
 mod token;
