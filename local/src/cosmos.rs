@@ -78,6 +78,8 @@ pub struct CosmosRequests {
     pub conflicts: u64,
     /// Answers 429.
     pub throttled: u64,
+    /// Writes that met planned trouble.
+    pub struck: u64,
     /// Request units, by the emulator's simple model of them.
     pub request_charge: f64,
 }

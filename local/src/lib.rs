@@ -10,5 +10,6 @@ pub mod query;
 pub mod run;
 pub mod screen;
 pub mod stack;
+pub mod storm;
 pub mod table;
 pub mod tenant;

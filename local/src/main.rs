@@ -1,4 +1,5 @@
-//! The command line of the local stack: collects from a simulated or a real tenant, measures, or asks the database. Every
+//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
+//! storm of faults pass, or asks the database. Every
 //! error is one line, and nothing that was started outlives this program.
 
 use std::env;
@@ -10,10 +11,12 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use local::bench::{BenchOptions, bench};
 use local::cosmos::CosmosOptions;
+use local::executable::build;
 use local::query::{QueryOptions, query};
 use local::run::collect;
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
+use local::storm::{StormOptions, storm};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// By convention: ended by Ctrl-C.
@@ -36,6 +39,8 @@ struct Cli {
 enum Command {
     /// Measures the handler: records a second, CPU time, memory, API calls, start-up
     Bench(BenchOptions),
+    /// Lets a storm of faults pass over two handlers, and accounts for every record
+    Storm(StormOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
 }
@@ -68,6 +73,7 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
+        Some(Command::Storm(options)) => rage(options).await,
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
     };
     ended.unwrap_or_else(|error| {
@@ -127,6 +133,16 @@ fn source(options: &CollectOptions) -> Result<Source> {
         (None, Some(records)) => Ok(Source::Playback { records, seed }),
         (None, None) => Ok(Source::Generated { count: options.records_count.unwrap_or(20_000), seed }),
     }
+}
+
+/// Lets the storm pass, and gives account; a difference from what was promised is an error.
+async fn rage(options: StormOptions) -> Result<ExitCode> {
+    let screen = Screen::stdout();
+    let rage = async { storm(options, &build(&screen).await?, &screen).await };
+    let Some(account) = unless_interrupted(rage).await? else { return Ok(code(None)) };
+    line(format_args!("\n{account}"));
+    account.differences.first().into_iter().for_each(|difference| say_error(difference));
+    Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn ask(options: QueryOptions) -> Result<()> {

@@ -110,10 +110,10 @@ impl ActivityError {
             code if code.starts_with("AF") => Trouble::Refused,
             _ => match status {
                 401 => Trouble::Unauthorised,
-                404 | 410 => Trouble::Lasting("content does not exist"),
                 408 | 429 | 500..=599 => Trouble::Passing(retry_after),
                 // A success without the promised body, from a proxy or a dropped connection.
                 200..=299 => Trouble::Passing(retry_after),
+                // A bare 404 among them: the API itself would say AF20050, so it is a gateway's, and content is not given up for it.
                 _ => Trouble::Refused,
             },
         }
@@ -470,7 +470,7 @@ mod tests {
             (400, "AF20022", Trouble::Refused),
             (401, "AF10001", Trouble::Refused),
             (401, "", Trouble::Unauthorised),
-            (404, "", Trouble::Lasting("content does not exist")),
+            (404, "", Trouble::Refused),
             (429, "", Trouble::Passing(None)),
             (503, "", Trouble::Passing(None)),
             (302, "", Trouble::Refused),

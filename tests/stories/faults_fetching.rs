@@ -31,6 +31,11 @@ async fn a_blob_in_passing_trouble_goes_back_alone_and_is_stored_once_when_the_t
         ("body that ends too soon", FaultKind::Clipped { bytes: 40 }, 24..=36),
         ("body that ends between two records", FaultKind::Clipped { bytes: record("bad-1").len() + 1 }, 24..=36),
         ("a web page", FaultKind::Html, 24..=36),
+        (
+            "a gateway's 404",
+            FaultKind::Status { status: 404, body: "<html>".into(), content_type: "text/html".into(), retry_after: None },
+            24..=36,
+        ),
         ("no body", FaultKind::EmptyBody, 24..=36),
         ("a token that is refused over and over", FaultKind::InvalidToken401, 24..=36),
     ];

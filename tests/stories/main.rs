@@ -3,20 +3,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod by_hand;
 mod collect;
 mod crashes;
+mod deadlines;
 mod documents;
 mod envelope;
 mod faults_database;
 mod faults_fetching;
 mod faults_listing;
 mod faults_storage;
+mod large;
 mod listing;
 mod messages;
 mod queue_events;
 mod settings;
 mod state;
 mod store_events;
+mod storm;
 mod subscriptions;
 mod sweeps;
 mod token;

@@ -139,7 +139,9 @@ struct Answer {
 
 impl Exchange {
     fn fault(&self) -> Option<Fault> {
-        if self.kind.is_write() { lock(&self.account.faults).strike() } else { None }
+        let fault = if self.kind.is_write() { lock(&self.account.faults).strike() } else { None };
+        lock(&self.account.requests).struck += u64::from(fault.is_some());
+        fault
     }
 
     async fn execute(&self) -> Answer {

@@ -86,6 +86,8 @@ pub struct BlobInfo {
     pub visible_from: DateTime<Utc>,
     /// Records in it; 0 for raw bytes.
     pub records: usize,
+    /// On how many pages of listings it stood.
+    pub listed: usize,
     /// How many times it was served to its end.
     pub fetched: usize,
 }
@@ -101,6 +103,7 @@ pub(super) struct Blob {
     /// Place in every listing: the service promises no order, so this has none, yet is the same at every run.
     pub(super) rank: u64,
     pub(super) media_type: String,
+    pub(super) listed: AtomicUsize,
     pub(super) fetched: AtomicUsize,
     records: usize,
     content: Content,
@@ -135,6 +138,7 @@ impl Blob {
             visible_from: new.visible_from.unwrap_or(new.created),
             content_type: new.content_type,
             created: new.created,
+            listed: AtomicUsize::new(0),
             fetched: AtomicUsize::new(0),
             id,
             uri,
@@ -154,6 +158,7 @@ impl Blob {
             expires: self.expires,
             visible_from: self.visible_from,
             records: self.records,
+            listed: self.listed.load(Ordering::Relaxed),
             fetched: self.fetched.load(Ordering::Relaxed),
         }
     }

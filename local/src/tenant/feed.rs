@@ -5,6 +5,7 @@
 //! <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference>
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use hyper::{Method, StatusCode};
@@ -278,6 +279,7 @@ fn list_content(world: &World, state: &State, call: &Call, now: DateTime<Utc>, f
 }
 
 fn item(blob: &Blob) -> Value {
+    blob.listed.fetch_add(1, Ordering::Relaxed);
     json!({
         "contentUri": blob.uri,
         "contentId": blob.id,

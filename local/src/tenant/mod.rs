@@ -119,6 +119,8 @@ struct State {
     calls: BTreeMap<u64, Call>,
     arrivals: u64,
     faults: Vec<Fault>,
+    /// How many requests met a fault.
+    struck: u64,
 }
 
 impl World {
@@ -172,6 +174,7 @@ impl Tenant {
                 calls: BTreeMap::new(),
                 arrivals: 0,
                 faults: Vec::new(),
+                struck: 0,
             }),
             options,
         });
@@ -297,6 +300,11 @@ impl Tenant {
     /// Forgets all planned faults.
     pub fn clear_faults(&self) {
         self.world.state().faults.clear();
+    }
+
+    /// How many requests met a fault so far.
+    pub fn struck(&self) -> u64 {
+        self.world.state().struck
     }
 
     /// Sets a content type's subscription, and forgets its last start request.

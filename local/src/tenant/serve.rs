@@ -182,6 +182,7 @@ fn arrive(world: &World, parts: &Parts, secure: bool) -> (u64, Call, Trouble) {
     };
     let target = parts.uri.path_and_query().map_or(call.path.as_str(), |target| target.as_str());
     let trouble = fault::meet(&mut state.faults, operation, target);
+    state.struck += u64::from(trouble.what.is_some() || !trouble.delay.is_zero());
     let number = state.arrivals;
     state.arrivals += 1;
     state.calls.insert(number, call.clone());

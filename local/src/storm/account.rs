@@ -1,0 +1,416 @@
+//! The account of a storm: holds what is known against what was promised, and says the first difference. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::StormOptions;
+use super::evidence::{Evidence, Line, Witnessed};
+use super::figures::Counts;
+use crate::table::{Count, Table};
+
+/// A `Date` header's resolution, and the way here.
+const CLOCK: TimeDelta = TimeDelta::seconds(3);
+/// For so long after it became available can content be listed.
+const LISTABLE: TimeDelta = TimeDelta::days(7);
+/// What a document has on top of its record's own fields.
+const ADDED: [&str; 9] = ["id", "pk", "ttl", "feed", "_rid", "_self", "_etag", "_ts", "_attachments"];
+
+/// What came of a storm.
+#[derive(Clone, Debug)]
+pub struct Account {
+    options: StormOptions,
+    counts: Counts,
+    answers: BTreeMap<u16, u64>,
+    /// Of content blobs, by what became of them.
+    fates: BTreeMap<String, usize>,
+    blobs: usize,
+    records: usize,
+    ids: usize,
+    documents: usize,
+    doubled: usize,
+    missing: usize,
+    /// Lost content that was served whole, and what of it is documents all the same.
+    in_vain: usize,
+    documented: usize,
+    poisoned: usize,
+    gaps: usize,
+    seconds: f64,
+    /// Where what is there is not what was promised, first things first.
+    pub differences: Vec<String>,
+}
+
+impl Account {
+    pub(super) fn new(options: StormOptions, counts: Counts, evidence: &Evidence, took: Duration) -> Self {
+        let mut account = Self {
+            options,
+            counts,
+            answers: evidence.answers.clone(),
+            fates: BTreeMap::new(),
+            blobs: evidence.blobs.len(),
+            records: evidence.blobs.iter().map(|witnessed| witnessed.blob.records.len()).sum(),
+            ids: 0,
+            documents: evidence.documents.len(),
+            doubled: 0,
+            missing: 0,
+            in_vain: 0,
+            documented: 0,
+            poisoned: evidence.poison.len(),
+            gaps: evidence.gaps,
+            seconds: took.as_secs_f64(),
+            differences: Vec::new(),
+        };
+        let records = Records::of(evidence);
+        account.ids = records.by_id.len();
+        let documents = account.documents(evidence, &records);
+        account.blobs(evidence, &documents);
+        account.surroundings(evidence);
+        account
+    }
+
+    /// Whether everything promised was kept.
+    pub fn is_kept(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    /// Each document is one record's, and the only one of its id. Returns them by id.
+    fn documents<'a>(&mut self, evidence: &'a Evidence, records: &Records) -> HashMap<&'a str, &'a Value> {
+        let mut documents: HashMap<&str, &Value> = HashMap::new();
+        for document in &evidence.documents {
+            let id = document["id"].as_str().unwrap_or_default();
+            if documents.insert(id, document).is_some() {
+                self.doubled += 1;
+                self.differences.push(format!("record {id} is a document twice"));
+            }
+            match records.by_id.get(id) {
+                None => self.differences.push(format!("document {id} is no record's")),
+                Some(record) if !is_same(document, record) => self.differences.push(format!("document {id} is not what its record says")),
+                Some(_) if !records.is_in(id, document["feed"]["contentId"].as_str()) => {
+                    self.differences.push(format!("document {id} says it is from {}, which does not hold it", document["feed"]));
+                }
+                Some(_) => {}
+            }
+        }
+        documents
+    }
+
+    /// Each content blob is stored with all its records, or lost as the tenant confirms, or was gone before it could be queued.
+    fn blobs(&mut self, evidence: &Evidence, documents: &HashMap<&str, &Value>) {
+        for witnessed in &evidence.blobs {
+            let lines = evidence.journal.get(&witnessed.blob.id).map(Vec::as_slice).unwrap_or_default();
+            match fate(witnessed, lines, evidence) {
+                Ok(fate) => {
+                    *self.fates.entry(fate.to_string()).or_default() += 1;
+                    if matches!(fate, Fate::Stored) {
+                        self.records(witnessed, documents);
+                    } else if witnessed.served > 0 {
+                        self.in_vain += 1;
+                        let is_document = |text: &String| documents.contains_key(record_id(text).as_str());
+                        self.documented += usize::from(witnessed.blob.records.iter().all(is_document));
+                    }
+                }
+                Err(difference) => {
+                    *self.fates.entry("not as promised".to_owned()).or_default() += 1;
+                    self.differences.push(difference);
+                }
+            }
+        }
+        let known: std::collections::HashSet<_> = evidence.blobs.iter().map(|witnessed| witnessed.blob.id.as_str()).collect();
+        for id in evidence.journal.keys().filter(|id| !known.contains(id.as_str())) {
+            self.differences.push(format!("the journal names content {id}, which the tenant never published"));
+        }
+    }
+
+    fn records(&mut self, witnessed: &Witnessed, documents: &HashMap<&str, &Value>) {
+        for id in witnessed.blob.records.iter().map(|text| record_id(text)) {
+            if !documents.contains_key(id.as_str()) {
+                self.missing += 1;
+                self.differences.push(format!("record {id} of {} is no document, but the journal says stored", witnessed.blob.id));
+            }
+        }
+    }
+
+    fn surroundings(&mut self, evidence: &Evidence) {
+        for id in &evidence.poison {
+            let lines = evidence.journal.get(id).map(Vec::as_slice).unwrap_or_default();
+            if !lines.iter().any(|line| line.event == "stored" || line.event == "lost") {
+                self.differences.push(format!("content {id} is in the poison queue, and neither stored nor lost"));
+            }
+        }
+        if evidence.stops > 0 {
+            self.differences.push(format!("/subscriptions/stop was called {} times", evidence.stops));
+        }
+        if evidence.foreign_calls > 0 {
+            self.differences.push(format!("a foreign host was called {} times", evidence.foreign_calls));
+        }
+        if evidence.gaps > 0 {
+            self.differences.push(format!("{} gaps are written down, where everything could be listed in time", evidence.gaps));
+        }
+    }
+}
+
+/// What became of a content blob.
+enum Fate {
+    Stored,
+    Lost(String),
+    /// It was gone before any listing.
+    NeverListed,
+    /// It stood on a page, but was gone before a run lived to queue it.
+    GoneBeforeQueued,
+}
+
+impl Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stored => f.write_str("stored"),
+            Self::Lost(reason) => write!(f, "lost: {reason}"),
+            Self::NeverListed => f.write_str("gone before it was listed"),
+            Self::GoneBeforeQueued => f.write_str("gone before it was queued"),
+        }
+    }
+}
+
+fn fate(witnessed: &Witnessed, lines: &[Line], evidence: &Evidence) -> Result<Fate, String> {
+    let (blob, id) = (&witnessed.blob, &witnessed.blob.id);
+    if let Some(line) = lines.iter().find(|line| line.event == "lost" && !is_confirmed(line, witnessed)) {
+        return Err(format!(
+            "content {id} is journalled lost ({}{}) at {}, which the tenant does not confirm: created {}, expires {}",
+            line.reason.as_deref().unwrap_or("no reason"),
+            line.code.as_deref().map(|code| format!(", {code}")).unwrap_or_default(),
+            line.at,
+            blob.created,
+            blob.expires
+        ));
+    }
+    if let Some(line) = lines.iter().find(|line| line.event == "stored" && line.records != Some(blob.records.len())) {
+        return Err(format!(
+            "content {id} holds {} records, but is journalled stored with {:?} at {}",
+            blob.records.len(),
+            line.records,
+            line.at
+        ));
+    }
+    let is_gone = blob.expires <= evidence.now.min(blob.created + LISTABLE - TimeDelta::seconds(1)) || blob.withdrawn.is_some();
+    match (lines.iter().find(|line| line.event == "lost"), lines.last()) {
+        _ if lines.iter().any(|line| line.event == "stored") => Ok(Fate::Stored),
+        (Some(line), _) => Ok(Fate::Lost(line.reason.clone().unwrap_or_default())),
+        (None, Some(line)) => Err(format!("content {id} is journalled {} at {}, and neither stored nor lost", line.event, line.at)),
+        (None, None) if is_gone && witnessed.listed == 0 => Ok(Fate::NeverListed),
+        (None, None) if is_gone => Ok(Fate::GoneBeforeQueued),
+        (None, None) => Err(format!(
+            "content {id}, available since {}, is nowhere in the journal; it stood on {} pages",
+            blob.available, witnessed.listed
+        )),
+    }
+}
+
+/// Whether the tenant says the same as a line that gives content up.
+fn is_confirmed(line: &Line, Witnessed { blob, .. }: &Witnessed) -> bool {
+    match line.reason.as_deref() {
+        Some("content expired" | "expired before it could be fetched") => blob.expires <= line.at + CLOCK,
+        Some("content does not exist") => blob.withdrawn.is_some_and(|at| at <= line.at + CLOCK),
+        Some("foreign uri") => blob.is_foreign,
+        // Content that could be had all the time is never excused by its age: it should have come home.
+        Some("never stored, and too old to be listed again") => {
+            let was_gone = blob.withdrawn.is_some() || blob.expires < blob.created + LISTABLE;
+            was_gone && blob.created + LISTABLE <= line.at + CLOCK
+        }
+        _ => false,
+    }
+}
+
+/// What the tenant published, by the id of its document.
+struct Records {
+    by_id: HashMap<String, Value>,
+    blobs: HashMap<String, Vec<String>>,
+}
+
+impl Records {
+    fn of(evidence: &Evidence) -> Self {
+        let mut records = Self { by_id: HashMap::new(), blobs: HashMap::new() };
+        for Witnessed { blob, .. } in &evidence.blobs {
+            for text in &blob.records {
+                let id = record_id(text);
+                records.blobs.entry(id.clone()).or_default().push(blob.id.clone());
+                records.by_id.entry(id).or_insert_with(|| serde_json::from_str(text).unwrap_or_default());
+            }
+        }
+        records
+    }
+
+    fn is_in(&self, id: &str, content_id: Option<&str>) -> bool {
+        self.blobs.get(id).is_some_and(|blobs| blobs.iter().any(|blob| Some(blob.as_str()) == content_id))
+    }
+}
+
+/// Generated records all have an Id, a GUID: its document's id.
+fn record_id(text: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Identified {
+        #[serde(rename = "Id")]
+        id: String,
+    }
+    serde_json::from_str::<Identified>(text).map(|record| record.id).unwrap_or_default()
+}
+
+fn is_same(document: &Value, record: &Value) -> bool {
+    let (Some(document), Some(record)) = (document.as_object(), record.as_object()) else { return false };
+    let own = document.iter().filter(|(name, _)| !ADDED.contains(&name.as_str()));
+    own.clone().count() == record.len() && own.into_iter().all(|(name, value)| record.get(name) == Some(value))
+}
+
+impl Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StormOptions { seed, minutes, records_count } = self.options;
+        let (records, seconds) = (Count(records_count as u64), self.seconds);
+        writeln!(f, "Storm of seed {seed}: {minutes} min of faults over two handlers, {records} records; {seconds:.0} s in all.\n")?;
+        writeln!(f, "{}", self.acts())?;
+        writeln!(f, "{}", self.work())?;
+        writeln!(f, "{}", self.content())?;
+        match self.differences.as_slice() {
+            [] => write!(f, "Every record is a document once, or its loss is on record and the tenant confirms it."),
+            [first, ..] => write!(f, "{} differences from what was promised; the first: {first}", self.differences.len()),
+        }
+    }
+}
+
+impl Account {
+    fn acts(&self) -> Table {
+        let mut table = Table::new(["what was done", "times", "requests met"]);
+        for (kind, (times, met)) in &self.counts.acts {
+            let met = if *met > 0 { Count(*met).to_string() } else { String::new() };
+            table.row([kind.clone(), Count(*times).to_string(), met]);
+        }
+        table
+    }
+
+    fn work(&self) -> Table {
+        let mut table = Table::new(["what the handlers did", "all", "well"]);
+        let Counts { timers, deliveries, poisoned, said, .. } = &self.counts;
+        for (words, (well, all)) in [("runs of the timer", timers), ("deliveries of messages", deliveries)] {
+            table.row([words.to_owned(), Count(*all).to_string(), Count(*well).to_string()]);
+        }
+        let mut row = |words: &str, count: u64| table.row([words.to_owned(), Count(count).to_string(), String::new()]);
+        row("messages poisoned", *poisoned);
+        row("content blobs in them", self.poisoned as u64);
+        SAID.iter().for_each(|(name, words)| row(words, said.get(name).copied().unwrap_or(0)));
+        for (status, count) in &self.answers {
+            row(&if *status == 0 { "API calls without an answer".to_owned() } else { format!("API calls answered {status}") }, *count);
+        }
+        table
+    }
+
+    fn content(&self) -> Table {
+        let mut table = Table::new(["the account", "count"]);
+        let mut row = |words: &str, count: usize| table.row([words.to_owned(), Count(count as u64).to_string()]);
+        row("content blobs published", self.blobs);
+        self.fates.iter().for_each(|(fate, count)| row(&format!("  {fate}"), *count));
+        row("  of those not stored, served whole at least once", self.in_vain);
+        row("    of these, all documents though not journalled stored", self.documented);
+        row("time ranges given up (gaps)", self.gaps);
+        row("records published", self.records);
+        row("different records", self.ids);
+        row("documents", self.documents);
+        row("doubled", self.doubled);
+        row("missing", self.missing);
+        table
+    }
+}
+
+/// Sums of the handlers' own log, and what they mean.
+const SAID: [(&str, &str); 8] = [
+    ("messages", "messages queued by the timer"),
+    ("queued", "content blobs queued by the timer"),
+    ("late", "of these, late"),
+    ("overdue", "of these, queued again as overdue"),
+    ("requeued", "content blobs put off"),
+    ("lost", "content blobs given up"),
+    ("documents", "documents written"),
+    ("duplicates", "duplicates met"),
+];
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use serde_json::json;
+
+    use super::super::content::Published;
+    use super::*;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    /// One content blob with one record, stored, ten days later.
+    fn evidence() -> Evidence {
+        let blob = Published {
+            id: "blob".to_owned(),
+            created: at(0),
+            available: at(0),
+            expires: at(7 * 24),
+            records: vec![r#"{"Id":"a","Size":1.5}"#.to_owned()],
+            is_foreign: false,
+            withdrawn: None,
+            seen_before_withdrawn: None,
+        };
+        Evidence {
+            blobs: vec![Witnessed { blob, listed: 1, served: 1 }],
+            journal: HashMap::from([("blob".to_owned(), vec![line("queued", None), line("stored", None)])]),
+            documents: vec![json!({ "id": "a", "pk": "p", "ttl": 1, "feed": { "contentId": "blob" }, "Size": 1.5, "Id": "a" })],
+            now: at(10 * 24),
+            ..Evidence::default()
+        }
+    }
+
+    fn line(event: &str, reason: Option<&str>) -> Line {
+        let (event, reason) = (event.to_owned(), reason.map(str::to_owned));
+        Line { at: at(9 * 24), event, id: "blob".to_owned(), records: Some(1), reason, code: None }
+    }
+
+    fn differences(evidence: &Evidence) -> Vec<String> {
+        let options = StormOptions { seed: 1, minutes: 1.0, records_count: 1 };
+        Account::new(options, Counts::default(), evidence, Duration::ZERO).differences
+    }
+
+    #[test]
+    fn what_was_kept_is_no_difference() {
+        assert_eq!(differences(&evidence()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn each_breach_is_a_difference() {
+        type Breach = (&'static str, fn(&mut Evidence));
+        let breaches: [Breach; 10] = [
+            ("is no document", |evidence| evidence.documents.clear()),
+            ("is a document twice", |evidence| evidence.documents.push(evidence.documents[0].clone())),
+            ("is not what its record says", |evidence| evidence.documents[0]["Size"] = json!(2)),
+            ("which does not hold it", |evidence| evidence.documents[0]["feed"]["contentId"] = json!("other")),
+            ("is no record's", |evidence| evidence.documents[0]["id"] = json!("b")),
+            ("neither stored nor lost", |evidence| evidence.journal.values_mut().for_each(|lines| lines.truncate(1))),
+            ("nowhere in the journal", |evidence| evidence.journal.clear()),
+            ("does not confirm", |evidence| {
+                let line = line("lost", Some("never stored, and too old to be listed again"));
+                evidence.journal.insert("blob".to_owned(), vec![line]);
+            }),
+            ("stop was called", |evidence| evidence.stops = 1),
+            ("foreign host", |evidence| evidence.foreign_calls = 1),
+        ];
+        for (expected, breach) in breaches {
+            let mut evidence = evidence();
+            breach(&mut evidence);
+            let differences = differences(&evidence);
+            assert!(differences.first().is_some_and(|first| first.contains(expected)), "{expected}: {differences:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_that_the_tenant_confirms_is_no_difference() {
+        let mut evidence = evidence();
+        evidence.documents.clear();
+        evidence.journal.insert("blob".to_owned(), vec![line("queued", None), line("lost", Some("content expired"))]);
+        assert_eq!(differences(&evidence), [] as [&str; 0]);
+    }
+}
