@@ -29,7 +29,7 @@ pub(super) fn usage(pid: u32) -> Result<Usage> {
     Ok(Usage { cpu: Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64), peak: peak * 1024 })
 }
 
-/// Cores, processor, memory and system, in a line.
+/// Cores, processor, memory, system, and how busy it is, in a line.
 pub(super) fn description() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
@@ -39,7 +39,9 @@ pub(super) fn description() -> String {
     let release = read("/etc/os-release");
     let system = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map_or("unknown system", |name| name.trim_matches('"'));
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("Measured on {cores} cores of {model}, {memory:.1} GiB of memory, {system}, Linux {}", kernel.trim())
+    let loads = read("/proc/loadavg");
+    let load = loads.split_whitespace().next().unwrap_or("unknown");
+    format!("Measured on {cores} cores of {model}, {memory:.1} GiB of memory, {system}, Linux {}, load {load} before", kernel.trim())
 }
 
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
