@@ -14,13 +14,8 @@ use tokio::sync::OnceCell;
 
 use crate::{config, store_events::document::Document};
 
-/// Single creates side by side, where transactions lead nowhere.
+/// Single creates side by side, once a batch was refused for a conflict.
 const SINGLES: usize = 8;
-/// Conflicts in one batch after which the rest is written one by one: each costs a transaction more, and a message that is
-/// delivered again is nothing but conflicts.
-const MOST_CONFLICTS: usize = 4;
-/// HTTP status of one document's part in a transaction.
-const CONFLICT: u16 = 409;
 
 /// What became of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,31 +75,21 @@ impl Cosmos {
         Self { config: config.clone(), identity, container: OnceCell::new() }
     }
 
-    /// Creates documents of one partition in as few transactions as conflicts allow. One of a document that is there is
-    /// rolled back whole: what stands before the conflict then goes by itself, the conflict is a counted duplicate, and what
-    /// stands behind is tried anew; where conflicts are many, the rest goes one by one. Answers in the order given.
+    /// Creates documents of one partition, all in one transaction; where that meets a conflict, one by one, so that each
+    /// conflict is a counted duplicate and costs next to nothing. Answers in the order given.
     ///
     /// # Errors
     /// Some of the documents may have been created; creating them again is harmless.
     pub async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
         let container = self.container().await?;
-        let (mut written, mut rest) = (Vec::with_capacity(documents.len()), documents);
-        for _ in 0..MOST_CONFLICTS {
-            match transact(container, rest).await? {
-                Transaction::Committed => {
-                    written.resize(documents.len(), Written::Created);
-                    return Ok(written);
-                }
-                Transaction::Conflict(at) => {
-                    written.extend(create_again(container, &rest[..at]).await?);
-                    written.push(Written::Duplicate);
-                    rest = &rest[at + 1..];
-                }
-                Transaction::RolledBack => break,
-            }
+        if let [document] = documents {
+            return Ok(vec![create_one(container, document).await?]);
         }
-        written.extend(create_singly(container, rest).await?);
-        Ok(written)
+        if create_all(container, documents).await? {
+            return Ok(vec![Written::Created; documents.len()]);
+        }
+        let creates: Vec<_> = documents.iter().map(|document| create_one(container, document)).collect();
+        stream::iter(creates).buffered(SINGLES).try_collect().await
     }
 
     async fn container(&self) -> Result<&ContainerClient, DatabaseError> {
@@ -129,46 +114,20 @@ impl Cosmos {
     }
 }
 
-/// What became of a transaction.
-enum Transaction {
-    Committed,
-    /// Rolled back, because one of this document's id is there.
-    Conflict(usize),
-    /// Rolled back, or never tried, for what only single creates can tell.
-    RolledBack,
-}
-
-async fn transact(container: &ContainerClient, documents: &[&Document]) -> Result<Transaction, DatabaseError> {
-    let [first, _, ..] = documents else { return Ok(Transaction::RolledBack) };
-    let mut batch = TransactionalBatch::new(first.pk.clone());
+/// True if the transaction was committed, false if something about a single document rolled it back.
+async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Result<bool, DatabaseError> {
+    let mut batch = TransactionalBatch::new(documents[0].pk.clone());
     for document in documents {
         batch = batch.create_item(serde_json::from_str::<&RawValue>(&document.json)?)?;
     }
-    let response = match container.execute_transactional_batch(batch, None).await {
-        Ok(response) => response.into_model()?,
-        Err(error) if error.status().is_conflict() || error.status().status_code() == StatusCode::PayloadTooLarge => {
-            return Ok(Transaction::RolledBack);
+    match container.execute_transactional_batch(batch, None).await {
+        Ok(response) => {
+            // Anything about a single document, a conflict above all: written alone, each tells its own.
+            Ok(response.into_model()?.results().iter().all(|result| result.is_success()))
         }
-        Err(error) => return Err(error.into()),
-    };
-    if response.results().iter().all(|result| result.is_success()) {
-        return Ok(Transaction::Committed);
+        Err(error) if error.status().is_conflict() || error.status().status_code() == StatusCode::PayloadTooLarge => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    let conflict = response.results().iter().position(|result| result.status_code() == CONFLICT);
-    Ok(conflict.filter(|at| *at < documents.len()).map_or(Transaction::RolledBack, Transaction::Conflict))
-}
-
-/// Documents that were rolled back for another's sake.
-async fn create_again(container: &ContainerClient, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
-    match transact(container, documents).await? {
-        Transaction::Committed => Ok(vec![Written::Created; documents.len()]),
-        Transaction::Conflict(_) | Transaction::RolledBack => create_singly(container, documents).await,
-    }
-}
-
-async fn create_singly(container: &ContainerClient, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
-    let creates: Vec<_> = documents.iter().map(|document| create_one(container, document)).collect();
-    stream::iter(creates).buffered(SINGLES).try_collect().await
 }
 
 async fn create_one(container: &ContainerClient, document: &Document) -> Result<Written, DatabaseError> {
