@@ -136,7 +136,7 @@ impl Run<'_> {
         let summary = loop {
             tokio::select! {
                 summary = &mut listener => break summary?,
-                _ = looks.tick() => {
+                _ = looks.tick(), if queued > 0 => {
                     let sums = self.log.sums();
                     let total = sums.total();
                     task.at(total.fetched + total.lost, queued, report::progress(&sums, queued));
