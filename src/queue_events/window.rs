@@ -54,10 +54,11 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
     let oldest = oldest_listable(now);
     let on_grid = |at| hour_of(at).max(oldest);
     let end = (now - SETTLE).trunc_subsecs(0);
-    let start = on_grid(checkpoint).min(on_grid(now - back));
-    let (forward, behind): (Vec<_>, Vec<_>) = tile(start, end).into_iter().partition(|window| window.end > checkpoint);
+    // What only sweeps is cut off from what moves the checkpoint: trouble in the one holds back nothing of the other.
+    let forward = on_grid(checkpoint).min(on_grid(now - OVERLAP));
+    let behind = on_grid(now - back).min(forward);
     Plan {
-        windows: forward.into_iter().chain(behind).collect(),
+        windows: tile(forward, end).into_iter().chain(tile(behind, forward)).collect(),
         sweeps: Sweeps { sweep: if sweep { Some(now) } else { ran.sweep }, deep_sweep: if deep { Some(now) } else { ran.deep_sweep } },
     }
 }
@@ -124,7 +125,7 @@ mod tests {
         let ran = Sweeps { sweep: Some(now - TimeDelta::hours(2)), ..swept(now) };
         let plan = plan(at("2026-11-20T10:03:15Z"), ran, now);
         let starts: Vec<_> = plan.windows.iter().map(|window| window.start).collect();
-        assert_eq!(starts, [at("2026-11-20T00:00:00Z"), at("2026-11-19T08:00:00Z")]);
+        assert_eq!(starts, [at("2026-11-20T08:00:00Z"), at("2026-11-19T08:00:00Z"), at("2026-11-20T00:00:00Z")]);
         assert_eq!(plan.sweeps.sweep, Some(now));
     }
 
