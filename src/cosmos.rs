@@ -103,9 +103,9 @@ impl Cosmos {
             (None, Some(identity)) => AccountReference::with_credential(endpoint, Arc::clone(identity)),
             (None, None) => return Err(DatabaseError::from(no_credential())),
         };
-        // No region is preferred: the account's own order holds, and its write region is where creates go.
         // Documents are JSON text already; as text they go out as they are.
         let as_text = BinaryEncodingOptions::new().with_enabled(false);
+        // No region is preferred: the account's own order holds, and its write region is where creates go.
         let client = CosmosClient::builder()
             .with_binary_encoding_options(as_text)
             .build(account, RoutingStrategy::PreferredRegions(Vec::new()))
