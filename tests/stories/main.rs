@@ -13,6 +13,7 @@ mod faults_database;
 mod faults_fetching;
 mod faults_listing;
 mod faults_storage;
+mod infra;
 mod large;
 mod listing;
 mod messages;
