@@ -209,8 +209,9 @@ fn no_file_holds_a_secret() {
             // A storage or database key is 64 bytes in base64; a client secret of Entra ID is 40 characters with `8Q~` or the like.
             let key = word.len() == 88 && word.ends_with("==");
             let secret = word.len() == 40 && word.as_bytes().get(3..6).is_some_and(|at| at[0].is_ascii_digit() && at[2] == b'~');
-            let known = everybodys.iter().any(|start| word.starts_with(start)) || text.contains("\"integrity\"");
-            assert!(known || !(key || secret), "{} holds what looks like a secret", file.display());
+            // Digests in a lock file of npm are as long.
+            let known = || everybodys.iter().any(|start| word.starts_with(start)) || text.contains("\"integrity\"");
+            assert!(!(key || secret) || known(), "{} holds what looks like a secret", file.display());
         }
         assert!(!text.contains(&format!("-----BEGIN {}", "PRIVATE KEY-----")), "{} holds a private key", file.display());
     }
