@@ -23,12 +23,12 @@ use serde_json::Value;
 
 /// Every role that is given, and to what; each file says why.
 const ROLES: [(&str, &str); 7] = [
-    ("storage.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"),   // Storage Blob Data Owner
-    ("storage.bicep", "974c5e8b-45b9-4653-ba55-5f855dd0fb88"),   // Storage Queue Data Contributor
+    ("storage.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"), // Storage Blob Data Owner
+    ("storage.bicep", "974c5e8b-45b9-4653-ba55-5f855dd0fb88"), // Storage Queue Data Contributor
     ("telemetry.bicep", "3913510d-42f4-4e42-8a64-420c390055eb"), // Monitoring Metrics Publisher
-    ("vault.bicep", "4633458b-17de-408a-b874-0445c86b69e6"),     // Key Vault Secrets User
-    ("database.bicep", "00000000-0000-0000-0000-000000000001"),  // Cosmos DB Built-in Data Reader
-    ("database.bicep", "00000000-0000-0000-0000-000000000002"),  // Cosmos DB Built-in Data Contributor
+    ("vault.bicep", "4633458b-17de-408a-b874-0445c86b69e6"),   // Key Vault Secrets User
+    ("database.bicep", "00000000-0000-0000-0000-000000000001"), // Cosmos DB Built-in Data Reader
+    ("database.bicep", "00000000-0000-0000-0000-000000000002"), // Cosmos DB Built-in Data Contributor
     ("register-app.sh", "c5393580-f805-4401-95e8-94b7a6ef2fc2"), // the application Office 365 Management APIs
 ];
 
@@ -186,14 +186,15 @@ fn the_documents_explain_every_field_and_every_code() {
     }
     let troubleshooting = read(&root().join("docs/TROUBLESHOOTING.md"));
     let source = read(&root().join("src/activity/mod.rs"));
-    let codes: BTreeSet<_> = source.split("\"AF").skip(1).filter_map(|rest| rest.split('"').next()).filter(|code| !code.is_empty()).collect();
+    let codes: BTreeSet<_> =
+        source.split("\"AF").skip(1).filter_map(|rest| rest.split('"').next()).filter(|code| !code.is_empty()).collect();
     assert!(codes.len() > 8, "the codes are not found any more: {codes:?}");
     for code in codes {
         assert!(troubleshooting.contains(&format!("AF{code}")), "TROUBLESHOOTING.md does not explain AF{code}");
     }
     let deploy = read(&root().join("docs/DEPLOY.md"));
     for parameter in words_after(&infra("main.bicep"), "\nparam ") {
-        assert!(deploy.contains(&format!("`{parameter}`")), "DEPLOY.md does not name the choice {parameter}");
+        assert!(deploy.contains(&format!("`{parameter}")), "DEPLOY.md does not name the choice {parameter}");
     }
 }
 
@@ -241,7 +242,9 @@ fn registering_says_what_it_would_do_does_it_and_does_it_once() {
     }
     // The roles' ids are the tenant's own, and consent is given to the app.
     for role in ["44444444-0000-0000-0000-000000000004", "55555555-0000-0000-0000-000000000005"] {
-        let consent = format!("\"principalId\":\"33333333-0000-0000-0000-000000000002\",\"resourceId\":\"33333333-f805-4401-95e8-94b7a6ef2fc2\",\"appRoleId\":\"{role}\"");
+        let consent = format!(
+            "\"principalId\":\"33333333-0000-0000-0000-000000000002\",\"resourceId\":\"33333333-f805-4401-95e8-94b7a6ef2fc2\",\"appRoleId\":\"{role}\""
+        );
         assert!(changes.iter().any(|change| change.contains(&consent)), "{role}: {changes:#?}");
     }
     azure.register(&[]);
@@ -354,7 +357,8 @@ fn least(name: &str) -> Option<String> {
 fn entries(bicep: &str, variable: &str) -> Vec<(String, String)> {
     let object = between(bicep, &format!("\nvar {variable} = "), "\n}");
     let lines = object.lines().skip(1).filter(|line| !line.trim_start().starts_with("//"));
-    let found: Vec<_> = lines.filter_map(|line| line.trim().split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let found: Vec<_> =
+        lines.filter_map(|line| line.trim().split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert!(!found.is_empty(), "{variable} is not found any more");
     found
 }
