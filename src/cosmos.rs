@@ -1,6 +1,8 @@
 //! The door to the database: creates documents, in transactions where it can, and judges what it answers. What a document
 //! is made of is not its matter.
 
+mod probe;
+
 use std::sync::Arc;
 
 use azure_core::{credentials::TokenCredential, http::StatusCode};
@@ -12,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
+pub use self::probe::Made;
 use crate::{config, store_events::document::Document};
 
 /// Single creates side by side, once a batch was refused for a conflict.
@@ -47,6 +50,17 @@ impl From<CosmosError> for DatabaseError {
         match u16::from(status.status_code()) {
             400 | 401 | 403 | 404 | 413 if !status.is_transient() => Self::Refused(Box::new(error)),
             _ => Self::Passing(Box::new(error)),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// What to do, where that is known.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => Some(next_step(error).trim_start_matches(": ")).filter(|step| !step.is_empty()),
+            Self::Passing(_) | Self::Document(_) => None,
         }
     }
 }

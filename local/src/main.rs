@@ -1,6 +1,5 @@
-//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
-//! storm of faults pass, or asks the database. Every
-//! error is one line, and nothing that was started outlives this program.
+//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a storm of faults pass, lays
+//! out what ships, or asks the database. Every error is one line, and nothing that was started outlives this program.
 
 use std::env;
 use std::io::{Write as _, stderr};
@@ -16,6 +15,7 @@ use local::query::{QueryOptions, query};
 use local::run::collect;
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
+use local::stage::{StageOptions, build_and_stage};
 use local::storm::{StormOptions, storm};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +41,8 @@ enum Command {
     Bench(BenchOptions),
     /// Lets a storm of faults pass over two handlers, and accounts for every record
     Storm(StormOptions),
+    /// Builds what ships, and lays it out in a folder to publish from
+    Stage(StageOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
 }
@@ -74,6 +76,7 @@ async fn main() -> ExitCode {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
         Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
     };
     ended.unwrap_or_else(|error| {
@@ -143,6 +146,12 @@ async fn rage(options: StormOptions) -> Result<ExitCode> {
     line(format_args!("\n{account}"));
     account.differences.first().into_iter().for_each(|difference| say_error(difference));
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn lay_out(options: StageOptions) -> Result<()> {
+    let staged = build_and_stage(&options, &Screen::stdout()).await?;
+    line(format_args!("\n{staged}"));
+    Ok(())
 }
 
 async fn ask(options: QueryOptions) -> Result<()> {

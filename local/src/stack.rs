@@ -196,7 +196,9 @@ async fn storage(settings: &mut Settings, directory: Option<PathBuf>, screen: &S
         );
     }
     let kept = directory.as_ref().map_or_else(|| "in memory".to_owned(), |path| format!("in {}", path.display()));
-    let azurite = Azurite::start(AzuriteOptions { directory, progress: |what| screen::line(format_args!("storage   {what}")) }).await?;
+    let azurite =
+        Azurite::start(AzuriteOptions { directory, certificate: None, progress: |what| screen::line(format_args!("storage   {what}")) })
+            .await?;
     settings.insert(STORAGE.to_owned(), azurite.connection_string());
     screen.part("storage", format_args!("{} Azurite, {kept}", azurite.blob_endpoint()));
     Ok(Some(azurite))

@@ -25,7 +25,7 @@ use crate::{
     batch::{Item, MOST_TEXT},
     clock::rfc3339,
     failure::{Failure, chain},
-    state::{Checkpoint, CheckpointError, Event, Line, Shard, Standing, Sweeps, hour_of},
+    state::{Checkpoint, CheckpointError, Event, Line, Noted, Shard, Standing, Subscriptions, Sweeps, hour_of},
 };
 
 /// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
@@ -128,16 +128,51 @@ async fn start_subscriptions(services: &Services) -> Result<(), ActivityError> {
     let on = services.activity.subscriptions().await.inspect_err(|error| {
         tracing::warn!(error = %chain(error), "subscriptions could not be listed");
     })?;
+    let mut noted = BTreeMap::new();
     for workload in services.workloads.clone() {
-        if on.iter().any(|entry| entry.is_on(workload)) || !services.may_start_subscription(workload) {
-            continue;
+        let note = match on.iter().any(|entry| entry.is_on(workload)) {
+            true => Noted { on: true, error: None },
+            false => start_subscription(services, workload).await,
+        };
+        noted.insert(workload, note);
+    }
+    note_subscriptions(services, noted).await;
+    Ok(())
+}
+
+async fn start_subscription(services: &Services, workload: Workload) -> Noted {
+    if !services.may_start_subscription(workload) {
+        return Noted { on: false, error: None };
+    }
+    match services.activity.start_subscription(workload).await {
+        Ok(()) => {
+            tracing::info!(%workload, "subscription started");
+            Noted { on: true, error: None }
         }
-        match services.activity.start_subscription(workload).await {
-            Ok(()) => tracing::info!(%workload, "subscription started"),
-            Err(error) => tracing::error!(%workload, error = %chain(&error), "subscription could not be started"),
+        Err(error) => {
+            tracing::error!(%workload, error = %chain(&error), "subscription could not be started");
+            Noted { on: false, error: Some(chain(&error)) }
         }
     }
-    Ok(())
+}
+
+/// For people alone: nothing is decided by it, so its failure holds nothing back. What the last start met stays on record
+/// until the next.
+async fn note_subscriptions(services: &Services, mut noted: BTreeMap<Workload, Noted>) {
+    let note = async {
+        if noted.values().any(|note| !note.on && note.error.is_none())
+            && let Some(before) = services.state.subscriptions().await?
+        {
+            for (workload, note) in noted.iter_mut().filter(|(_, note)| !note.on && note.error.is_none()) {
+                note.error = before.subscriptions.get(workload).and_then(|before| before.error.clone());
+            }
+        }
+        let noted = Subscriptions { at: rfc3339(services.clock.now()), subscriptions: noted };
+        services.state.note_subscriptions(&noted).await
+    };
+    if let Err(error) = note.await {
+        tracing::warn!(error = %chain(&error), "how the subscriptions stand could not be written down");
+    }
 }
 
 /// One workload's part of a run.

@@ -200,7 +200,7 @@ impl State {
     }
 }
 
-fn name(workload: &str, hour: DateTime<Utc>) -> String {
+pub(super) fn name(workload: &str, hour: DateTime<Utc>) -> String {
     format!("journal/{workload}/{}.ndjson", hour.format("%Y-%m-%dT%H"))
 }
 

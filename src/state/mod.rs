@@ -4,13 +4,20 @@
 pub mod checkpoint;
 mod gaps;
 mod journal;
+mod probe;
+mod subscriptions;
+mod sums;
 
 use azure_core::Error;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError, Sweeps},
+    gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
+    probe::LeftBehind,
+    subscriptions::{Noted, Subscriptions},
+    sums::{Figures, Sums, Waiting},
 };
 use crate::{
     config::Config,
