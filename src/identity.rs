@@ -51,11 +51,11 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads a JSON Web Token without verifying it, which is its audience's matter. Of what cannot be read, nothing is known.
+    /// Reads a JSON Web Token without verifying it, which is its audience's matter; none where it is in another form.
     #[must_use]
-    pub fn read(token: &Secret) -> Self {
-        let claims = token.secret().split('.').nth(1).and_then(|claims| BASE64_URL_SAFE_NO_PAD.decode(claims).ok());
-        claims.and_then(|claims| serde_json::from_slice(&claims).ok()).unwrap_or_default()
+    pub fn read(token: &Secret) -> Option<Self> {
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token.secret().split('.').nth(1)?).ok()?;
+        serde_json::from_slice(&claims).ok()
     }
 }
 

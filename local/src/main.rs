@@ -64,6 +64,9 @@ struct CollectOptions {
     /// Keep queue, checkpoints and journal in this directory; in memory if not given
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Run what was staged in this folder, and build nothing
+    #[arg(long, value_name = "DIR")]
+    staged: Option<PathBuf>,
     /// Port of the database; a free one if not given
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -98,8 +101,8 @@ fn code(result: Option<()>) -> ExitCode {
 }
 
 async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
-    let keep = options.keep;
-    let Some(account) = unless_interrupted(collect(stack_options(options)?, &Screen::stdout())).await? else {
+    let (keep, staged) = (options.keep, options.staged.clone());
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, staged.as_deref(), &Screen::stdout())).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     line(format_args!("\n{}", account.table()));

@@ -5,6 +5,7 @@ mod check;
 pub mod log;
 mod report;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,16 +45,22 @@ pub struct Account {
     pub stack: Stack,
 }
 
-/// Starts everything, collects all there is, and ends the handler.
+/// Starts everything, collects all there is with the handler that is staged in a folder, or else with one that is built for
+/// it, and ends the handler.
 ///
 /// # Errors
 ///
 /// One line that says what to do: a part could not be started, or the functions cannot work at all.
-pub async fn collect(options: StackOptions, screen: &Screen) -> Result<Account> {
+pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Screen) -> Result<Account> {
     let stack = Stack::start(options, screen).await?;
-    let executable = build(screen).await?;
     let log = Arc::new(Log::default());
-    let host = stack.host(&executable, Some(log.sink(screen))).await?;
+    let host = match staged {
+        Some(folder) => {
+            screen.part("handler", format_args!("what is staged in {}", folder.display()));
+            stack.staged_host(folder, Some(log.sink(screen))).await?
+        }
+        None => stack.host(&build(screen).await?, Some(log.sink(screen))).await?,
+    };
     screen.part("host", format_args!("stand-in for the Functions host, the handler answered after {} ms", host.ready_after().as_millis()));
     screen.line("");
 

@@ -127,6 +127,16 @@ impl Stack {
         Host::start(options).await
     }
 
+    /// Starts the handler that is staged in a folder, as its `host.json` says, from there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::host`]; or something is missing in the folder.
+    pub async fn staged_host(&self, folder: &Path, on_line: Option<LineSink>) -> Result<Host> {
+        let options = HostOptions { app_root: folder.to_owned(), settings: self.settings.clone(), on_line, ..HostOptions::default() };
+        Host::start(options).await
+    }
+
     /// Ends it all in good order, so that Azurite writes its last changes to disk.
     pub async fn stop(self) {
         if let Some(azurite) = self.azurite {

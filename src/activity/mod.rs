@@ -150,7 +150,11 @@ impl ActivityError {
 /// The service's words, and the next step where people are known to be stuck.
 fn explain(error: &ServiceError) -> String {
     let colon = if error.message.is_empty() { "" } else { ": " };
-    let known = known(error).map(|Known { what, next }| format!("; {what}: {next}")).unwrap_or_default();
+    let known = match known(error) {
+        Some(Known { next, .. }) if error.code.starts_with("AF") => format!(" → {next}"),
+        Some(Known { what, next }) => format!(" → {what}: {next}"),
+        None => String::new(),
+    };
     format!("{colon}{}{known}", error.message)
 }
 
@@ -236,11 +240,11 @@ impl ActivityClient {
         })
     }
 
-    /// What the access token says of itself.
+    /// What the access token says of itself; none where it is not to be read.
     ///
     /// # Errors
     /// No token could be had.
-    pub async fn claims(&self) -> Result<Claims, ActivityError> {
+    pub async fn claims(&self) -> Result<Option<Claims>, ActivityError> {
         let token = self.token.get().await.map_err(ActivityError::Token)?;
         Ok(Claims::read(&token))
     }

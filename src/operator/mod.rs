@@ -14,10 +14,10 @@ use clap::{Args, Parser, Subcommand};
 
 /// Collects Office 365 audit activity into Cosmos DB.
 ///
-/// Without a command it serves the Azure Functions host, which starts it. With one it reads the same settings from the
-/// environment, prints what it finds, and ends.
+/// Without a command it serves the Azure Functions host, which starts it. With one it
+/// reads the same settings from the environment, prints what it finds, and ends.
 #[derive(Debug, Parser)]
-#[command(name = "handler", version)]
+#[command(name = "handler", version, disable_help_subcommand = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -28,15 +28,19 @@ struct Cli {
 pub enum Command {
     /// Tries all that the collector needs, and says what to do about what is wrong
     ///
-    /// Checks each setting, the token and its permissions, each subscription and listing, the clock, the state container, the
-    /// content queue and the database. What it writes to try them it removes again; it starts no subscription and moves no
-    /// checkpoint. Exit code 0: all that is needed is well; 1: something is not.
+    /// Checks each setting, the token and its permissions, each subscription and listing,
+    /// the clock, the state container, the content queue and the database. What it writes
+    /// to try them it removes again; it starts no subscription and moves no checkpoint.
+    ///
+    /// Exit code 0: all that is needed is well. 1: something is not.
+    #[command(verbatim_doc_comment)]
     Check(Form),
     /// Tells how far the collector is, from what it has written down
     ///
-    /// For each workload: whether it is Active (subscription on, content seen), Pending (on, nothing yet) or Inactive (off), the
-    /// checkpoint, and what became of the content blobs of the last 24 hours and seven days. Reads the state container and
-    /// nothing else.
+    /// For each workload: whether it is Active (subscription on, content seen), Pending (on,
+    /// nothing yet) or Inactive (off), the checkpoint, and what became of the content blobs
+    /// of the last 24 hours and seven days. Reads the state container and nothing else.
+    #[command(verbatim_doc_comment)]
     Status(Form),
 }
 

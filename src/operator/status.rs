@@ -1,12 +1,13 @@
 //! `handler status`: how far each workload is, from what the collector has written down, and from nothing else.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use azure_core::http::Transport;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::paper::{Columns, count, span};
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
     storage::Door,
 };
 
+/// How long all of it may take; the SDK goes on trying for longer than a person waits.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Gaps that were found longer ago are old news.
 const RECENT: TimeDelta = TimeDelta::days(7);
 
@@ -42,6 +45,8 @@ struct WorkloadStatus {
     reason: Option<String>,
     /// Everything that became available before it is queued.
     checkpoint: Option<String>,
+    #[serde(skip)]
+    is_unreadable: bool,
     lag_seconds: Option<i64>,
     last_24_hours: Figures,
     last_7_days: Figures,
@@ -80,19 +85,22 @@ struct Range {
 /// Storage refused or could not be reached.
 pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
     let state = state(config)?;
-    let read = async {
-        anyhow::ensure!(
-            state.is_there().await?,
-            "the container {} is not there: QueueEvents has never run, or STATE_CONTAINER is not what it was",
-            config.state_container
-        );
-        let now = Utc::now();
-        let (subscriptions, gaps) = futures::try_join!(state.subscriptions(), state.gaps())?;
-        let reads = config.workloads.iter().map(|workload| workload_status(&state, *workload, subscriptions.as_ref(), &gaps, now));
-        let workloads = try_join_all(reads).await?;
-        Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads })
-    };
-    read.await.context("the state cannot be read: check AzureWebJobsStorage with `handler check`")
+    let unread = "the state cannot be read; `handler check` says more";
+    let read = timeout(PATIENCE, read(&state, config)).await;
+    read.with_context(|| format!("no answer within {} seconds", PATIENCE.as_secs())).context(unread)?.context(unread)
+}
+
+async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
+    ensure!(
+        state.is_there().await?,
+        "the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another",
+        config.state_container
+    );
+    let now = Utc::now();
+    let (subscriptions, gaps) = futures::try_join!(state.subscriptions(), state.gaps())?;
+    let reads = config.workloads.iter().map(|workload| workload_status(state, *workload, subscriptions.as_ref(), &gaps, now));
+    let workloads = try_join_all(reads).await?;
+    Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads })
 }
 
 fn state(config: &Config) -> anyhow::Result<State> {
@@ -120,6 +128,7 @@ async fn workload_status(
     Ok(WorkloadStatus {
         workload,
         standing,
+        is_unreadable: trouble.is_some(),
         reason: trouble.or(reason),
         checkpoint: at.map(rfc3339),
         lag_seconds: at.map(|at| (now - at).num_seconds()),
@@ -145,6 +154,12 @@ fn standing(noted: Option<&Noted>, has_checkpoint: bool, sums: &Sums) -> (Standi
     }
 }
 
+impl WorkloadStatus {
+    fn no_checkpoint(&self) -> &'static str {
+        if self.is_unreadable { "unreadable" } else { "none" }
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = |text: &String| parse_utc(text).zip(parse_utc(&self.at)).map(|(at, now)| span(now - at)).unwrap_or_default();
@@ -158,7 +173,7 @@ impl fmt::Display for Status {
             table.row([
                 workload.workload.to_string(),
                 format!("{:?}", workload.standing),
-                workload.checkpoint.clone().unwrap_or_else(|| "none".to_owned()),
+                workload.checkpoint.clone().unwrap_or_else(|| workload.no_checkpoint().to_owned()),
                 workload.lag_seconds.map(|seconds| span(TimeDelta::seconds(seconds))).unwrap_or_default(),
             ]);
         }

@@ -36,8 +36,12 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
         (true, None) => Check::well("time to live", "on, each document has its own"),
         (true, Some(seconds)) => Check::well("time to live", format!("on, each document has its own; {seconds} s for any other")),
         (false, _) => {
-            let next = "switch on time to live without a default (-1): az cosmosdb sql container update --ttl -1 …";
-            Check::wrong("time to live", "is off, so that no document would ever go", next)
+            let next = format!(
+                "switch it on without a default: az cosmosdb sql container update --resource-group GROUP --account-name ACCOUNT \
+                 --database-name {} --name {} --ttl -1",
+                config.database, config.container
+            );
+            Check::wrong("time to live", "is off: documents would stay for ever", next)
         }
     });
     checks.push(if has_key {

@@ -156,7 +156,7 @@ impl fmt::Display for Checked {
                 };
                 writeln!(f, "  {mark} {:<width$}  {}", check.what, check.found)?;
                 if let Some(next) = &check.next {
-                    writeln!(f, "    {:<width$}  → {next}", "")?;
+                    writeln!(f, "      → {next}")?;
                 }
             }
             writeln!(f)?;

@@ -1,12 +1,15 @@
 //! Office 365, as the collector asks it: token and permissions, subscriptions, a listing each, and its clock. Nothing is
 //! started.
 
+use std::sync::Arc;
+
 use chrono::{SubsecRound, TimeDelta};
 
 use super::{Check, Outside, answer};
 use crate::{
     activity::{ActivityClient, ActivityError, Subscription, Window, Workload},
     clock::Clock,
+    config::Config,
     failure::chain,
     identity::Claims,
 };
@@ -19,8 +22,8 @@ const SETTLE: TimeDelta = TimeDelta::seconds(5);
 const SKEW: TimeDelta = TimeDelta::seconds(60);
 
 pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
-    let clock = std::sync::Arc::new(Clock::default());
-    let client = ActivityClient::new(outside.config, outside.http.clone(), &outside.transport, std::sync::Arc::clone(&clock));
+    let clock = Arc::new(Clock::default());
+    let client = ActivityClient::new(outside.config, outside.http.clone(), &outside.transport, Arc::clone(&clock));
     let activity = match client {
         Ok(activity) => activity,
         Err(error) => return vec![no_token(&chain(error.as_ref())), Check::untried("all else", "not tried without a token")],
@@ -29,14 +32,17 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
         Ok(claims) => claims,
         Err(check) => return vec![check, Check::untried("all else", "not tried without a token")],
     };
-    let mut checks = token(&claims, outside);
+    let mut checks = token(claims.as_ref(), outside.config);
     checks.extend(feed(&activity, &clock, &outside.config.workloads).await);
     checks.push(skew(&clock));
     checks
 }
 
 fn no_token(error: &str) -> Check {
-    Check::wrong("token", error, next_step(error))
+    // Entra's words alone: what stands around them is the library's, and for Microsoft's support.
+    let words = error.find("AADSTS").map_or(error, |at| &error[at..]);
+    let words = words.split(" Trace ID:").next().unwrap_or(words);
+    Check::wrong("token", words, next_step(error))
 }
 
 /// By Entra's error code, or the identity library's words.
@@ -65,43 +71,43 @@ fn next_step(error: &str) -> &'static str {
 }
 
 /// Whose the token is, and which permissions are in it.
-fn token(claims: &Claims, outside: &Outside<'_>) -> Vec<Check> {
-    let office365 = &outside.config.office365;
-    let holder = match (&office365.client_id, &office365.client_secret) {
+fn token(claims: Option<&Claims>, config: &Config) -> Vec<Check> {
+    let holder = match (&config.office365.client_id, &config.office365.client_secret) {
         (Some(_), Some(_)) => "the app's, by its secret",
         (Some(_), None) => "the app's, signed for by the managed identity",
         (None, _) => "the managed identity's own",
     };
-    let is_ours = claims.tenant_id.is_empty() || claims.tenant_id.eq_ignore_ascii_case(&office365.tenant_id);
-    let mut checks = vec![if is_ours {
+    let Some(claims) = claims else {
+        return vec![Check::well("token", format!("{holder}; which permissions are in it, the listings tell"))];
+    };
+    let is_ours = claims.tenant_id.eq_ignore_ascii_case(&config.office365.tenant_id);
+    let token = if is_ours {
         Check::well("token", holder)
     } else {
         let found = format!("{holder}, but of the tenant {}", claims.tenant_id);
         Check::wrong("token", found, "check OFFICE365_TENANT_ID: a token serves its own tenant only")
-    }];
-    let wants_dlp = outside.config.workloads.contains(&Workload::Dlp);
-    for (role, is_wanted) in [("ActivityFeed.Read", true), ("ActivityFeed.ReadDlp", wants_dlp)] {
-        if !is_wanted {
-            continue;
-        }
-        let what = format!("permission {role}");
-        checks.push(if claims.roles.iter().any(|held| held == role) {
-            Check::well(what, "in the token")
-        } else {
-            let held = if claims.roles.is_empty() { "no permissions".to_owned() } else { claims.roles.join(", ") };
-            let next = match &office365.client_id {
-                Some(_) => format!(
-                    "give the app registration the application permission {role} of Office 365 Management APIs, and grant \
-                     admin consent; a token shows it within the hour"
-                ),
-                None => format!(
-                    "assign the app role {role} of Office 365 Management APIs to the managed identity; a token shows it within a day"
-                ),
-            };
-            Check::wrong(what, format!("not in the token, which holds {held}"), next)
-        });
+    };
+    let dlp = config.workloads.contains(&Workload::Dlp).then_some("ActivityFeed.ReadDlp");
+    let permissions = ["ActivityFeed.Read"].into_iter().chain(dlp);
+    std::iter::once(token).chain(permissions.map(|role| permission(role, claims, config))).collect()
+}
+
+fn permission(role: &str, claims: &Claims, config: &Config) -> Check {
+    let what = format!("permission {role}");
+    if claims.roles.iter().any(|held| held == role) {
+        return Check::well(what, "in the token");
     }
-    checks
+    let held = if claims.roles.is_empty() { "none".to_owned() } else { claims.roles.join(", ") };
+    let next = match &config.office365.client_id {
+        Some(_) => format!(
+            "give the app registration the application permission {role} of Office 365 Management APIs, and grant admin consent; \
+             a new token has it within the hour"
+        ),
+        None => format!(
+            "assign the app role {role} of Office 365 Management APIs to the managed identity; a new token may take a day to have it"
+        ),
+    };
+    Check::wrong(what, format!("not in the token, which holds {held}"), next)
 }
 
 /// Subscriptions, and a listing of each that is on.
@@ -117,7 +123,7 @@ async fn feed(activity: &ActivityClient, clock: &Clock, workloads: &[Workload]) 
         let what = format!("listing {workload}");
         checks.push(if subscriptions.iter().any(|entry| entry.is_on(*workload)) {
             match answer(&what, activity.list(*workload, window), |error| refused(&what, &error)).await {
-                Ok(listing) => Check::well(&what, format!("{} content blobs in the last hour", listing.blobs.len())),
+                Ok(listing) => Check::well(&what, listed(listing.blobs.len())),
                 Err(check) => check,
             }
         } else {
@@ -125,6 +131,10 @@ async fn feed(activity: &ActivityClient, clock: &Clock, workloads: &[Workload]) 
         });
     }
     checks
+}
+
+fn listed(blobs: usize) -> String {
+    format!("{blobs} content {} in the last hour", if blobs == 1 { "blob" } else { "blobs" })
 }
 
 fn subscription(subscriptions: &[Subscription], workload: Workload) -> Check {

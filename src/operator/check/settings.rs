@@ -38,6 +38,7 @@ fn absent(name: &str) -> &'static str {
         "OFFICE365_CLIENT_SECRET" => "not set: the managed identity signs",
         "OFFICE365_PUBLISHER_ID" => "not set: the tenant",
         "COSMOS_KEY" | "AzureWebJobsStorage" => "not set: managed identity",
+        "AzureWebJobsStorage__clientId" => "not set: the system-assigned identity, where one is needed",
         _ => "not set",
     }
 }

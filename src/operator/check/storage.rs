@@ -17,7 +17,7 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
 async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
     let (what, name) = ("state container", &outside.config.state_container);
     let signature = "read, write, create, add, list and delete on blobs and containers";
-    let judge = |error| refused(what, "Storage Blob Data Contributor", signature, &error);
+    let judge = |error| refused(what, name, "Storage Blob Data Contributor", signature, &error);
     let state = State::new(outside.config, &outside.door()).map_err(judge)?;
     if !answer(what, state.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check STATE_CONTAINER";
@@ -32,7 +32,7 @@ async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
 async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
     let (what, name) = ("content queue", &outside.config.content_queue);
     let signature = "read, write, create, add, process and delete on queues and messages";
-    let judge = |error| refused(what, "Storage Queue Data Contributor", signature, &error);
+    let judge = |error| refused(what, name, "Storage Queue Data Contributor", signature, &error);
     let queue = ContentQueue::new(outside.config, &outside.door()).map_err(judge)?;
     if !answer(what, queue.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check CONTENT_QUEUE; what was in it is queued again";
@@ -42,7 +42,7 @@ async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
     Ok(Check::well(what, format!("{name}: sent to, and taken back unseen")))
 }
 
-fn refused(what: &str, role: &str, signature: &str, error: &Error) -> Check {
+fn refused(what: &str, name: &str, role: &str, signature: &str, error: &Error) -> Check {
     let next = match error.http_status() {
         Some(StatusCode::Forbidden | StatusCode::Unauthorized) => format!(
             "a key: check it in AzureWebJobsStorage; a shared access signature: it needs {signature}; a managed identity: it needs the \
@@ -51,5 +51,5 @@ fn refused(what: &str, role: &str, signature: &str, error: &Error) -> Check {
         Some(_) => "try again in some minutes; the collector does so by itself".to_owned(),
         None => "check the account's name in AzureWebJobsStorage, and the network and firewall on the way there".to_owned(),
     };
-    Check::wrong(what, chain(error), next)
+    Check::wrong(what, format!("{name}: {}", chain(error)), next)
 }
