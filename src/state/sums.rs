@@ -1,7 +1,7 @@
 //! What the journal adds up to, for people: the content blobs of the last day and week, and what became of them. Which work
 //! is to be done is decided from [`super::Shard`], not from here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -13,6 +13,8 @@ use crate::activity::{LISTABLE, Workload};
 
 /// Journal hours read side by side: a week of five workloads is some 800.
 const READS: usize = 24;
+/// The length of an hour in a name: `2026-11-20T10`.
+const HOUR: usize = 13;
 const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// What became of the content blobs of some time, by contentCreated, to the hour.
@@ -66,8 +68,13 @@ impl State {
     pub async fn sums(&self, workload: Workload, now: DateTime<Utc>) -> azure_core::Result<Sums> {
         let names = self.journal_names(workload).await?;
         let mut sums = Sums { is_seen: !names.is_empty(), ..Sums::default() };
-        let week = names.into_iter().filter_map(|name| Some((hour(&name)?, name))).filter(|(hour, _)| *hour >= hour_of(now - LISTABLE));
-        let reads: Vec<_> = week.map(|(hour, name)| self.journal_text(hour, name)).collect();
+        let mut week: BTreeMap<DateTime<Utc>, Vec<String>> = BTreeMap::new();
+        for name in names {
+            if let Some(hour) = hour(&name).filter(|hour| *hour >= hour_of(now - LISTABLE)) {
+                week.entry(hour).or_default().push(name);
+            }
+        }
+        let reads: Vec<_> = week.into_iter().map(|(hour, names)| self.journal_text(hour, names)).collect();
         let mut reads = stream::iter(reads).buffer_unordered(READS);
         while let Some((hour, text)) = reads.try_next().await? {
             let (figures, oldest) = add_up(&text);
@@ -86,15 +93,21 @@ impl State {
         Ok(blobs.into_iter().filter_map(|blob| blob.name).collect())
     }
 
-    async fn journal_text(&self, hour: DateTime<Utc>, name: String) -> azure_core::Result<(DateTime<Utc>, String)> {
-        Ok((hour, self.read(&name).await?.map(|stored| stored.text).unwrap_or_default()))
+    /// An hour's lines, from however many blobs.
+    async fn journal_text(&self, hour: DateTime<Utc>, names: Vec<String>) -> azure_core::Result<(DateTime<Utc>, String)> {
+        let mut text = String::new();
+        for name in names {
+            text += &self.read(&name).await?.map(|stored| stored.text).unwrap_or_default();
+            text.push('\n');
+        }
+        Ok((hour, text))
     }
 }
 
-/// The hour that a journal blob is named after.
+/// The hour that a journal blob is named after, `…T10.ndjson` or, where it continues another, `…T10-2.ndjson`.
 fn hour(name: &str) -> Option<DateTime<Utc>> {
     let hour = name.rsplit('/').next()?.strip_suffix(".ndjson")?;
-    NaiveDateTime::parse_from_str(&format!("{hour}:00"), "%Y-%m-%dT%H:%M").ok().map(|at| at.and_utc())
+    NaiveDateTime::parse_from_str(&format!("{}:00", hour.get(..HOUR)?), "%Y-%m-%dT%H:%M").ok().map(|at| at.and_utc())
 }
 
 /// What the lines of one content blob say together. It may be queued and stored more than once: each record counts once, and
@@ -195,7 +208,9 @@ torn {
     #[test]
     fn an_hour_is_read_from_its_blobs_name() {
         let at = parse_utc("2026-11-20T10:00:00Z").unwrap();
-        assert_eq!(hour(&journal::name("Audit.Exchange", at)), Some(at));
+        for part in [1, 2] {
+            assert_eq!(hour(&journal::name("Audit.Exchange", at, part)), Some(at));
+        }
         assert_eq!(hour("journal/Audit.Exchange/notes.txt"), None);
     }
 }
