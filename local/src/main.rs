@@ -109,7 +109,8 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        line(account.addresses());
+        let settings = account.stack.settings_file()?;
+        line(account.addresses(settings.as_ref().map(|file| file.path())));
         interrupted().await;
     } else {
         line("To look at the data, run the same command with --keep.");

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
+use tempfile::NamedTempFile;
 
 use crate::azurite::{Azurite, AzuriteOptions};
 use crate::cosmos::{Cosmos, CosmosOptions};
@@ -135,6 +137,23 @@ impl Stack {
     pub async fn staged_host(&self, folder: &Path, on_line: Option<LineSink>) -> Result<Host> {
         let options = HostOptions { app_root: folder.to_owned(), settings: self.settings.clone(), on_line, ..HostOptions::default() };
         Host::start(options).await
+    }
+
+    /// The settings as a file that a shell reads, for its owner alone and gone when dropped; `None` where the tenant is a real
+    /// one, whose secret is not ours to write down.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn settings_file(&self) -> Result<Option<NamedTempFile>> {
+        if self.tenant.is_none() {
+            return Ok(None);
+        }
+        let mut file = tempfile::Builder::new().prefix("handler-").suffix(".env").tempfile()?;
+        for (name, value) in &self.settings {
+            writeln!(file, "export {name}='{}'", value.replace('\'', r"'\''"))?;
+        }
+        Ok(Some(file))
     }
 
     /// Ends it all in good order, so that Azurite writes its last changes to disk.
