@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
-use azure_core::http::Transport;
+use azure_core::http::{RetryOptions, Transport};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::Serialize;
@@ -21,7 +21,7 @@ use crate::{
     storage::Door,
 };
 
-/// How long all of it may take; the SDK goes on trying for longer than a person waits.
+/// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Gaps that were found longer ago are old news.
 const RECENT: TimeDelta = TimeDelta::days(7);
@@ -106,7 +106,7 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
 fn state(config: &Config) -> anyhow::Result<State> {
     let transport = Transport::new(Arc::new(http::client().context("the TLS roots could not be loaded")?));
     let identity = config.storage.needs_identity().then(|| managed_identity(config, &transport)).transpose()?;
-    Ok(State::new(config, &Door { transport, identity })?)
+    Ok(State::new(config, &Door { transport, identity, retry: RetryOptions::none() })?)
 }
 
 async fn workload_status(

@@ -2,11 +2,8 @@
 
 use std::error::Error;
 
-use super::{Check, Outside, answer};
-use crate::{
-    cosmos::{Cosmos, DatabaseError},
-    failure::chain,
-};
+use super::{Check, Outside, answer, identity_advice, words};
+use crate::cosmos::{Cosmos, DatabaseError};
 
 /// What every document is filed under.
 const PARTITION_KEY: &str = "/pk";
@@ -14,7 +11,7 @@ const PARTITION_KEY: &str = "/pk";
 pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
     let config = &outside.config.cosmos;
     if let (None, Err(error)) = (&config.key, &outside.identity) {
-        return vec![Check::wrong("managed identity", chain(error), "set COSMOS_KEY, or run where the identity is")];
+        return vec![Check::wrong("managed identity", words(error), "set COSMOS_KEY, or run where the identity is")];
     }
     let cosmos = Cosmos::new(config, outside.identity.as_ref().ok().cloned());
     let name = format!("{}/{}", config.database, config.container);
@@ -56,11 +53,12 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
 }
 
 fn refused(what: &str, error: &DatabaseError) -> Check {
-    let next = error.next_step().unwrap_or("check COSMOS_ENDPOINT, and the network and firewall on the way there");
+    let words = words(error);
+    let next = error.next_step().or_else(|| identity_advice(&words));
     // The SDK's chain says the same over and over; its last link says what happened.
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    Check::wrong(what, chain(cause), next)
+    Check::wrong(what, super::words(cause), next.unwrap_or("check COSMOS_ENDPOINT, and the network and firewall on the way there"))
 }

@@ -6,10 +6,13 @@ mod office365;
 mod settings;
 mod storage;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use azure_core::{credentials::TokenCredential, http::Transport};
+use azure_core::{
+    credentials::TokenCredential,
+    http::{RetryOptions, Transport},
+};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -116,7 +119,7 @@ impl<'a> Outside<'a> {
     }
 
     fn door(&self) -> Door {
-        Door { transport: self.transport.clone(), identity: self.identity.as_ref().ok().cloned() }
+        Door { transport: self.transport.clone(), identity: self.identity.as_ref().ok().cloned(), retry: RetryOptions::none() }
     }
 }
 
@@ -130,6 +133,23 @@ async fn answer<T, E>(what: &str, asked: impl Future<Output = Result<T, E>>, jud
             "check its address, and the network and firewall on the way there",
         )),
     }
+}
+
+/// An error's own words, without what libraries put around them.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let chain = chain(error);
+    let begin = chain.find("AADSTS").or_else(|| chain.find("ManagedIdentityCredential")).unwrap_or(0);
+    let words = &chain[begin..];
+    let end = [" Trace ID:", " To troubleshoot,"].iter().filter_map(|end| words.find(end)).min();
+    words[..end.unwrap_or(words.len())].to_owned()
+}
+
+/// What to do where it is the managed identity that is wrong, whatever it was to open.
+fn identity_advice(words: &str) -> Option<&'static str> {
+    words.contains("ManagedIdentityCredential").then_some(
+        "a managed identity is there in Azure only: elsewhere give the settings a secret or key; in Azure check that the function app \
+         has the identity that AzureWebJobsStorage__clientId names",
+    )
 }
 
 impl Checked {

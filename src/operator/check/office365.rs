@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use chrono::{SubsecRound, TimeDelta};
 
-use super::{Check, Outside, answer};
+use super::{Check, Outside, answer, identity_advice, words};
 use crate::{
     activity::{ActivityClient, ActivityError, Subscription, Window, Workload},
     clock::Clock,
     config::Config,
-    failure::chain,
     identity::Claims,
 };
 
@@ -26,9 +25,9 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
     let client = ActivityClient::new(outside.config, outside.http.clone(), &outside.transport, Arc::clone(&clock));
     let activity = match client {
         Ok(activity) => activity,
-        Err(error) => return vec![no_token(&chain(error.as_ref())), Check::untried("all else", "not tried without a token")],
+        Err(error) => return vec![no_token(&words(error.as_ref())), Check::untried("all else", "not tried without a token")],
     };
-    let claims = match answer("token", activity.claims(), |error| no_token(&chain(&error))).await {
+    let claims = match answer("token", activity.claims(), |error| no_token(&words(&error))).await {
         Ok(claims) => claims,
         Err(check) => return vec![check, Check::untried("all else", "not tried without a token")],
     };
@@ -38,17 +37,14 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
     checks
 }
 
-fn no_token(error: &str) -> Check {
-    // Entra's words alone: what stands around them is the library's, and for Microsoft's support.
-    let words = error.find("AADSTS").map_or(error, |at| &error[at..]);
-    let words = words.split(" Trace ID:").next().unwrap_or(words);
-    Check::wrong("token", words, next_step(error))
+fn no_token(words: &str) -> Check {
+    Check::wrong("token", words, next_step(words))
 }
 
 /// By Entra's error code, or the identity library's words.
 /// <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
-fn next_step(error: &str) -> &'static str {
-    let has = |code: &str| error.contains(&format!("AADSTS{code}:"));
+fn next_step(words: &str) -> &'static str {
+    let has = |code: &str| words.contains(&format!("AADSTS{code}:"));
     match () {
         () if has("90002") => "check OFFICE365_TENANT_ID and OFFICE365_CLOUD: Entra knows no such tenant there",
         () if has("700016") => "check OFFICE365_CLIENT_ID: the tenant has no such app, or nobody has consented to it",
@@ -62,11 +58,7 @@ fn next_step(error: &str) -> &'static str {
             "check OFFICE365_CLOUD; if it is right, the tenant lacks the Office 365 Management APIs: \
              az ad sp create --id c5393580-f805-4401-95e8-94b7a6ef2fc2"
         }
-        () if error.to_lowercase().contains("managed identity") => {
-            "a managed identity is there in Azure only: elsewhere set OFFICE365_CLIENT_SECRET; in Azure check that the function app \
-             has the identity that AzureWebJobsStorage__clientId names"
-        }
-        () => "check OFFICE365_LOGIN_URL, and the network and firewall on the way there",
+        () => identity_advice(words).unwrap_or("check OFFICE365_LOGIN_URL, and the network and firewall on the way there"),
     }
 }
 
@@ -158,9 +150,9 @@ fn refused(what: &str, error: &ActivityError) -> Check {
             Check::wrong(what, format!("{}{code}", known.what), known.next)
         }
         (None, ActivityError::Connection { .. }) => {
-            Check::wrong(what, chain(error), "check OFFICE365_API_URL, and the network and firewall on the way there")
+            Check::wrong(what, words(error), "check OFFICE365_API_URL, and the network and firewall on the way there")
         }
-        (None, _) => Check::wrong(what, chain(error), "try again in some minutes; the collector does so by itself"),
+        (None, _) => Check::wrong(what, words(error), "try again in some minutes; the collector does so by itself"),
     }
 }
 

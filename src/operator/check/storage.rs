@@ -3,12 +3,12 @@
 
 use azure_core::{Error, http::StatusCode};
 
-use super::{Check, Outside, answer};
-use crate::{failure::chain, queue::ContentQueue, state::State};
+use super::{Check, Outside, answer, identity_advice, words};
+use crate::{queue::ContentQueue, state::State};
 
 pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
     if let (true, Err(error)) = (outside.config.storage.needs_identity(), &outside.identity) {
-        return vec![Check::wrong("managed identity", chain(error), "set AzureWebJobsStorage, or run where the identity is")];
+        return vec![Check::wrong("managed identity", words(error), "set AzureWebJobsStorage, or run where the identity is")];
     }
     let (state, queue) = tokio::join!(state(outside), queue(outside));
     [state, queue].map(|checked| checked.unwrap_or_else(|check| check)).into()
@@ -43,13 +43,16 @@ async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
 }
 
 fn refused(what: &str, name: &str, role: &str, signature: &str, error: &Error) -> Check {
+    let words = words(error);
     let next = match error.http_status() {
         Some(StatusCode::Forbidden | StatusCode::Unauthorized) => format!(
             "a key: check it in AzureWebJobsStorage; a shared access signature: it needs {signature}; a managed identity: it needs the \
              role {role}; any of them: the account's firewall has to let it in"
         ),
         Some(_) => "try again in some minutes; the collector does so by itself".to_owned(),
-        None => "check the account's name in AzureWebJobsStorage, and the network and firewall on the way there".to_owned(),
+        None => identity_advice(&words)
+            .unwrap_or("check the account's name in AzureWebJobsStorage, and the network and firewall on the way there")
+            .to_owned(),
     };
-    Check::wrong(what, format!("{name}: {}", chain(error)), next)
+    Check::wrong(what, format!("{name}: {words}"), next)
 }
