@@ -10,6 +10,7 @@ pub mod query;
 pub mod run;
 pub mod screen;
 pub mod stack;
+pub mod stage;
 pub mod storm;
 pub mod table;
 pub mod tenant;

@@ -1,6 +1,5 @@
-//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
-//! storm of faults pass, or asks the database. Every
-//! error is one line, and nothing that was started outlives this program.
+//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a storm of faults pass, lays
+//! out what ships, or asks the database. Every error is one line, and nothing that was started outlives this program.
 
 use std::env;
 use std::io::{Write as _, stderr};
@@ -16,6 +15,7 @@ use local::query::{QueryOptions, query};
 use local::run::collect;
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
+use local::stage::{StageOptions, build_and_stage};
 use local::storm::{StormOptions, storm};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +41,8 @@ enum Command {
     Bench(BenchOptions),
     /// Lets a storm of faults pass over two handlers, and accounts for every record
     Storm(StormOptions),
+    /// Builds what ships, and lays it out in a folder to publish from
+    Stage(StageOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
 }
@@ -62,6 +64,9 @@ struct CollectOptions {
     /// Keep queue, checkpoints and journal in this directory; in memory if not given
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Run what was staged in this folder, and build nothing
+    #[arg(long, value_name = "DIR")]
+    staged: Option<PathBuf>,
     /// Port of the database; a free one if not given
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -74,6 +79,7 @@ async fn main() -> ExitCode {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
         Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
     };
     ended.unwrap_or_else(|error| {
@@ -95,15 +101,16 @@ fn code(result: Option<()>) -> ExitCode {
 }
 
 async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
-    let keep = options.keep;
-    let Some(account) = unless_interrupted(collect(stack_options(options)?, &Screen::stdout())).await? else {
+    let (keep, staged) = (options.keep, options.staged.clone());
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, staged.as_deref(), &Screen::stdout())).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     line(format_args!("\n{}", account.table()));
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        line(account.addresses());
+        let settings = account.stack.settings_file()?;
+        line(account.addresses(settings.as_ref().map(|file| file.path())));
         interrupted().await;
     } else {
         line("To look at the data, run the same command with --keep.");
@@ -143,6 +150,12 @@ async fn rage(options: StormOptions) -> Result<ExitCode> {
     line(format_args!("\n{account}"));
     account.differences.first().into_iter().for_each(|difference| say_error(difference));
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn lay_out(options: StageOptions) -> Result<()> {
+    let staged = build_and_stage(&options, &Screen::stdout()).await?;
+    line(format_args!("\n{staged}"));
+    Ok(())
 }
 
 async fn ask(options: QueryOptions) -> Result<()> {
