@@ -15,6 +15,7 @@ mod faults_fetching;
 mod faults_listing;
 mod faults_storage;
 mod identity;
+mod infra;
 mod large;
 mod listing;
 mod messages;
