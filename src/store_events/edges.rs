@@ -491,13 +491,16 @@ fn forwarding(record: &Record<'_>, edges: &mut Edges<'_>) {
     }
 }
 
-/// The addresses in a text; where there is none, the recipient that it names.
+/// The recipients in a text, by their addresses; one of the organisation's own may have a name alone: `"Bob" [EX:/o=…]`.
 fn add_addresses(record: &Record<'_>, from: Option<&Node>, text: &str, edges: &mut Edges<'_>) {
-    let mut found = addresses(text).peekable();
-    if found.peek().is_none() {
-        return edges.add(from, Node::lower(NodeType::Address, &record.address_of(recipient(text))));
+    for part in text.split(';') {
+        let mut found = addresses(part).peekable();
+        if found.peek().is_none() {
+            let name = recipient(part.split("[EX:").next().unwrap_or(part)).trim_matches(['"', ' ']);
+            edges.add(from, Node::lower(NodeType::Address, &record.address_of(name)));
+        }
+        found.for_each(|to| edges.add(from, Node::lower(NodeType::Address, to)));
     }
-    found.for_each(|to| edges.add(from, Node::lower(NodeType::Address, to)));
 }
 
 fn policy(record: &Record<'_>, edges: &mut Edges<'_>) {
@@ -904,6 +907,11 @@ mod tests {
             "a command line"
         );
         assert_eq!(set(json!([{"Name": "ForwardingAddress", "Value": "Bob"}])), [mailbox("adele"), to("adele", "bob")]);
+        let mixed = "\"Bob Brown\" [EX:/o=ExchangeLabs/cn=Recipients/cn=0f8b-bob];\"Eve\" [SMTP:eve@evil.example]";
+        assert_eq!(
+            rule("megan\\x", json!([{"Name": "RedirectTo", "Value": mixed}])),
+            [mailbox(ME), to(ME, "bob brown"), to(ME, "eve@evil.example")]
+        );
         let taken_back =
             json!({"ObjectId": "Adele", "OrganizationName": "contoso.com", "Parameters": [{"Name": "ForwardingSmtpAddress", "Value": ""}]});
         assert_eq!(found_in("Set-Mailbox", 1, "Exchange", taken_back), [mailbox("adele@contoso.com")]);
