@@ -1,6 +1,6 @@
 //! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
-//! storm of faults pass, or asks the database. Every
-//! error is one line, and nothing that was started outlives this program.
+//! storm of faults pass, asks the database, or serves a graph of it. Every error is one line, and nothing that was started
+//! outlives this program.
 
 use std::env;
 use std::io::{Write as _, stderr};
@@ -12,8 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use local::bench::{BenchOptions, bench};
 use local::cosmos::CosmosOptions;
 use local::executable::build;
+use local::graph::{Graph, GraphOptions};
 use local::query::{QueryOptions, query};
-use local::run::collect;
+use local::run::{Account, collect};
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
 use local::storm::{StormOptions, storm};
@@ -43,6 +44,8 @@ enum Command {
     Storm(StormOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
+    /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
+    Graph(GraphOptions),
 }
 
 #[derive(Args)]
@@ -75,6 +78,7 @@ async fn main() -> ExitCode {
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
         Some(Command::Storm(options)) => rage(options).await,
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
+        Some(Command::Graph(options)) => serve_graph(options).await.map(code),
     };
     ended.unwrap_or_else(|error| {
         say_error(&format!("{error:#}"));
@@ -104,9 +108,12 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     line(account.verdict());
     if keep {
         line(account.addresses());
-        interrupted().await;
+        // Held until the end; without it the rest is still there to look at.
+        if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
+            interrupted().await;
+        }
     } else {
-        line("To look at the data, run the same command with --keep.");
+        line("To look at the data, and at the graph that it makes, run the same command with --keep.");
     }
     account.stack.stop().await;
     Ok(if account.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -149,6 +156,35 @@ async fn ask(options: QueryOptions) -> Result<()> {
     let count = query(&options).await?;
     let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
     Ok(())
+}
+
+/// Serves until interrupted, which is how it is meant to end.
+async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
+    let key = env::var("COSMOS_KEY").ok();
+    let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
+    line(format_args!("\nGraph      {}\n\nServed until Ctrl-C; who knows this address can look.", graph.url()));
+    interrupted().await;
+    Ok(Some(()))
+}
+
+/// The graph of what was collected, if it is in a database of ours.
+async fn graph_of(account: &Account) -> Result<Option<Graph>> {
+    let setting = |name| account.stack.settings.get(name).map_or("", String::as_str);
+    if account.stack.cosmos.is_none() {
+        line("To look at the graph of that database: cargo run -p local -- graph");
+        return Ok(None);
+    }
+    let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
+    match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
+        Ok(graph) => {
+            line(format_args!("\nTo look at who did what, to what, from where, as a graph:\n\n  {}", graph.url()));
+            Ok(Some(graph))
+        }
+        Err(error) => {
+            say_error(&format!("there is no graph to look at: {error:#}"));
+            Ok(None)
+        }
+    }
 }
 
 /// Ctrl-C, or a polite request to end.

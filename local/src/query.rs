@@ -2,23 +2,19 @@
 //! signed.
 
 use std::io::{Write as _, stdout};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use azure_core::credentials::Secret;
-use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, FeedScope, Query, RoutingStrategy};
+use azure_data_cosmos::{FeedScope, Query};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::cosmos::COSMOS_KEY;
+use crate::database::{Credential, connect};
 
-/// The SDK goes on trying for longer than a person waits.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What Cosmos DB adds to each document.
-const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
+pub(crate) const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -45,12 +41,10 @@ pub struct QueryOptions {
 ///
 /// The database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
-    let container = timeout(CONNECT_LIMIT, connect(options)).await.unwrap_or_else(|_| Err(anyhow!("no answer")));
-    // The SDK's own chain says the same four times over; its last link says what happened.
-    let container = container.map_err(|error| {
-        let (endpoint, cause) = (&options.endpoint, error.root_cause());
-        anyhow!("no database can be asked at {endpoint} ({cause}): is a stack kept up (--keep), and is this the address that it shows?")
-    })?;
+    let key = Credential::Key(Secret::new(options.key.clone()));
+    let container = connect(&options.endpoint, key, &options.database, &options.container).await;
+    let container =
+        container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
     let results = container.query_items::<Value>(Query::from(options.sql.as_str()), FeedScope::full_container(), None);
     let mut results = results.await.context("the question is refused")?;
     let mut count = 0;
@@ -64,11 +58,4 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
         }
     }
     Ok(count)
-}
-
-async fn connect(options: &QueryOptions) -> Result<ContainerClient> {
-    let endpoint: AccountEndpoint = options.endpoint.parse()?;
-    let account = AccountReference::with_authentication_key(endpoint, Secret::new(options.key.clone()));
-    let client = CosmosClientBuilder::new().build(account, RoutingStrategy::ProximityTo("Local".into())).await?;
-    Ok(client.database_client(&options.database).container_client(&options.container, None).await?)
 }

@@ -1,0 +1,44 @@
+// Names over the nodes, of one size at every zoom, as many as fit without touching: the most important first.
+
+import type { Core, NodeSingular } from "cytoscape";
+import { shortName } from "./kinds";
+
+const SIZE = 12;
+/** Of a node on the screen that is worth a name, in pixels. */
+const SMALLEST = 7;
+
+export interface Ink { text: string; halo: string }
+
+/** Draws on a canvas of the view's size; `scale` is how many of its points make a pixel of the view. */
+export function drawLabels(cy: Core, context: CanvasRenderingContext2D, scale: number, ink: Ink): void {
+  const [width, height] = [cy.width(), cy.height()];
+  const taken: [number, number, number, number][] = [];
+  const isFree = (box: [number, number, number, number]) => taken.every(([l, t, r, b]) => box[2] < l || box[0] > r || box[3] < t || box[1] > b);
+  context.save();
+  context.scale(scale, scale);
+  context.textAlign = "center";
+  context.lineJoin = "round";
+  for (const node of cy.nodes().toArray().sort((a, b) => rank(b) - rank(a)) as NodeSingular[]) {
+    const { x, y } = node.renderedPosition();
+    const radius = node.renderedOuterWidth() / 2;
+    const isLit = node.hasClass("lit") || node.selected();
+    if (node.hasClass("faded") || (radius * 2 < SMALLEST && !isLit) || x < 0 || y < 0 || x > width || y > height) continue;
+    context.font = `${node.selected() || node.data("isHub") ? 600 : 400} ${SIZE}px system-ui, "DejaVu Sans", sans-serif`;
+    const name = shortName(node.id());
+    const half = context.measureText(name).width / 2 + 2;
+    const top = y + radius + 2;
+    const box: [number, number, number, number] = [x - half, top, x + half, top + SIZE + 2];
+    if (!node.selected() && !isFree(box)) continue;
+    taken.push(box, [x - radius, y - radius, x + radius, y + radius]);
+    context.strokeStyle = ink.halo;
+    context.lineWidth = 3.5;
+    context.strokeText(name, x, top + SIZE - 1);
+    context.fillStyle = ink.text;
+    context.fillText(name, x, top + SIZE - 1);
+  }
+  context.restore();
+}
+
+function rank(node: NodeSingular): number {
+  return (node.selected() ? 1e9 : 0) + (node.hasClass("lit") ? 1e6 : 0) + node.data("size");
+}
