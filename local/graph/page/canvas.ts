@@ -4,7 +4,7 @@
 import cytoscape, { type Core, type EdgeSingular, type NodeSingular } from "cytoscape";
 import type { Picture, PictureEdge, PictureNode } from "./api";
 import { at, counted } from "./dom";
-import { kindOf, nameOf, shortName, signImage, typeOf } from "./kinds";
+import { fullName, kindOf, shortName, signImage, typeOf } from "./kinds";
 import { drawLabels, type Ink } from "./labels";
 import { Layout } from "./layout";
 
@@ -55,6 +55,7 @@ export class Canvas {
     this.layout.start(
       nodes.map(({ data }) => ({ key: data.id, radius: data.size / 2 })),
       edges.map(({ data }) => ({ from: data.source, to: data.target })),
+      this.cy.width() / Math.max(1, this.cy.height()),
       (bodies) => {
         this.cy.batch(() => bodies.forEach(({ key, x, y }) => this.cy.getElementById(key).position({ x, y })));
         if (this.isFitting) this.fit();
@@ -94,10 +95,14 @@ export class Canvas {
     }
   }
 
+  /** Everything, in what the notes above and the legend below leave free. */
   fit(): void {
     this.isFitting = true;
-    if (this.cy.nodes().nonempty()) this.cy.fit(undefined, 46);
-    if (this.cy.zoom() > 1.6) this.cy.zoom(1.6), this.cy.center();
+    const { left, top, right, bottom } = this.layout.extent();
+    const [free, foot] = [{ x: 24, y: 52 }, at("legend").offsetHeight + 30];
+    const [width, height] = [Math.max(80, this.cy.width() - 2 * free.x), Math.max(80, this.cy.height() - free.y - foot)];
+    const zoom = Math.min(width / Math.max(1, right - left), height / Math.max(1, bottom - top), 1.6);
+    this.cy.viewport({ zoom, pan: { x: free.x + width / 2 - (zoom * (left + right)) / 2, y: free.y + height / 2 - (zoom * (top + bottom)) / 2 } });
   }
 
   zoom(factor: number): void {
@@ -114,7 +119,7 @@ export class Canvas {
         "background-width": "62%", "background-height": "62%", "border-width": 1.5, "border-color": halo, "overlay-opacity": 0 } },
       { selector: "edge", style: {
         width: "data(width)", "line-color": "data(color)", "target-arrow-color": "data(color)", "target-arrow-shape": "triangle", "arrow-scale": 0.7,
-        "curve-style": "straight", opacity: 0.42, "overlay-opacity": 0 } },
+        "curve-style": "straight", opacity: 0.55, "overlay-opacity": 0 } },
       { selector: "node.lit", style: { "border-color": text } },
       { selector: "edge.lit", style: { opacity: 0.95 } },
       { selector: "node.faded", style: { opacity: 0.13 } },
@@ -162,7 +167,7 @@ export class Canvas {
     this.container.style.cursor = element ? "pointer" : "";
     if (!element) return;
     tip.textContent = element.isNode()
-      ? `${nameOf(element.id())} · ${kindOf(typeOf(element.id())).name} · ${counted(element.data("records"), "record")}`
+      ? `${fullName(element.id())} · ${kindOf(typeOf(element.id())).name} · ${counted(element.data("records"), "record")}`
       : `${shortName(element.source().id())} → ${shortName(element.target().id())} · ${element.data("words")} · ${counted(element.data("records"), "record")}`;
     const { x, y } = element.isNode() ? element.renderedPosition() : element.renderedMidpoint();
     const left = Math.min(Math.max(8, x + 14), this.cy.width() - tip.offsetWidth - 8);

@@ -5,7 +5,7 @@ import * as api from "./api";
 import type { Listed, Picture, PictureEdge } from "./api";
 import type { Selection } from "./canvas";
 import { at, count, counted, el, icon, time } from "./dom";
-import { kindOf, nameOf, shortName, typeOf } from "./kinds";
+import { fullName, kindOf, nameOf, shortName, typeOf } from "./kinds";
 
 /** Lines of a list before it is cut; the CSV has all. */
 const MOST_LINES = 100;
@@ -54,7 +54,7 @@ export class Details {
     const hidden = node ? node.edges - edges.length : 0;
     const records = this.records(key);
     this.pane.replaceChildren(
-      this.title(typeOf(key), nameOf(key), kindOf(typeOf(key)).name),
+      this.title(typeOf(key), fullName(key), kindOf(typeOf(key)).name),
       facts([
         ["Records", node ? count(node.records) : "0 under these filters"],
         ["Edges", node ? `${count(edges.length)}${hidden > 0 ? ` shown, ${count(hidden)} left out` : ""}` : "none shown"],
@@ -102,7 +102,7 @@ export class Details {
   }
 
   private nodeLine(key: string, aside: string): HTMLElement {
-    return el("button", { class: "item", title: nameOf(key), on: { click: () => this.actions.select({ node: key }) } },
+    return el("button", { class: "item", title: fullName(key), on: { click: () => this.actions.select({ node: key }) } },
       icon(typeOf(key)), el("span", { class: "text" }, shortName(key), el("span", { class: "hidden" }, `, ${kindOf(typeOf(key)).name}`)),
       el("span", { class: "count" }, aside));
   }
@@ -112,7 +112,7 @@ export class Details {
     const [from, to] = [picture.nodes[edge.from]!.key, picture.nodes[edge.to]!.key];
     const other = seenFrom === edge.to ? from : to;
     const words = seenFrom === undefined ? `${shortName(from)} → ${shortName(to)}` : `${seenFrom === edge.to ? "← " : "→ "}${shortName(other)}`;
-    return el("button", { class: "item", title: `${nameOf(from)} → ${nameOf(to)}`, on: { click: () => this.actions.select({ from, to }) } },
+    return el("button", { class: "item", title: `${fullName(from)} → ${fullName(to)}`, on: { click: () => this.actions.select({ from, to }) } },
       icon(typeOf(other)), el("span", { class: "text" }, words, el("small", {}, operations(edge))), el("span", { class: "count" }, count(edge.records)));
   }
 

@@ -9,6 +9,8 @@ export interface Filter {
   operation: string;
   least: number;
   top: number;
+  /** Which edges come first among their kind: a word of the server's. */
+  order: string;
   node: string;
   hops: number;
   /** What is taken away, rather than what is left: what comes new is shown. */
@@ -20,19 +22,19 @@ export interface Filter {
 export const TOPS = [50, 100, 250, 500, 1000, 2000, 5000];
 
 export function everything(): Filter {
-  return { from: "", to: "", user: "", operation: "", least: 1, top: 250, node: "", hops: 1,
+  return { from: "", to: "", user: "", operation: "", least: 1, top: 500, order: "often", node: "", hops: 1,
     withoutWorkloads: new Set(), withoutKinds: new Set(), withoutTypes: new Set() };
 }
 
-const TEXTS = ["from", "to", "user", "operation", "node"] as const;
+const TEXTS = ["from", "to", "user", "operation", "node", "order"] as const;
 const NUMBERS = ["least", "top", "hops"] as const;
 const SETS = ["withoutWorkloads", "withoutKinds", "withoutTypes"] as const;
 
 export function fromAddress(hash: string): Filter {
   const filter = everything();
   const query = new URLSearchParams(hash.replace(/^#/, ""));
-  for (const name of TEXTS) filter[name] = query.get(name) ?? "";
-  for (const name of NUMBERS) filter[name] = Math.max(1, Math.trunc(Number(query.get(name)))) || filter[name];
+  for (const name of TEXTS) filter[name] = query.get(name) ?? filter[name];
+  for (const name of NUMBERS) filter[name] = Math.trunc(Math.max(0, Number(query.get(name)))) || filter[name];
   for (const name of SETS) filter[name] = new Set((query.get(name) ?? "").split(",").filter(Boolean));
   return filter;
 }
@@ -40,7 +42,7 @@ export function fromAddress(hash: string): Filter {
 export function toAddress(filter: Filter): string {
   const usual = everything();
   const query = new URLSearchParams();
-  for (const name of TEXTS) if (filter[name]) query.set(name, filter[name]);
+  for (const name of TEXTS) if (filter[name] !== usual[name]) query.set(name, filter[name]);
   for (const name of NUMBERS) if (filter[name] !== usual[name]) query.set(name, String(filter[name]));
   for (const name of SETS) if (filter[name].size) query.set(name, [...filter[name]].join(","));
   return query.toString();
@@ -52,7 +54,7 @@ export function hasType(kind: string, type: string): boolean {
 
 /** The server's own words for it. */
 export function toQuery(filter: Filter, summary: Summary): URLSearchParams {
-  const query = new URLSearchParams({ top: String(filter.top), least: String(filter.least) });
+  const query = new URLSearchParams({ top: String(filter.top), least: String(filter.least), order: filter.order });
   for (const name of ["from", "to", "user", "operation"] as const) if (filter[name]) query.set(name, filter[name]);
   if (filter.node) {
     query.set("node", filter.node);

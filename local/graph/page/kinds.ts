@@ -1,5 +1,7 @@
 // The types of node: what each is called, its colour, and its sign. Nothing else in the page names a type.
 
+import { APPS } from "./apps";
+
 export interface Kind {
   name: string;
   many: string;
@@ -38,9 +40,25 @@ export function nameOf(key: string): string {
   return key.slice(key.indexOf(":") + 1);
 }
 
+const GUID = /^(serviceprincipal_)?([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Whether a node has no better name than a number. */
+export function isGuid(key: string): boolean {
+  return GUID.test(nameOf(key)) && !APPS[nameOf(key)];
+}
+
+/** With the application's name before its id, where it is known. */
+export function fullName(key: string): string {
+  const name = nameOf(key);
+  return APPS[name] ? `${APPS[name]} (${name})` : name;
+}
+
 /** As much of a name as tells it from others at a glance. */
 export function shortName(key: string): string {
   const name = nameOf(key);
+  if (APPS[name]) return APPS[name];
+  const guid = GUID.exec(name);
+  if (guid) return `${guid[1] ? "service principal " : ""}${guid[2]}…`;
   const last = (text: string) => text.split(/[/\\]/).filter(Boolean).pop() ?? text;
   const short = { user: name.split("@")[0] || name, mailbox: name.split("@")[0] || name, file: last(name), site: last(name), object: last(name),
     system: name.replace(/^NT AUTHORITY\\SYSTEM \((.*)\)$/i, "$1") }[typeOf(key)] ?? name;

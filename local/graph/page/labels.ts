@@ -1,7 +1,7 @@
 // Names over the nodes, of one size at every zoom, as many as fit without touching: the most important first.
 
 import type { Core, NodeSingular } from "cytoscape";
-import { shortName } from "./kinds";
+import { isGuid, shortName } from "./kinds";
 
 const SIZE = 12;
 /** Of a node on the screen that is worth a name, in pixels. */
@@ -21,24 +21,27 @@ export function drawLabels(cy: Core, context: CanvasRenderingContext2D, scale: n
   for (const node of cy.nodes().toArray().sort((a, b) => rank(b) - rank(a)) as NodeSingular[]) {
     const { x, y } = node.renderedPosition();
     const radius = node.renderedOuterWidth() / 2;
-    const isLit = node.hasClass("lit") || node.selected();
+    const isChosen = node.hasClass("chosen");
+    const isLit = node.hasClass("lit");
     if (node.hasClass("faded") || (radius * 2 < SMALLEST && !isLit) || x < 0 || y < 0 || x > width || y > height) continue;
-    context.font = `${node.selected() || node.data("isHub") ? 600 : 400} ${SIZE}px system-ui, "DejaVu Sans", sans-serif`;
+    context.font = `${isChosen || node.data("isHub") ? 600 : 400} ${SIZE}px system-ui, "DejaVu Sans", sans-serif`;
     const name = shortName(node.id());
     const half = context.measureText(name).width / 2 + 2;
+    const middle = Math.min(Math.max(x, half + 4), width - half - 4);
     const top = y + radius + 2;
-    const box: [number, number, number, number] = [x - half, top, x + half, top + SIZE + 2];
-    if (!node.selected() && !isFree(box)) continue;
+    const box: [number, number, number, number] = [middle - half, top, middle + half, top + SIZE + 2];
+    if (!isChosen && !isFree(box)) continue;
     taken.push(box, [x - radius, y - radius, x + radius, y + radius]);
     context.strokeStyle = ink.halo;
     context.lineWidth = 3.5;
-    context.strokeText(name, x, top + SIZE - 1);
+    context.strokeText(name, middle, top + SIZE - 1);
     context.fillStyle = ink.text;
-    context.fillText(name, x, top + SIZE - 1);
+    context.fillText(name, middle, top + SIZE - 1);
   }
   context.restore();
 }
 
+/** What is pointed out comes first, numbers that tell nobody anything last. */
 function rank(node: NodeSingular): number {
-  return (node.selected() ? 1e9 : 0) + (node.hasClass("lit") ? 1e6 : 0) + node.data("size");
+  return (node.hasClass("chosen") ? 1e9 : 0) + (node.hasClass("lit") ? 1e6 : 0) + node.data("size") - (isGuid(node.id()) ? 1e3 : 0);
 }

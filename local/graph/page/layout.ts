@@ -7,15 +7,15 @@ export interface Body { key: string; radius: number; x: number; y: number; vx?: 
 interface Link { source: string; target: string; strength: number; distance: number }
 
 /** What one look at the clock allows before the next picture, in milliseconds. */
-const FRAME = 14;
+const FRAME = 30;
 
 export class Layout {
   private simulation: Simulation<Body, undefined> = forceSimulation<Body>([]).stop();
   private bodies = new Map<string, Body>();
   private frame = 0;
 
-  /** Calls `moved` with every picture on the way, and `done` with the last. */
-  start(nodes: { key: string; radius: number }[], edges: { from: string; to: string }[], moved: (bodies: Body[]) => void, done: () => void): void {
+  /** Fills a view of this shape (width by height). Calls `moved` with every picture on the way, and `done` with the last. */
+  start(nodes: { key: string; radius: number }[], edges: { from: string; to: string }[], shape: number, moved: (bodies: Body[]) => void, done: () => void): void {
     cancelAnimationFrame(this.frame);
     const degree = new Map<string, number>();
     for (const { from, to } of edges) for (const key of [from, to]) degree.set(key, (degree.get(key) ?? 0) + 1);
@@ -26,14 +26,14 @@ export class Layout {
 
     const links: Link[] = edges.map(({ from, to }) => {
       const fewer = Math.min(degree.get(from) ?? 1, degree.get(to) ?? 1);
-      return { source: from, target: to, strength: 1 / Math.sqrt(fewer) * 0.7, distance: 34 + 22 * Math.sqrt(fewer) };
+      return { source: from, target: to, strength: 1 / Math.sqrt(fewer) * 0.7, distance: 30 + 26 * Math.sqrt(fewer) };
     });
     this.simulation = forceSimulation(bodies).stop()
       .force("link", forceLink<Body, Link>(links).id((body) => body.key).distance((link) => link.distance).strength((link) => link.strength))
-      .force("charge", forceManyBody<Body>().strength((body) => -60 - 9 * body.radius).distanceMax(900).theta(1))
+      .force("charge", forceManyBody<Body>().strength((body) => -20 - 0.55 * body.radius ** 2).distanceMax(700).theta(1))
       .force("collide", forceCollide<Body>((body) => body.radius + 5).iterations(2))
-      .force("x", forceX(0).strength(0.035))
-      .force("y", forceY(0).strength(0.055))
+      .force("x", forceX(0).strength(Math.min(0.09, 0.06 / shape)))
+      .force("y", forceY(0).strength(Math.min(0.09, 0.06 * shape)))
       .alpha(kept > bodies.length / 2 ? 0.5 : 1)
       .alphaDecay(1 - 0.001 ** (1 / 260));
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -57,6 +57,18 @@ export class Layout {
     const angle = [...key].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) % 6283, 7) / 1000;
     const distance = near ? 40 : 400;
     return { key, radius, x: (near?.x ?? 0) + distance * Math.cos(angle), y: (near?.y ?? 0) + distance * Math.sin(angle) };
+  }
+
+  /** What they cover. */
+  extent(): { left: number; top: number; right: number; bottom: number } {
+    const extent = { left: 0, top: 0, right: 0, bottom: 0 };
+    for (const { x, y, radius } of this.bodies.values()) {
+      extent.left = Math.min(extent.left, x - radius);
+      extent.right = Math.max(extent.right, x + radius);
+      extent.top = Math.min(extent.top, y - radius);
+      extent.bottom = Math.max(extent.bottom, y + radius + 14);
+    }
+    return extent;
   }
 
   /** A person moved it. */

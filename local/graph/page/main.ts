@@ -6,7 +6,7 @@ import { Canvas, type Selection } from "./canvas";
 import { Details } from "./details";
 import { at, count, counted, download, el, icon } from "./dom";
 import { everything, fromAddress, hasType, toAddress, toQuery, TOPS, type Filter } from "./filter";
-import { kindOf, nameOf, TYPES, typeOf } from "./kinds";
+import { fullName, kindOf, nameOf, TYPES, typeOf } from "./kinds";
 import { png } from "./png";
 import { searchBox } from "./search";
 import { themeSwitch } from "./theme";
@@ -69,7 +69,7 @@ function status(): void {
   const parts: (Node | string)[] = [el("strong", {}, `${counted(edges.length, "edge")} between ${counted(nodes.length, "node")}`), ` of ${counted(records, "record")}.`];
   const more = TOPS.find((top) => top > filter.top);
   if (left_out.edges) {
-    parts.push(` Left out: ${counted(left_out.edges, "edge")} with fewer records, ${counted(left_out.nodes, "node")}.`);
+    parts.push(` Left out: ${counted(left_out.edges, "edge")}, ${counted(left_out.nodes, "node")}; of each kind the first stay.`);
     if (more) parts.push(el("button", { on: { click: () => change({ top: more }) } }, `Show ${count(more)}`));
   }
   if (below_least) parts.push(` ${counted(below_least, "edge")} below ${count(filter.least)} records.`);
@@ -104,6 +104,7 @@ function toggle(name: "withoutWorkloads" | "withoutKinds" | "withoutTypes", what
 /** Puts what is chosen into the fields. */
 function fill(): void {
   for (const name of ["from", "to", "user", "operation"] as const) at<HTMLInputElement>(name).value = filter[name];
+  at<HTMLSelectElement>("order").value = filter.order;
   at<HTMLInputElement>("least").value = String(filter.least);
   const tops = TOPS.includes(filter.top) ? TOPS : [...TOPS, filter.top].sort((a, b) => a - b);
   at("top").replaceChildren(...tops.map((top) => new Option(`${count(top)} edges`, String(top), false, top === filter.top)));
@@ -147,6 +148,7 @@ function listen(): void {
   (["from", "to", "user", "operation"] as const).forEach(text);
   at("least").addEventListener("change", () => change({ least: Math.max(1, Math.trunc(at<HTMLInputElement>("least").valueAsNumber) || 1) }));
   at("top").addEventListener("change", () => change({ top: Number(at<HTMLSelectElement>("top").value) }));
+  at("order").addEventListener("change", () => change({ order: at<HTMLSelectElement>("order").value }));
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   at("reset").addEventListener("click", () => change(everything()));
   at("in").addEventListener("click", () => canvas.zoom(1.4));
@@ -186,7 +188,7 @@ function listen(): void {
       await draw();
     }
     point({ node: key }, true);
-  });
+  }, (text) => picture.nodes.filter(({ key }) => fullName(key).toLowerCase().includes(text)));
   themeSwitch(() => canvas.restyle());
 }
 

@@ -3,12 +3,15 @@
 
 import * as api from "./api";
 import { at, counted, el, icon } from "./dom";
-import { kindOf, nameOf, typeOf } from "./kinds";
+import { fullName, kindOf, nameOf, typeOf } from "./kinds";
 
 /** After the last key, in milliseconds. */
 const PAUSE = 120;
+/** Lines of the list. */
+const MOST = 24;
 
-export function searchBox(choose: (key: string) => void): void {
+/** `known` finds what only the page knows by this name. */
+export function searchBox(choose: (key: string) => void, known: (text: string) => api.Found[]): void {
   const field = at<HTMLInputElement>("search");
   const list = at<HTMLUListElement>("found");
   let asking = new AbortController();
@@ -40,11 +43,13 @@ export function searchBox(choose: (key: string) => void): void {
     asking = new AbortController();
     const text = field.value.trim();
     if (!text) return close();
-    const found = await api.search(text, asking.signal).catch(() => null);
-    if (!found) return;
+    const there = await api.search(text, asking.signal).catch(() => null);
+    if (!there) return;
+    const here = known(text.toLowerCase()).filter(({ key }) => !there.some((found) => found.key === key));
+    const found = [...there, ...here].slice(0, MOST);
     list.replaceChildren(...found.map(({ key, records }, index) => el("li",
       { title: nameOf(key), attributes: { role: "option", id: `found-${index}`, "aria-selected": "false", "data-key": key }, on: { pointerdown: () => take(key) } },
-      icon(typeOf(key)), el("span", { class: "text" }, nameOf(key), el("span", { class: "hidden" }, `, ${kindOf(typeOf(key)).name}`)),
+      icon(typeOf(key)), el("span", { class: "text" }, fullName(key), el("span", { class: "hidden" }, `, ${kindOf(typeOf(key)).name}`)),
       el("span", { class: "count" }, counted(records, "record")))));
     if (!found.length) list.append(el("li", { class: "none" }, "No node has this in its name."));
     list.hidden = false;

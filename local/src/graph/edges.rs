@@ -97,12 +97,27 @@ pub(super) struct Filter {
     kind: Option<String>,
     /// Only edges with so many records or more.
     least: Option<u32>,
-    /// At most so many edges.
+    /// At most so many edges: of each kind the first, then of each the second, so that a loud kind drowns none.
     top: Option<usize>,
+    /// Which come first among their kind.
+    order: Order,
     /// Only what is around this node, `type:name`.
     node: Option<String>,
     /// How many edges away from it.
     hops: Option<u32>,
+}
+
+/// Which edges come first.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    /// With most records.
+    #[default]
+    Often,
+    /// With fewest records.
+    Seldom,
+    /// Seen last.
+    Newest,
 }
 
 /// What is shown, and what is not.
@@ -207,6 +222,7 @@ pub(super) struct Row<'a> {
 /// What is known of a pair of nodes.
 #[derive(Debug, Default)]
 struct Counted {
+    kind: u32,
     records: u32,
     labels: BTreeMap<u32, Span>,
 }
@@ -442,6 +458,7 @@ impl Edges {
             let mut pairs = HashSet::new();
             for edge in &edges {
                 let pair = counted.entry((edge.from, edge.to)).or_default();
+                pair.kind = edge.kind;
                 pair.labels.entry(edge.label).or_default().add(record.at);
                 pair.records += u32::from(pairs.insert((edge.from, edge.to)));
             }
@@ -452,8 +469,53 @@ impl Edges {
         let all = counted.len();
         counted.retain(|_, pair| pair.records >= filter.least.unwrap_or(1));
         let below_least = all - counted.len();
+        let mut pairs = self.ranked(counted, filter);
+        let mut nodes: HashMap<u32, Degree> = HashMap::new();
+        for ((from, to), _) in &pairs {
+            for node in [from, to] {
+                let records = records_of.get(node).copied().unwrap_or_default();
+                nodes.entry(*node).or_insert(Degree { edges: 0, records }).edges += 1;
+            }
+        }
+        let top = filter.top.unwrap_or(usize::MAX);
+        let edges_left_out = pairs.len().saturating_sub(top);
+        pairs.truncate(top);
+        let shown: HashSet<u32> = pairs.iter().flat_map(|((from, to), _)| [*from, *to]).collect();
+        let left_out = LeftOut { edges: edges_left_out, nodes: nodes.len() - shown.len() };
+        Chosen { pairs, nodes, left_out, below_least, records, bars: bars(&times) }
+    }
+
+    /// The nearest to the filter's node first, and of what is equally near, the first of each kind, the second of each, …
+    fn ranked(&self, counted: HashMap<(u32, u32), Counted>, filter: &Filter) -> Vec<((u32, u32), Counted)> {
         let distances = filter.node.as_deref().map(|node| self.distances(&counted, node, filter.hops.unwrap_or(1)));
-        self.rank(counted, distances.as_ref(), &records_of, filter.top, below_least, records, bars(&times))
+        // An edge is as near as its nearer end; what is out of reach has no distance. Around no node all are equally near.
+        let distance = |(from, to): &(u32, u32)| match &distances {
+            None => Some(0),
+            Some(distances) => Some(*distances.get(from)?.min(distances.get(to)?)),
+        };
+        let order = |pair: &Counted| {
+            let records = i64::from(pair.records);
+            let last = pair.last().unwrap_or(i64::MIN);
+            Reverse(match filter.order {
+                Order::Often => (records, last),
+                Order::Seldom => (-records, last),
+                Order::Newest => (last, records),
+            })
+        };
+        let mut pairs: Vec<_> =
+            counted.into_iter().filter_map(|(pair, counted)| Some(((distance(&pair)?, order(&counted), pair), counted))).collect();
+        pairs.sort_unstable_by_key(|(rank, _)| *rank);
+        let mut seen: HashMap<(u32, u32), usize> = HashMap::new();
+        let mut pairs: Vec<_> = pairs
+            .into_iter()
+            .map(|((distance, order, pair), counted)| {
+                let place = seen.entry((distance, counted.kind)).or_default();
+                *place += 1;
+                ((distance, *place, order, pair), counted)
+            })
+            .collect();
+        pairs.sort_unstable_by_key(|(rank, _)| *rank);
+        pairs.into_iter().map(|((_, _, _, pair), counted)| (pair, counted)).collect()
     }
 
     /// How far each node is from one, up to a limit.
@@ -475,47 +537,6 @@ impl Edges {
             }
         }
         distances
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer, put together")]
-    fn rank(
-        &self,
-        counted: HashMap<(u32, u32), Counted>,
-        distances: Option<&HashMap<u32, u32>>,
-        records_of: &HashMap<u32, usize>,
-        top: Option<usize>,
-        below_least: usize,
-        records: usize,
-        bars: Bars,
-    ) -> Chosen {
-        // An edge is as near as its nearer end; what is out of reach has no distance. Around no node all are equally near.
-        let distance = |(from, to): &(u32, u32)| match distances {
-            None => Some(0),
-            Some(distances) => Some(*distances.get(from)?.min(distances.get(to)?)),
-        };
-        let mut pairs: Vec<_> = counted
-            .into_iter()
-            .filter_map(|(pair, counted)| Some(((distance(&pair)?, Reverse(counted.records), Reverse(counted.last()), pair), counted)))
-            .collect();
-        pairs.sort_unstable_by_key(|(rank, _)| *rank);
-        let mut nodes: HashMap<u32, Degree> = HashMap::new();
-        for ((_, _, _, (from, to)), _) in &pairs {
-            for node in [from, to] {
-                let records = records_of.get(node).copied().unwrap_or_default();
-                nodes.entry(*node).or_insert(Degree { edges: 0, records }).edges += 1;
-            }
-        }
-        let edges_left_out = pairs.len().saturating_sub(top.unwrap_or(usize::MAX));
-        pairs.truncate(top.unwrap_or(usize::MAX));
-        let shown: HashSet<u32> = pairs.iter().flat_map(|((_, _, _, (from, to)), _)| [*from, *to]).collect();
-        Chosen {
-            left_out: LeftOut { edges: edges_left_out, nodes: nodes.len() - shown.len() },
-            pairs: pairs.into_iter().map(|((_, _, _, pair), counted)| (pair, counted)).collect(),
-            nodes,
-            below_least,
-            records,
-            bars,
-        }
     }
 }
 

@@ -53,19 +53,18 @@ impl Shared {
 }
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let pages = Router::new()
-        .route("/", get(|| async { file("text/html; charset=utf-8", page::MARKUP.to_owned()) }))
-        .route("/style.css", get(|| async { file("text/css; charset=utf-8", page::STYLE.to_owned()) }))
-        .route("/page.js", get(async |State(shared): Here| file("text/javascript; charset=utf-8", shared.script.clone())))
-        .route("/api/summary", get(async |State(shared): Here| Json(shared.edges().summary())))
-        .route("/api/picture", get(async |State(shared): Here, Query(filter): Query<Filter>| Json(shared.edges().picture(&filter))))
-        .route("/api/edges.csv", get(edges_csv))
-        .route("/api/search", get(search))
-        .route("/api/records", get(records))
-        .route("/api/record", get(record))
-        .route("/api/reload", post(reload));
+    let at = |path: &str| format!("/{}{path}", shared.key);
     Router::new()
-        .nest(&format!("/{}", shared.key), pages)
+        .route(&at("/"), get(|| async { file("text/html; charset=utf-8", page::MARKUP.to_owned()) }))
+        .route(&at("/style.css"), get(|| async { file("text/css; charset=utf-8", page::STYLE.to_owned()) }))
+        .route(&at("/page.js"), get(async |State(shared): Here| file("text/javascript; charset=utf-8", shared.script.clone())))
+        .route(&at("/api/summary"), get(async |State(shared): Here| Json(shared.edges().summary())))
+        .route(&at("/api/picture"), get(async |State(shared): Here, Query(filter): Query<Filter>| Json(shared.edges().picture(&filter))))
+        .route(&at("/api/edges.csv"), get(edges_csv))
+        .route(&at("/api/search"), get(search))
+        .route(&at("/api/records"), get(records))
+        .route(&at("/api/record"), get(record))
+        .route(&at("/api/reload"), post(reload))
         .layer(from_fn_with_state(Arc::clone(&shared), only_from_here))
         .layer(map_response(async |response: Response| (headers(), response)))
         .with_state(shared)
