@@ -44,7 +44,9 @@ export class Canvas {
   show(picture: Picture): void {
     this.container.dataset.state = "moving";
     const most = Math.max(1, ...picture.edges.map((edge) => edge.records));
-    const nodes = picture.nodes.map((node) => ({ group: "nodes" as const, data: nodeData(node) }));
+    const degrees = new Array<number>(picture.nodes.length).fill(0);
+    for (const edge of picture.edges) for (const place of [edge.from, edge.to]) degrees[place]! += 1;
+    const nodes = picture.nodes.map((node, place) => ({ group: "nodes" as const, data: nodeData(node, degrees[place]!) }));
     const edges = picture.edges.map((edge) => ({ group: "edges" as const, data: edgeData(edge, picture.nodes, most) }));
     this.cy.batch(() => {
       this.cy.elements().remove();
@@ -205,11 +207,11 @@ export class Canvas {
   }
 }
 
-/** By its own count, on a scale that a crowd does not burst. */
-function nodeData({ key, edges, records }: PictureNode) {
-  const size = 15 + Math.min(42, 5.2 * Math.log2(1 + edges) + 1.4 * Math.log2(1 + records));
+/** By the edges that are drawn, and a little by its records; on a scale that a crowd does not burst. */
+function nodeData({ key, records }: PictureNode, degree: number) {
+  const size = 13 + Math.min(44, 4.6 * Math.sqrt(Math.max(0, degree - 1)) + 1.2 * Math.log2(1 + records));
   const type = typeOf(key);
-  return { id: key, size, isHub: edges > 7, color: kindOf(type).color, sign: signImage(type), records, edges };
+  return { id: key, size, isHub: degree > 7, color: kindOf(type).color, sign: signImage(type), records };
 }
 
 function edgeData(edge: PictureEdge, nodes: PictureNode[], most: number) {

@@ -36,21 +36,21 @@ export class Details {
   }
 
   private overview(picture: Picture): void {
-    const nodes = [...picture.nodes].sort((a, b) => b.records - a.records);
+    const nodes = byRecords(picture.nodes);
     this.pane.replaceChildren(
       el("h2", {}, "What the picture shows"),
       el("p", { class: "note" }, "Press a node or an edge, here or in the graph, to read its records."),
       el("h3", {}, `Nodes, most records first (${count(nodes.length)})`),
       this.list(nodes, (node) => this.nodeLine(node.key, counted(node.records, "record"))),
       el("h3", {}, `Edges, most records first (${count(picture.edges.length)})`),
-      this.list(picture.edges, (edge) => this.edgeLine(picture, edge)),
+      this.list(byRecords(picture.edges), (edge) => this.edgeLine(picture, edge)),
     );
   }
 
   private node(picture: Picture, key: string): void {
     const place = picture.nodes.findIndex((node) => node.key === key);
     const node = picture.nodes[place];
-    const edges = picture.edges.filter((edge) => edge.from === place || edge.to === place);
+    const edges = byRecords(picture.edges.filter((edge) => edge.from === place || edge.to === place));
     const hidden = node ? node.edges - edges.length : 0;
     const records = this.records(key);
     this.pane.replaceChildren(
@@ -152,6 +152,10 @@ function operations(edge: PictureEdge): string {
   const names = edge.operations.slice(0, 3).map(([name]) => name || "no operation");
   const more = edge.operations.length + edge.more_operations - names.length;
   return names.join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
+function byRecords<T extends { records: number }>(all: T[]): T[] {
+  return [...all].sort((a, b) => b.records - a.records);
 }
 
 function facts(pairs: [string, string][]): HTMLElement {

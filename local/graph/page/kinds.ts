@@ -13,7 +13,7 @@ export interface Kind {
 const KINDS: Record<string, Kind> = {
   user: { name: "user", many: "users", color: "#3f76ea", sign: "M12 4a4 4 0 1 0 0 8a4 4 0 1 0 0-8M4.5 20.5c0-4 3.4-6 7.5-6s7.5 2 7.5 6" },
   guest: { name: "guest", many: "guests", color: "#ee6a3c", sign: "M9.5 4a4 4 0 1 0 0 8a4 4 0 1 0 0-8M2.5 20.5c0-4 3-6 7-6c1.6 0 3 .3 4 .9M14.5 19h7M18.5 15.5l3.5 3.5-3.5 3.5" },
-  address: { name: "address outside", many: "addresses outside", color: "#df3f50", sign: "M12 8.4a3.6 3.6 0 1 0 0 7.2a3.6 3.6 0 1 0 0-7.2M15.6 8.5v5a2.5 2.5 0 0 0 5 0V12a8.6 8.6 0 1 0-3.5 6.9" },
+  address: { name: "mail address", many: "mail addresses", color: "#df3f50", sign: "M12 8.4a3.6 3.6 0 1 0 0 7.2a3.6 3.6 0 1 0 0-7.2M15.6 8.5v5a2.5 2.5 0 0 0 5 0V12a8.6 8.6 0 1 0-3.5 6.9" },
   ip: { name: "IP address", many: "IP addresses", color: "#d98a12", sign: "M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 1 0 0-17M3.5 12h17M12 3.5c3.6 3 3.6 14 0 17M12 3.5c-3.6 3-3.6 14 0 17" },
   mailbox: { name: "mailbox", many: "mailboxes", color: "#cf559b", sign: "M3.5 6h17v12.5h-17zM3.5 7l8.5 6.5L20.5 7" },
   file: { name: "file", many: "files", color: "#2c9e70", sign: "M6.5 3.5h7l4.5 4.5v12.5H6.5zM13.5 3.5V8H18M9.5 12.5h5M9.5 16h5" },

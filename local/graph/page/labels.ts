@@ -26,7 +26,7 @@ export function drawLabels(cy: Core, context: CanvasRenderingContext2D, scale: n
     if (node.hasClass("faded") || (radius * 2 < SMALLEST && !isLit) || x < 0 || y < 0 || x > width || y > height) continue;
     context.font = `${isChosen || node.data("isHub") ? 600 : 400} ${SIZE}px system-ui, "DejaVu Sans", sans-serif`;
     const name = shortName(node.id());
-    const half = context.measureText(name).width / 2 + 2;
+    const half = widthOf(context, name) / 2 + 2;
     const middle = Math.min(Math.max(x, half + 4), width - half - 4);
     const top = y + radius + 2;
     const box: [number, number, number, number] = [middle - half, top, middle + half, top + SIZE + 2];
@@ -39,6 +39,16 @@ export function drawLabels(cy: Core, context: CanvasRenderingContext2D, scale: n
     context.fillText(name, middle, top + SIZE - 1);
   }
   context.restore();
+}
+
+const widths = new Map<string, number>();
+
+/** Measuring is slow, and names come again with every picture. */
+function widthOf(context: CanvasRenderingContext2D, name: string): number {
+  const key = context.font + name;
+  let width = widths.get(key);
+  if (width === undefined) widths.set(key, (width = context.measureText(name).width));
+  return width;
 }
 
 /** What is pointed out comes first, numbers that tell nobody anything last. */

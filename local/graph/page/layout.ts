@@ -6,8 +6,9 @@ import { forceCollide, forceLink, forceManyBody, forceSimulation, forceX, forceY
 export interface Body { key: string; radius: number; x: number; y: number; vx?: number; vy?: number }
 interface Link { source: string; target: string; strength: number; distance: number }
 
-/** What one look at the clock allows before the next picture, in milliseconds. */
-const FRAME = 30;
+/** Between two pictures on the way: at least so long, and as long as drawing the last one took, in milliseconds. */
+const FRAME = 14;
+const LONGEST_FRAME = 250;
 
 export class Layout {
   private simulation: Simulation<Body, undefined> = forceSimulation<Body>([]).stop();
@@ -37,9 +38,12 @@ export class Layout {
       .alpha(kept > bodies.length / 2 ? 0.5 : 1)
       .alphaDecay(1 - 0.001 ** (1 / 260));
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    let drawn = performance.now();
     const step = () => {
-      const end = performance.now() + (isStill ? Infinity : FRAME);
+      const now = performance.now();
+      const end = isStill ? Infinity : now + Math.min(LONGEST_FRAME, Math.max(FRAME, now - drawn));
       while (this.simulation.alpha() > this.simulation.alphaMin() && performance.now() < end) this.simulation.tick();
+      drawn = performance.now();
       moved(bodies);
       if (this.simulation.alpha() > this.simulation.alphaMin()) this.frame = requestAnimationFrame(step);
       else done();

@@ -624,3 +624,156 @@ fn bars(times: &[i64]) -> Bars {
     times.iter().for_each(|time| counts[bar(*time)] += 1);
     Bars { from: Some(utc(begin)), seconds: length, counts }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// `who>what` pairs, as one record of a user at a time has them.
+    fn record(edges: &mut Edges, at: &str, workload: &str, user: &str, operation: &str, pairs: &[&str]) {
+        let edge = |pair: &&str| {
+            let (from, to) = pair.split_once('>').unwrap();
+            let ((from_type, from), (to_type, to)) = (split(from), split(to));
+            json!({ "from": from, "fromType": from_type, "to": to, "toType": to_type, "label": operation })
+        };
+        let list: Vec<Value> = pairs.iter().map(edge).collect();
+        let id = format!("r{}", edges.len());
+        edges.add(&json!({
+            "id": id, "pk": "p", "CreationTime": at, "Workload": workload, "UserId": user, "Operation": operation, "edges": list
+        }));
+    }
+
+    /// Ann signs in often and reads a file once; Bob, who is written in two ways, reads it too; mail leaves Ann's mailbox.
+    fn edges() -> Edges {
+        let mut edges = Edges::default();
+        for hour in 0..5 {
+            let at = format!("2026-11-20T0{hour}:30:00");
+            record(&mut edges, &at, "AzureActiveDirectory", "ann@c.example", "UserLoggedIn", &["user:ann@c.example>ip:192.0.2.1"]);
+        }
+        let read = ["user:ann@c.example>file:https://c.example/a", "user:ann@c.example>ip:192.0.2.1"];
+        record(&mut edges, "2026-11-20T06:00:00", "SharePoint", "Ann@C.example", "FileAccessed", &read);
+        record(&mut edges, "2026-11-20T07:00:00", "SharePoint", "bob@c.example", "FileAccessed", &["user:bob@c.example>file:https://c.example/a"]);
+        record(&mut edges, "2026-11-20T08:00:00", "Exchange", "ann@c.example", "New-InboxRule", &["mailbox:ann@c.example>address:x@evil.example"]);
+        record(&mut edges, "no time", "Exchange", "nobody", "Send", &[]);
+        edges
+    }
+
+    fn filter(query: &str) -> Filter {
+        let pairs: serde_json::Map<String, Value> = url::form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (name.clone().into_owned(), value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number))))
+            .collect();
+        serde_json::from_value(pairs.into()).unwrap()
+    }
+
+    /// `from>to=records` of what is shown, in order.
+    fn shown(query: &str) -> Vec<String> {
+        let picture = edges().picture(&filter(query));
+        let name = |place: usize| split(&picture.nodes[place].key).1.rsplit(['@', '/']).next_back().unwrap_or_default().to_owned();
+        let name = |place: usize| if picture.nodes[place].key.contains('@') { name(place) } else { split(&picture.nodes[place].key).1.to_owned() };
+        picture.edges.iter().map(|edge| format!("{}>{}={}", name(edge.from), name(edge.to), edge.records)).collect()
+    }
+
+    #[test]
+    fn edges_are_counted_by_record_and_carry_their_operations_and_times() {
+        let picture = edges().picture(&Filter::default());
+        let edge = &picture.edges[0];
+        assert_eq!((edge.records, edge.operations.as_slice()), (6, [("UserLoggedIn".to_owned(), 5), ("FileAccessed".to_owned(), 1)].as_slice()));
+        assert_eq!((edge.first.as_deref(), edge.last.as_deref()), (Some("2026-11-20T00:30:00"), Some("2026-11-20T06:00:00")));
+        let ann = picture.nodes.iter().find(|node| node.key == "user:ann@c.example").unwrap();
+        assert_eq!((ann.records, ann.edges), (6, 2));
+        assert_eq!(picture.records, 8);
+    }
+
+    #[test]
+    fn every_filter_takes_away_what_it_says() {
+        let all = ["ann>192.0.2.1=6", "bob>https://c.example/a=1", "ann>x=1", "ann>https://c.example/a=1"];
+        let mut sorted = shown("");
+        sorted.sort_unstable();
+        let mut expected = all.to_vec();
+        expected.sort_unstable();
+        assert_eq!(sorted, expected);
+        assert_eq!(shown("workload=Exchange"), ["ann>x=1"]);
+        assert_eq!(shown("workload=Exchange,Nowhere"), ["ann>x=1"]);
+        assert_eq!(shown("workload="), [""; 0]);
+        assert_eq!(shown("user=BOB@c.example"), ["bob>https://c.example/a=1"]);
+        assert_eq!(shown("user=unknown"), [""; 0]);
+        assert_eq!(shown("operation=New-InboxRule"), ["ann>x=1"]);
+        assert_eq!(shown("kind=mailbox-address"), ["ann>x=1"]);
+        assert_eq!(shown("least=2"), ["ann>192.0.2.1=6"]);
+        assert_eq!(shown("from=2026-11-20T07:00&to=2026-11-20T08:00:00"), ["bob>https://c.example/a=1"]);
+        assert_eq!(edges().picture(&filter("least=2")).below_least, 3);
+    }
+
+    #[test]
+    fn a_loud_kind_of_edge_drowns_no_other() {
+        let mut edges = edges();
+        for address in 0..50 {
+            for _ in 0..9 {
+                let pair = format!("system:s>ip:198.51.100.{address}");
+                record(&mut edges, "2026-11-20T09:00:00", "Exchange", "s", "Set-Mailbox", &[&pair]);
+            }
+        }
+        let picture = edges.picture(&filter("top=4"));
+        assert!(picture.edges.iter().any(|edge| picture.nodes[edge.to].key == "address:x@evil.example"));
+        assert_eq!((picture.left_out.edges, picture.edges.len()), (50, 4));
+        // All 50 addresses but the one shown, and Bob or Ann's share of the file.
+        assert!(picture.left_out.nodes >= 49, "{:?}", picture.left_out);
+    }
+
+    #[test]
+    fn around_a_node_is_what_can_be_reached_from_it_nearest_first() {
+        assert_eq!(shown("node=user:bob@c.example"), ["bob>https://c.example/a=1"]);
+        assert_eq!(shown("node=user:bob@c.example&hops=2"), ["bob>https://c.example/a=1", "ann>https://c.example/a=1"]);
+        assert_eq!(shown("node=user:bob@c.example&hops=3").len(), 3);
+        assert_eq!(shown("node=user:nobody"), [""; 0]);
+    }
+
+    #[test]
+    fn the_order_says_what_stays_among_its_kind() {
+        let kept = |order: &str| shown(&format!("kind=user-ip,user-file&top=2&order={order}"));
+        assert!(kept("often").contains(&"ann>192.0.2.1=6".to_owned()));
+        assert!(kept("newest").contains(&"bob>https://c.example/a=1".to_owned()));
+        assert_eq!(shown("kind=user-file,user-ip&top=1&order=seldom"), ["bob>https://c.example/a=1"]);
+    }
+
+    #[test]
+    fn records_of_a_node_or_an_edge_come_newest_first() {
+        let edges = edges();
+        let file = edges.listing(&Filter::default(), (Some("file:https://c.example/a"), None), 10);
+        assert_eq!(file.records.iter().map(|record| record.user).collect::<Vec<_>>(), ["bob@c.example", "ann@c.example"]);
+        let sign_ins = edges.listing(&filter("operation=UserLoggedIn"), (Some("user:ann@c.example"), Some("ip:192.0.2.1")), 2);
+        assert_eq!((sign_ins.total, sign_ins.records.len()), (5, 2));
+        assert_eq!(sign_ins.records[0].at.as_deref(), Some("2026-11-20T04:30:00"));
+        assert_eq!(edges.listing(&Filter::default(), (Some("user:unknown"), None), 10).total, 0);
+    }
+
+    #[test]
+    fn a_search_finds_names_by_any_part_in_any_case() {
+        let edges = edges();
+        assert_eq!(edges.search("ANN", 9)[0], ("user:ann@c.example", 6));
+        assert_eq!(edges.search("evil", 9), [("address:x@evil.example", 1)]);
+        assert_eq!(edges.search("user:", 9), []);
+    }
+
+    #[test]
+    fn bars_cover_all_times_whatever_the_filter_on_time() {
+        let bars = edges().picture(&filter("from=2026-11-20T07:00:00")).bars;
+        assert_eq!(bars.counts.iter().sum::<u32>(), 8);
+        assert_eq!((bars.from.as_deref(), bars.seconds), (Some("2026-11-20T00:30:00"), 300));
+        assert!(bars.counts.len() <= 96 && bars.counts.first() == Some(&1) && bars.counts.last() == Some(&1));
+        assert_eq!(self::bars(&[i64::MIN / 4, i64::MAX / 4]).counts.iter().sum::<u32>(), 2);
+    }
+
+    #[test]
+    fn what_is_no_edge_is_passed_over() {
+        let mut edges = Edges::default();
+        edges.add(&json!({ "id": "a", "pk": "p", "edges": [{ "from": "x", "to": "y" }, 7, null, { "from": "", "fromType": "user", "to": "y", "toType": "ip" }] }));
+        edges.add(&json!({ "id": 5, "edges": "none" }));
+        edges.add(&Value::Null);
+        assert_eq!((edges.len(), edges.summary().edges), (3, 0));
+    }
+}
