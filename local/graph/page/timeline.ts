@@ -31,7 +31,7 @@ export class Timeline {
       this.begin = null;
       this.choose(this.utc(first), this.utc(last + 1));
     });
-    this.svg.addEventListener("dblclick", () => this.choose("", ""));
+    at("always").addEventListener("click", () => this.choose("", ""));
   }
 
   show(bars: Picture["bars"], from: string, to: string): void {
@@ -48,7 +48,8 @@ export class Timeline {
     this.svg.setAttribute("aria-label", `${count(all)} records from ${time(bars.from)} to ${time(end)}`);
     at("begin").textContent = bars.from ? time(bars.from) : "";
     at("end").textContent = end ? `${time(end)} UTC` : "";
-    at("range").textContent = from || to ? `${from ? time(from) : "…"} to ${to ? time(to) : "…"} · double-click for all` : "Drag over the bars to choose a time";
+    at("range").textContent = from || to ? `${from ? time(from) : "…"} to ${to ? time(to) : "…"}` : "Drag over the bars to choose a time";
+    at("always").hidden = !from && !to;
   }
 
   private isIn(bar: number, from: string, to: string): boolean {

@@ -93,8 +93,8 @@ test("a filter takes away what it says, survives a reload, and can be taken back
 
 test("user, time, least count and top narrow it down, and what is left out is told", async () => {
   await open();
-  await page.getByLabel("User").fill("MEGAN@contoso.example");
-  await page.getByLabel("User").press("Enter");
+  await page.getByRole("combobox", { name: "User" }).fill("MEGAN@contoso.example");
+  await page.getByRole("combobox", { name: "User" }).press("Enter");
   await says(" of 34 records.");
   await page.getByRole("button", { name: "Show all again" }).click();
   await page.getByLabel("From (UTC)").fill("2026-11-20T03:00:00");
@@ -109,7 +109,7 @@ test("user, time, least count and top narrow it down, and what is left out is to
   await page.waitForFunction(() => /\d+ edges below 25 records\./.test(document.getElementById("status").textContent));
 });
 
-test("a drag over the bars chooses a time, a double click all", async () => {
+test("a drag over the bars chooses a time", async () => {
   await open();
   const all = await status();
   const { x, y, width, height } = await page.locator("#bars").boundingBox();
@@ -118,7 +118,8 @@ test("a drag over the bars chooses a time, a double click all", async () => {
   await page.mouse.move(x + width / 4, y + height / 2);
   await page.mouse.up();
   await page.waitForFunction(() => document.getElementById("to").value !== "");
-  await page.locator("#bars").dblclick();
+  await page.waitForFunction((all) => document.getElementById("status").textContent !== all, all);
+  await page.getByRole("button", { name: "All times" }).click();
   await says(all);
   assert.equal(await page.inputValue("#to"), "");
 });
@@ -144,7 +145,7 @@ test("around a node are its neighbours, step by step", async () => {
   await says("2 edges between 3 nodes");
   await page.getByRole("button", { name: "2 steps" }).click();
   await page.waitForFunction(() => !document.getElementById("status").textContent.startsWith("2 edges"));
-  await page.getByRole("button", { name: "All again" }).click();
+  await page.getByRole("button", { name: "All again", exact: true }).click();
   await page.waitForFunction(() => !location.hash.includes("node="));
 });
 
@@ -152,7 +153,7 @@ test("everything can be done by keyboard", async () => {
   await open();
   await page.keyboard.press("/");
   await page.keyboard.type("megan@");
-  await page.getByRole("option", { name: /megan@contoso\.example, user/ }).waitFor();
+  await page.getByRole("option", { name: /^megan@contoso\.example\s*, user/ }).waitFor();
   await page.keyboard.press("Enter");
   await hasHeading("megan@contoso.example");
   await page.locator("#graph").focus();
@@ -183,7 +184,7 @@ test("the picture comes as PNG, and its edges as CSV that no spreadsheet takes f
   assert.ok(picture.bytes.readUInt32BE(16) > 1000 && picture.bytes.length > 50_000, "twice as fine as the view, and not empty");
   const table = await downloaded("Edges as CSV");
   assert.equal(table.name, "edges.csv");
-  const lines = table.bytes.toString().trim().split("\r\n");
+  const lines = table.bytes.toString().split("\r\n");
   assert.equal(lines[0], '\ufeff"from","fromType","to","toType","operation","records","first","last"');
   assert.ok(lines.some((line) => line.startsWith(`"megan@contoso.example","mailbox","mallory@evil.example","address","New-InboxRule","1"`)), lines[1]);
   assert.ok(lines.some((line) => line.includes(`"'=HYPERLINK(""http://evil.example"")"`)));
@@ -214,7 +215,7 @@ for (const [colorScheme, width, height] of [["light", 1440, 900], ["dark", 1440,
   });
 }
 
-test("2,000 edges are drawn, and names do not cover each other", async () => {
+test("2,000 edges are drawn, and can be looked at closer", async () => {
   await open("#top=2000", {}, CROWD_URL);
   assert.match(await status(), /^2,000 edges between [\d,]+ nodes/);
   assert.ok((await drawn("#labels")) > 2_000);

@@ -37,7 +37,7 @@ test("shows who gives roles to whom, and where they come from", async () => {
   // And around them are the addresses that they came from, with the records to prove it.
   await page.getByRole("button", { name: "Show all again" }).click();
   await page.getByRole("combobox", { name: "Search a node" }).fill(giver);
-  await page.getByRole("option", { name: new RegExp(`^${giver}, user`) }).click();
+  await page.getByRole("option", { name: new RegExp(`^${giver}\\s*, user`) }).click();
   await page.waitForFunction((giver) => document.querySelector("#details h2")?.textContent === giver, giver);
   const address = page.locator("#details").getByRole("button", { name: /^→ \d+\.\d+\.\d+\.\d+/ }).first();
   await address.click();
