@@ -127,6 +127,13 @@ pub fn is_conflict(error: &Error) -> bool {
     matches!(error.http_status(), Some(StatusCode::Conflict | StatusCode::PreconditionFailed))
 }
 
+/// Whether an error says that an append blob takes no further append: it has 50,000.
+/// <https://learn.microsoft.com/rest/api/storageservices/append-block>
+#[must_use]
+pub fn is_full(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "BlockCountExceedsLimit")
+}
+
 impl StorageAccount {
     /// Reads `AzureWebJobsStorage`, or the settings of an identity-based connection.
     pub(crate) fn read(vars: &mut Vars<'_>) -> Option<Self> {

@@ -2,6 +2,7 @@
 //! answer is judged. It knows nothing of queues, journals or documents.
 //! <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference>
 
+mod pace;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -14,6 +15,7 @@ use reqwest::{Client, Method, Response, StatusCode, header};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
+use self::pace::Pace;
 pub use self::wire::{ContentBlob, ServiceError, Subscription, Workload, parse_utc};
 use crate::{clock::Clock, config::Config, identity::ActivityToken};
 
@@ -129,6 +131,11 @@ impl ActivityError {
         }
     }
 
+    /// Whether the service says that calls come too fast.
+    fn is_throttling(&self) -> bool {
+        matches!(self, Self::Service { status, error, .. } if *status == 429 || ["AF429", "429"].contains(&error.code.as_str()))
+    }
+
     fn is_code(&self, code: &str) -> bool {
         matches!(self, Self::Service { error, .. } if error.code == code)
     }
@@ -185,6 +192,7 @@ pub struct ActivityClient {
     publisher_id: String,
     token: ActivityToken,
     clock: Arc<Clock>,
+    pace: Pace,
 }
 
 impl ActivityClient {
@@ -198,6 +206,7 @@ impl ActivityClient {
             publisher_id: config.office365.publisher_id.clone(),
             token: ActivityToken::new(config, transport)?,
             clock,
+            pace: Pace::default(),
         })
     }
 
@@ -296,7 +305,7 @@ impl ActivityClient {
                 .all(|(ours, theirs)| ours.eq_ignore_ascii_case(theirs) || (*ours == "v1.0" && theirs.eq_ignore_ascii_case("v1")))
     }
 
-    /// The one retry loop: bridges hiccups, renews a refused token once, and leaves the rest to the caller.
+    /// The one retry loop: keeps the pace, bridges hiccups, renews a refused token once, and leaves the rest to the caller.
     async fn call(&self, what: &str, method: Method, mut url: Url) -> Result<Response, ActivityError> {
         self.add_publisher(&mut url);
         // The API takes one start in 15 minutes, refused ones included: its caller tries again then.
@@ -304,10 +313,14 @@ impl ActivityClient {
         let mut token = self.token.get().await.map_err(ActivityError::Token)?;
         let (mut attempt, mut renewed) = (1, false);
         loop {
+            let sent = self.pace.turn().await;
             let error = match self.send(what, method.clone(), url.clone(), &token).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
+            if error.is_throttling() {
+                self.pace.halve(sent);
+            }
             match error.trouble() {
                 Trouble::Unauthorised if !renewed => {
                     renewed = true;

@@ -1,9 +1,10 @@
-//! What is remembered between runs, in one blob container: checkpoints and the journal. Each has its file; here is only
-//! the container they share.
+//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, and when subscriptions were
+//! started. Each has its file; here is only the container they share.
 
 pub mod checkpoint;
 mod gaps;
 mod journal;
+mod starts;
 
 use azure_core::Error;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
