@@ -43,8 +43,7 @@ pub struct QueryOptions {
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let key = Credential::Key(Secret::new(options.key.clone()));
     let container = connect(&options.endpoint, key, &options.database, &options.container).await;
-    let container =
-        container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
+    let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
     let results = container.query_items::<Value>(Query::from(options.sql.as_str()), FeedScope::full_container(), None);
     let mut results = results.await.context("the question is refused")?;
     let mut count = 0;

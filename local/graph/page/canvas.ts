@@ -12,6 +12,9 @@ export type Selection = { node: string } | { from: string; to: string } | null;
 
 const ARROWS: Record<string, [number, number]> = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
+/** Below it, a node that is pointed out is too small to be seen. */
+const SMALLEST_ZOOM = 0.35;
+
 export class Canvas {
   readonly cy: Core;
   private layout = new Layout();
@@ -87,8 +90,8 @@ export class Canvas {
     this.isFitting = false;
     const { x, y } = node.renderedPosition();
     const isInView = x > 40 && y > 40 && x < this.cy.width() - 40 && y < this.cy.height() - 60;
-    if (isInView && this.cy.zoom() >= 0.6) return;
-    const level = Math.max(this.cy.zoom(), 0.6);
+    if (isInView && this.cy.zoom() >= SMALLEST_ZOOM) return;
+    const level = Math.max(this.cy.zoom(), SMALLEST_ZOOM);
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
       this.cy.zoom(level);
       this.cy.center(node);

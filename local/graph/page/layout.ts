@@ -25,18 +25,21 @@ export class Layout {
     this.bodies = new Map(bodies.map((body) => [body.key, body]));
     const kept = bodies.filter((body) => before.has(body.key)).length;
 
+    // Few have room for their names; many edges between few need it.
+    const [few, dense] = [Math.sqrt(220 / Math.max(1, nodes.length)), edges.length / Math.max(1, nodes.length) / 1.6];
+    const room = Math.min(2, Math.max(1, few, dense));
     const links: Link[] = edges.map(({ from, to }) => {
       const fewer = Math.min(degree.get(from) ?? 1, degree.get(to) ?? 1);
-      return { source: from, target: to, strength: 1 / Math.sqrt(fewer) * 0.7, distance: 30 + 26 * Math.sqrt(fewer) };
+      return { source: from, target: to, strength: 1 / Math.sqrt(fewer) * 0.7, distance: room * (30 + 26 * Math.sqrt(fewer)) };
     });
     this.simulation = forceSimulation(bodies).stop()
       .force("link", forceLink<Body, Link>(links).id((body) => body.key).distance((link) => link.distance).strength((link) => link.strength))
-      .force("charge", forceManyBody<Body>().strength((body) => -20 - 0.55 * body.radius ** 2).distanceMax(700).theta(1))
-      .force("collide", forceCollide<Body>((body) => body.radius + 5).iterations(2))
+      .force("charge", forceManyBody<Body>().strength((body) => -room * (20 + 0.55 * body.radius ** 2)).distanceMax(700).theta(1))
+      .force("collide", forceCollide<Body>((body) => body.radius + (few > 1 ? 5 * room ** 2 : 5)).iterations(2))
       .force("x", forceX(0).strength(Math.min(0.09, 0.06 / shape)))
       .force("y", forceY(0).strength(Math.min(0.09, 0.06 * shape)))
       .alpha(kept > bodies.length / 2 ? 0.5 : 1)
-      .alphaDecay(1 - 0.001 ** (1 / 260));
+      .alphaDecay(1 - 0.001 ** (1 / (bodies.length > 500 ? 160 : 260)));
     const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
     let drawn = performance.now();
     const step = () => {

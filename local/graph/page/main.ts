@@ -144,6 +144,7 @@ function caption(): [string, string] {
 }
 
 function listen(): void {
+  if (matchMedia("(max-width: 760px)").matches) at("filters").querySelector("details")!.open = false;
   const text = (name: "from" | "to" | "user" | "operation") => at(name).addEventListener("change", () => change({ [name]: at<HTMLInputElement>(name).value.trim() }));
   (["from", "to", "user", "operation"] as const).forEach(text);
   at("least").addEventListener("change", () => change({ least: Math.max(1, Math.trunc(at<HTMLInputElement>("least").valueAsNumber) || 1) }));

@@ -553,7 +553,9 @@ struct Sieve {
 impl Sieve {
     fn new(edges: &Edges, filter: &Filter) -> Self {
         let text = |text: &Option<String>| text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-        let list = |names: &Names, list: &Option<String>| list.as_deref().map(|list| list.split(',').filter_map(|name| names.find(name)).collect());
+        let list = |names: &Names, list: &Option<String>| {
+            list.as_deref().map(|list| list.split(',').filter_map(|name| names.find(name)).collect())
+        };
         Self {
             from: text(&filter.from).as_deref().and_then(seconds),
             to: text(&filter.to).as_deref().and_then(seconds),
@@ -656,8 +658,22 @@ mod tests {
         }
         let read = ["user:ann@c.example>file:https://c.example/a", "user:ann@c.example>ip:192.0.2.1"];
         record(&mut edges, "2026-11-20T06:00:00", "SharePoint", "Ann@C.example", "FileAccessed", &read);
-        record(&mut edges, "2026-11-20T07:00:00", "SharePoint", "bob@c.example", "FileAccessed", &["user:bob@c.example>file:https://c.example/a"]);
-        record(&mut edges, "2026-11-20T08:00:00", "Exchange", "ann@c.example", "New-InboxRule", &["mailbox:ann@c.example>address:x@evil.example"]);
+        record(
+            &mut edges,
+            "2026-11-20T07:00:00",
+            "SharePoint",
+            "bob@c.example",
+            "FileAccessed",
+            &["user:bob@c.example>file:https://c.example/a"],
+        );
+        record(
+            &mut edges,
+            "2026-11-20T08:00:00",
+            "Exchange",
+            "ann@c.example",
+            "New-InboxRule",
+            &["mailbox:ann@c.example>address:x@evil.example"],
+        );
         record(&mut edges, "no time", "Exchange", "nobody", "Send", &[]);
         edges
     }
@@ -673,7 +689,8 @@ mod tests {
     fn shown(query: &str) -> Vec<String> {
         let picture = edges().picture(&filter(query));
         let name = |place: usize| split(&picture.nodes[place].key).1.rsplit(['@', '/']).next_back().unwrap_or_default().to_owned();
-        let name = |place: usize| if picture.nodes[place].key.contains('@') { name(place) } else { split(&picture.nodes[place].key).1.to_owned() };
+        let name =
+            |place: usize| if picture.nodes[place].key.contains('@') { name(place) } else { split(&picture.nodes[place].key).1.to_owned() };
         picture.edges.iter().map(|edge| format!("{}>{}={}", name(edge.from), name(edge.to), edge.records)).collect()
     }
 
@@ -681,7 +698,10 @@ mod tests {
     fn edges_are_counted_by_record_and_carry_their_operations_and_times() {
         let picture = edges().picture(&Filter::default());
         let edge = &picture.edges[0];
-        assert_eq!((edge.records, edge.operations.as_slice()), (6, [("UserLoggedIn".to_owned(), 5), ("FileAccessed".to_owned(), 1)].as_slice()));
+        assert_eq!(
+            (edge.records, edge.operations.as_slice()),
+            (6, [("UserLoggedIn".to_owned(), 5), ("FileAccessed".to_owned(), 1)].as_slice())
+        );
         assert_eq!((edge.first.as_deref(), edge.last.as_deref()), (Some("2026-11-20T00:30:00"), Some("2026-11-20T06:00:00")));
         let ann = picture.nodes.iter().find(|node| node.key == "user:ann@c.example").unwrap();
         assert_eq!((ann.records, ann.edges), (6, 2));

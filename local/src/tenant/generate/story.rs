@@ -37,8 +37,7 @@ pub(super) fn tell(tenant: &Organisation, now: DateTime<Utc>, blobs: &mut [NewBl
     let mut taken: Vec<u64> = Vec::new();
     for (content_type, minute, event) in events(tenant, now - AGO, rng) {
         let at = now - AGO + TimeDelta::minutes(minute) + TimeDelta::minutes(5);
-        let mut later: Vec<&mut NewBlob> =
-            blobs.iter_mut().filter(|blob| blob.content_type == content_type && blob.created > at).collect();
+        let mut later: Vec<&mut NewBlob> = blobs.iter_mut().filter(|blob| blob.content_type == content_type && blob.created > at).collect();
         later.sort_by_key(|blob| blob.created);
         // A record that is there once: another's copies would no longer be copies.
         let is_free = |text: &&mut String| copies.get(&mark(text)) == Some(&1) && !taken.contains(&mark(text));
