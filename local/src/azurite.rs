@@ -5,7 +5,8 @@ mod storage;
 
 pub use storage::Storage;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -35,13 +36,24 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub struct AzuriteOptions {
     /// Where the data is kept, made if it is missing; `None` keeps it in memory.
     pub directory: Option<PathBuf>,
+    /// Serves HTTPS with this certificate, and takes the access tokens of identities; `None`: HTTP, and the key alone.
+    pub certificate: Option<Certificate>,
     /// Told what takes long, such as "installing Azurite…".
     pub progress: fn(&str),
 }
 
+/// A certificate for `127.0.0.1` and its key, both PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 impl Default for AzuriteOptions {
     fn default() -> Self {
-        Self { directory: None, progress: |_| {} }
+        Self { directory: None, certificate: None, progress: |_| {} }
     }
 }
 
@@ -62,18 +74,28 @@ impl Azurite {
     /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
     pub async fn start(options: AzuriteOptions) -> Result<Self> {
         PACKAGE.install(options.progress).await?;
-        let mut process = spawn(options.directory.as_deref())?;
+        let mut process = spawn(&options)?;
         let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
-        Ok(Self { process, pid, blob: endpoint(ports.blob)?, queue: endpoint(ports.queue)? })
+        let scheme = if options.certificate.is_some() { "https" } else { "http" };
+        Ok(Self { process, pid, blob: endpoint(scheme, ports.blob)?, queue: endpoint(scheme, ports.queue)? })
     }
 
     /// A connection string as `AzureWebJobsStorage` takes it, with explicit blob and queue endpoints.
     pub fn connection_string(&self) -> String {
         format!(
-            "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
-            self.blob, self.queue
+            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
+            self.blob.scheme(),
+            self.blob,
+            self.queue
         )
+    }
+
+    /// App settings of a collector whose managed identity opens the account: addresses, and no secret. The service takes
+    /// tokens over HTTPS only, so there must be a certificate.
+    pub fn identity_settings(&self) -> BTreeMap<String, String> {
+        let service = |name: &str, url: &Url| (format!("AzureWebJobsStorage__{name}ServiceUri"), url.to_string());
+        BTreeMap::from([service("blob", &self.blob), service("queue", &self.queue)])
     }
 
     /// The blob service, account included: `http://127.0.0.1:PORT/devstoreaccount1`.
@@ -127,11 +149,14 @@ impl Azurite {
 /// It pins Azurite and holds `start.mjs`.
 const PACKAGE: Package = Package { folder: "azurite", what: "Azurite, the storage emulator,", size: "about 350 MB" };
 
-fn spawn(directory: Option<&Path>) -> Result<Child> {
-    Command::new("node")
-        .arg("--no-deprecation")
-        .arg(PACKAGE.path().join("start.mjs"))
-        .args(directory)
+fn spawn(options: &AzuriteOptions) -> Result<Child> {
+    let mut command = Command::new("node");
+    command.arg("--no-deprecation").arg(PACKAGE.path().join("start.mjs"));
+    if let Some(Certificate { certificate, key }) = &options.certificate {
+        command.arg("--tls").arg(certificate).arg(key);
+    }
+    command
+        .args(&options.directory)
         .stdin(Stdio::piped()) // held open: its end is how the child learns that we are gone
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -168,8 +193,8 @@ async fn ports(process: &mut Child) -> Result<Ports> {
     serde_json::from_str(&line).with_context(|| format!("Azurite's first line is not its ports: {line}"))
 }
 
-fn endpoint(port: u16) -> Result<Url> {
-    Ok(Url::parse(&format!("http://127.0.0.1:{port}/{ACCOUNT}"))?)
+fn endpoint(scheme: &str, port: u16) -> Result<Url> {
+    Ok(Url::parse(&format!("{scheme}://127.0.0.1:{port}/{ACCOUNT}"))?)
 }
 
 #[cfg(test)]

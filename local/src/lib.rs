@@ -13,6 +13,7 @@ pub mod query;
 pub mod run;
 pub mod screen;
 pub mod stack;
+pub mod stage;
 pub mod storm;
 pub mod table;
 pub mod tenant;

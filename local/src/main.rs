@@ -1,6 +1,6 @@
-//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
-//! storm of faults pass, asks the database, or serves a graph of it. Every error is one line, and nothing that was started
-//! outlives this program.
+//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a storm of faults pass, lays
+//! out what ships, asks the database, or serves a graph of it. Every error is one line, and nothing that was started outlives
+//! this program.
 
 use std::env;
 use std::io::{Write as _, stderr};
@@ -17,6 +17,7 @@ use local::query::{QueryOptions, query};
 use local::run::{Account, collect};
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
+use local::stage::{StageOptions, build_and_stage};
 use local::storm::{StormOptions, storm};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,6 +43,8 @@ enum Command {
     Bench(BenchOptions),
     /// Lets a storm of faults pass over two handlers, and accounts for every record
     Storm(StormOptions),
+    /// Builds what ships, and lays it out in a folder to publish from
+    Stage(StageOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
     /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
@@ -65,6 +68,9 @@ struct CollectOptions {
     /// Keep queue, checkpoints and journal in this directory; in memory if not given
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Run what was staged in this folder, and build nothing
+    #[arg(long, value_name = "DIR")]
+    staged: Option<PathBuf>,
     /// Port of the database; a free one if not given
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -77,6 +83,7 @@ async fn main() -> ExitCode {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
         Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
     };
@@ -99,15 +106,16 @@ fn code(result: Option<()>) -> ExitCode {
 }
 
 async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
-    let keep = options.keep;
-    let Some(account) = unless_interrupted(collect(stack_options(options)?, &Screen::stdout())).await? else {
+    let (keep, staged) = (options.keep, options.staged.clone());
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, staged.as_deref(), &Screen::stdout())).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     line(format_args!("\n{}", account.table()));
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        line(account.addresses());
+        let settings = account.stack.settings_file()?;
+        line(account.addresses(settings.as_ref().map(|file| file.path())));
         // Held until the end; without it the rest is still there to look at.
         if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
             interrupted().await;
@@ -152,6 +160,12 @@ async fn rage(options: StormOptions) -> Result<ExitCode> {
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+async fn lay_out(options: StageOptions) -> Result<()> {
+    let staged = build_and_stage(&options, &Screen::stdout()).await?;
+    line(format_args!("\n{staged}"));
+    Ok(())
+}
+
 async fn ask(options: QueryOptions) -> Result<()> {
     let count = query(&options).await?;
     let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
@@ -162,9 +176,14 @@ async fn ask(options: QueryOptions) -> Result<()> {
 async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     let key = env::var("COSMOS_KEY").ok();
     let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
-    line(format_args!("\nGraph      {}\n\nServed until Ctrl-C; who knows this address can look.", graph.url()));
+    line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
+    line(address(&graph));
     interrupted().await;
     Ok(Some(()))
+}
+
+fn address(graph: &Graph) -> String {
+    format!("\nGraph      {}", graph.url())
 }
 
 /// The graph of what was collected, if it is in a database of ours.
@@ -177,7 +196,7 @@ async fn graph_of(account: &Account) -> Result<Option<Graph>> {
     let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
     match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
         Ok(graph) => {
-            line(format_args!("\nTo look at who did what, to what, from where, as a graph:\n\n  {}", graph.url()));
+            line(address(&graph));
             Ok(Some(graph))
         }
         Err(error) => {

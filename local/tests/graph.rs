@@ -173,7 +173,7 @@ async fn real_records_show_who_touches_what_from_where() -> Result<()> {
         return Ok(());
     }
     let options = StackOptions { source: Source::Playback { records, seed: 1 }, state: None, cosmos: CosmosOptions::default() };
-    let account = collect(options, &Screen::quiet()).await?;
+    let account = collect(options, None, &Screen::quiet()).await?;
     let cosmos = account.stack.cosmos.as_ref().context("no database")?;
     let graph = Graph::start(&GraphOptions::of(cosmos.endpoint().as_str(), "office365", "activity"), None, &Screen::quiet()).await?;
     look("real.test.mjs", &chromium, &[("GRAPH_URL", graph.url().as_str())]).await

@@ -21,7 +21,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     failure::{Failure, chain},
-    state::{Checkpoint, CheckpointError, Event, Line, Shard, Standing, Sweeps, hour_of},
+    state::{Checkpoint, CheckpointError, Event, Line, Noted, Shard, Standing, Subscriptions, Sweeps, hour_of},
 };
 
 /// Messages between two appends to the journal: what a crash makes the next run send again.
@@ -122,10 +122,15 @@ async fn prepare(services: &Services) -> Result<(), Failure> {
     services.ensure_storage().await.map_err(Failure::Storage)?;
     let subscriptions = timeout(SUBSCRIBING, services.activity.subscriptions()).await;
     if let Ok(Ok(on)) = &subscriptions {
-        let missing = services.workloads.iter().filter(|workload| !on.iter().any(|entry| entry.is_on(**workload)));
-        for workload in missing {
-            start_subscription(services, *workload).await.map_err(Failure::Storage)?;
+        let mut noted = BTreeMap::new();
+        for workload in services.workloads.clone() {
+            let note = match on.iter().any(|entry| entry.is_on(workload)) {
+                true => Noted { on: true, error: None },
+                false => start_subscription(services, workload).await.map_err(Failure::Storage)?,
+            };
+            noted.insert(workload, note);
         }
+        note_subscriptions(services, noted).await;
         return Ok(());
     }
     // By a wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
@@ -139,19 +144,42 @@ async fn prepare(services: &Services) -> Result<(), Failure> {
 }
 
 /// Once in a while between all instances: what was begun is remembered before it is done.
-async fn start_subscription(services: &Services, workload: Workload) -> azure_core::Result<()> {
+async fn start_subscription(services: &Services, workload: Workload) -> azure_core::Result<Noted> {
     let now = services.clock.now();
     let last = services.state.last_start(workload).await?;
     if last.is_some_and(|last| (now - last).abs() < SUBSCRIPTION_PAUSE) {
-        return Ok(());
+        return Ok(Noted { on: false, error: None });
     }
     services.state.note_start(workload, now).await?;
-    match timeout(SUBSCRIBING, services.activity.start_subscription(workload)).await {
-        Ok(Ok(())) => tracing::info!(%workload, "subscription started"),
-        Ok(Err(error)) => tracing::error!(%workload, error = %chain(&error), "subscription could not be started"),
-        Err(_) => tracing::error!(%workload, "subscription could not be started in time"),
+    let error = match timeout(SUBSCRIBING, services.activity.start_subscription(workload)).await {
+        Ok(Ok(())) => {
+            tracing::info!(%workload, "subscription started");
+            return Ok(Noted { on: true, error: None });
+        }
+        Ok(Err(error)) => chain(&error),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::error!(%workload, error, "subscription could not be started");
+    Ok(Noted { on: false, error: Some(error) })
+}
+
+/// For people alone: nothing is decided by it, so its failure holds nothing back. What the last start met stays on record
+/// until the next.
+async fn note_subscriptions(services: &Services, mut noted: BTreeMap<Workload, Noted>) {
+    let note = async {
+        if noted.values().any(|note| !note.on && note.error.is_none())
+            && let Some(before) = services.state.subscriptions().await?
+        {
+            for (workload, note) in noted.iter_mut().filter(|(_, note)| !note.on && note.error.is_none()) {
+                note.error = before.subscriptions.get(workload).and_then(|before| before.error.clone());
+            }
+        }
+        let noted = Subscriptions { at: rfc3339(services.clock.now()), subscriptions: noted };
+        services.state.note_subscriptions(&noted).await
+    };
+    if let Err(error) = note.await {
+        tracing::warn!(error = %chain(&error), "how the subscriptions stand could not be written down");
     }
-    Ok(())
 }
 
 /// One workload's part of a run.
