@@ -48,6 +48,10 @@ enum Command {
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
     /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
+    ///
+    /// The account key is taken from COSMOS_KEY; a read-only one is enough. Without it, an account of this machine is opened with
+    /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
+    /// Reader.
     Graph(GraphOptions),
 }
 

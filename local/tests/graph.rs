@@ -145,6 +145,9 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_read_is_told_in_one_line() -> Result<()> {
+    let nowhere = GraphOptions { endpoint: None, ..GraphOptions::of("", "office365", "activity") };
+    let error = Graph::start(&nowhere, None, &Screen::quiet()).await.err().context("a graph of nowhere")?;
+    assert!(format!("{error:#}").contains("--keep"), "{error:#}");
     let options = GraphOptions::of("http://127.0.0.1:1/", "office365", "activity");
     let error = Graph::start(&options, None, &Screen::quiet()).await.err().context("a graph of nothing")?;
     assert!(format!("{error:#}").contains("http://127.0.0.1:1/"), "{error:#}");

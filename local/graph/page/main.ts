@@ -145,7 +145,10 @@ function caption(): [string, string] {
 
 function listen(): void {
   if (matchMedia("(max-width: 760px)").matches) at("filters").querySelector("details")!.open = false;
-  const text = (name: "from" | "to" | "user" | "operation") => at(name).addEventListener("change", () => change({ [name]: at<HTMLInputElement>(name).value.trim() }));
+  // A browser leaves seconds out where they are none.
+  const whole = (text: string) => (/T\d\d:\d\d$/.test(text) ? `${text}:00` : text);
+  const text = (name: "from" | "to" | "user" | "operation") =>
+    at(name).addEventListener("change", () => change({ [name]: whole(at<HTMLInputElement>(name).value.trim()) }));
   (["from", "to", "user", "operation"] as const).forEach(text);
   at("least").addEventListener("change", () => change({ least: Math.max(1, Math.trunc(at<HTMLInputElement>("least").valueAsNumber) || 1) }));
   at("top").addEventListener("change", () => change({ top: Number(at<HTMLSelectElement>("top").value) }));

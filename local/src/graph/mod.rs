@@ -25,15 +25,12 @@ use crate::table::Count;
 use serve::{Shared, router};
 use store::Store;
 
-/// What graph, and of which database.
-///
-/// The account key is taken from COSMOS_KEY. Without it, an account of this machine is opened with the well-known key of
-/// Microsoft's emulators, and any other as you: `az login`, with the role Cosmos DB Built-in Data Reader.
+/// Which graph, and of which database.
 #[derive(Args, Clone, Debug)]
 pub struct GraphOptions {
     /// Address of the database: what a stack that is kept up (--keep) shows, or https://ACCOUNT.documents.azure.com/
     #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
-    pub endpoint: String,
+    pub endpoint: Option<String>,
     /// Database
     #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
     pub database: String,
@@ -55,7 +52,7 @@ impl GraphOptions {
     /// Of this account, all else as usual.
     pub fn of(endpoint: &str, database: &str, container: &str) -> Self {
         let (endpoint, database, container) = (endpoint.to_owned(), database.to_owned(), container.to_owned());
-        Self { endpoint, database, container, days: None, most: 500_000, port: 0 }
+        Self { endpoint: Some(endpoint), database, container, days: None, most: 500_000, port: 0 }
     }
 }
 
@@ -73,8 +70,11 @@ impl Graph {
     ///
     /// One line that says what to do: the database cannot be read, Node.js is missing, or the port is taken.
     pub async fn start(options: &GraphOptions, key: Option<String>, screen: &Screen) -> Result<Self> {
-        let credential = credential(&options.endpoint, key)?;
-        let container = connect(&options.endpoint, credential, &options.database, &options.container).await;
+        let endpoint = options.endpoint.as_deref().context(
+            "of which database? `cargo run -p local -- --keep` collects one and ends with its graph; else say --endpoint, or COSMOS_ENDPOINT",
+        )?;
+        let credential = credential(endpoint, key)?;
+        let container = connect(endpoint, credential, &options.database, &options.container).await;
         let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
         let script = page::script(|what| screen.part("graph", what)).await?;
 
