@@ -6,20 +6,19 @@ mod storage;
 pub use storage::Storage;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use url::Url;
+
+use crate::npm::{Package, exit, last_lines};
 
 /// The emulator's only account and its public, well-known key.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
@@ -74,9 +73,8 @@ impl Azurite {
     ///
     /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
     pub async fn start(options: AzuriteOptions) -> Result<Self> {
-        let package = package();
-        install(&package, options.progress).await?;
-        let mut process = spawn(&package, &options)?;
+        PACKAGE.install(options.progress).await?;
+        let mut process = spawn(&options)?;
         let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
         let scheme = if options.certificate.is_some() { "https" } else { "http" };
@@ -148,59 +146,12 @@ impl Azurite {
     }
 }
 
-/// The npm package that pins Azurite and holds `start.mjs`.
-fn package() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite")
-}
+/// It pins Azurite and holds `start.mjs`.
+const PACKAGE: Package = Package { folder: "azurite", what: "Azurite, the storage emulator,", size: "about 350 MB" };
 
-/// Runs `npm ci` unless what is installed is what the lock file says. Two processes at once take turns.
-async fn install(package: &Path, progress: fn(&str)) -> Result<()> {
-    if is_installed(package) {
-        return Ok(());
-    }
-    let _turn = take_turn(package).await?;
-    if is_installed(package) {
-        return Ok(());
-    }
-    progress("installing Azurite, Microsoft's storage emulator (npm ci, once, about 350 MB)…");
-    let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(package)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| cannot_run("npm", &error))?;
-    ensure!(output.status.success(), "npm ci failed in {}: {}", package.display(), last_lines(&String::from_utf8_lossy(&output.stderr)));
-    fs::copy(package.join("package-lock.json"), installed(package)).context("note that Azurite is installed")?;
-    Ok(())
-}
-
-/// A copy of the lock file that `node_modules` was made from. Times would lie: a checkout makes every file new.
-fn installed(package: &Path) -> PathBuf {
-    package.join("node_modules/.installed-package-lock.json")
-}
-
-fn is_installed(package: &Path) -> bool {
-    let wanted = fs::read(package.join("package-lock.json"));
-    let present = fs::read(installed(package));
-    matches!((wanted, present), (Ok(wanted), Ok(present)) if wanted == present)
-}
-
-/// An exclusive lock on the lock file itself, held until the file is dropped.
-async fn take_turn(package: &Path) -> Result<File> {
-    let path = package.join("package-lock.json");
-    let wait = move || {
-        let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive).context("wait for another process that installs Azurite")?;
-        Ok(file)
-    };
-    tokio::task::spawn_blocking(wait).await?
-}
-
-fn spawn(package: &Path, options: &AzuriteOptions) -> Result<Child> {
+fn spawn(options: &AzuriteOptions) -> Result<Child> {
     let mut command = Command::new("node");
-    command.arg("--no-deprecation").arg(package.join("start.mjs"));
+    command.arg("--no-deprecation").arg(PACKAGE.path().join("start.mjs"));
     if let Some(Certificate { certificate, key }) = &options.certificate {
         command.arg("--tls").arg(certificate).arg(key);
     }
@@ -214,7 +165,7 @@ fn spawn(package: &Path, options: &AzuriteOptions) -> Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| cannot_run("node", &error))
+        .map_err(|error| PACKAGE.cannot_run("node", &error))
 }
 
 #[derive(Deserialize)]
@@ -244,25 +195,6 @@ async fn ports(process: &mut Child) -> Result<Ports> {
 
 fn endpoint(scheme: &str, port: u16) -> Result<Url> {
     Ok(Url::parse(&format!("{scheme}://127.0.0.1:{port}/{ACCOUNT}"))?)
-}
-
-fn cannot_run(program: &str, error: &std::io::Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            anyhow!("{program} was not found: Azurite, the storage emulator, needs Node.js 20 or later with npm (https://nodejs.org)")
-        }
-        _ => anyhow!("{program} cannot be run: {error}"),
-    }
-}
-
-fn exit(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "killed".to_owned(), |status| status.to_string())
-}
-
-/// The end of a program's complaint, on one line.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(6)..].join(" | ")
 }
 
 #[cfg(test)]

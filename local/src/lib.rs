@@ -4,8 +4,11 @@
 pub mod azurite;
 pub mod bench;
 pub mod cosmos;
+pub mod database;
 pub mod executable;
+pub mod graph;
 pub mod host;
+pub mod npm;
 pub mod query;
 pub mod question;
 pub mod run;

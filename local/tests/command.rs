@@ -115,7 +115,7 @@ async fn wrong_settings_of_a_tenant_are_told_in_one_line() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<()> {
     let mut child = local(&["--records-count", "50", "--keep"]).stdout(Stdio::piped()).spawn()?;
-    let text = until(&mut child, "CA file").await?;
+    let text = until(&mut child, "Graph  ").await?;
     let pid = child.id().context("no process id")?;
     let children = children(pid)?;
     assert!(!children.is_empty());
@@ -126,8 +126,13 @@ async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.lines().count() > 40 && stdout.lines().all(|line| line.starts_with('{')), "{stdout}");
 
+    let graph = text.split_whitespace().next_back().context("no address of the graph")?.to_owned();
+    let page = reqwest::get(&graph).await?.error_for_status()?.text().await?;
+    assert!(page.contains("<title>"), "{page}");
+
     interrupt(pid)?;
     assert_eq!(timeout(Duration::from_secs(20), child.wait()).await??.code(), Some(0));
+    assert!(reqwest::get(&graph).await.is_err(), "the page outlived the run");
     all_gone(&children).await
 }
 
