@@ -1,17 +1,17 @@
-//! Makes a document of a record: key, partition, time to live, and the record's own fields verbatim. Pure; writing it is
+//! Makes a document of a record: key, partition, time to live, edges, and the record's own fields verbatim. Pure; writing it is
 //! next door.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::records::Traits;
+use super::{
+    edges::edges,
+    fields::{Field, Fields},
+    records::Traits,
+};
 use crate::activity::{Workload, parse_utc};
 
 /// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
@@ -79,17 +79,18 @@ pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Res
     let text = String::from_utf8_lossy(record);
     let mut mended = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut mended)) } else { text };
-    let mut fields = serde_json::from_str::<Fields<'_>>(&text).map_err(|_| NotARecord)?.0;
+    let mut fields = Fields::of(&text).ok_or(NotARecord)?;
 
     let id = id(&fields, &text);
     let hash = Sha256::digest(id.as_bytes());
-    let created = fields.iter().find(|field| field.name == "CreationTime").and_then(|field| parse_utc(&field.text()?));
+    let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
+    let edges = edges(&fields);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
-    rename_taken(&mut fields);
-    let omitted = omit(&mut fields, traits.depth, length_of(&head) + text.len());
-    let json = compose(&head, &omitted, &fields).map_err(|_| NotARecord)?;
+    rename_taken(&mut fields.0);
+    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
+    let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
     let reduced = (mended || !omitted.is_empty()).then_some(omitted);
@@ -105,76 +106,10 @@ struct Head<'a> {
     feed: &'a Feed,
 }
 
-/// One of the record's own fields, its value untouched.
-struct Field<'a> {
-    name: Cow<'a, str>,
-    value: &'a RawValue,
-}
-
-impl Field<'_> {
-    /// The value's text: a string's content, or a number as it stands.
-    fn text(&self) -> Option<String> {
-        let raw = self.value.get();
-        match raw.as_bytes().first()? {
-            b'"' => serde_json::from_str(raw).ok(),
-            b'0'..=b'9' | b'-' => Some(raw.to_owned()),
-            _ => None,
-        }
-    }
-
-    /// Bytes it takes in the document: name, value, quotes, colon and comma.
-    fn length(&self) -> usize {
-        self.name.len() + self.value.get().len() + 4
-    }
-}
-
-/// A record's fields in their order. Where a name comes twice, the last value counts, as JSON parsers have it.
-struct Fields<'a>(Vec<Field<'a>>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Record;
-        impl<'de> Visitor<'de> for Record {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a record")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
-                while let Some(Name(name)) = map.next_key()? {
-                    fields.push(Field { name, value: map.next_value()? });
-                }
-                keep_last(&mut fields);
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Record)
-    }
-}
-
-/// A field's name, borrowed where it holds no escape.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn keep_last(fields: &mut Vec<Field<'_>>) {
-    let mut names = std::collections::HashSet::with_capacity(fields.len());
-    if fields.iter().all(|field| names.insert(field.name.clone())) {
-        return;
-    }
-    names.clear();
-    fields.reverse();
-    fields.retain(|field| names.insert(field.name.clone()));
-    fields.reverse();
-}
-
 /// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
-fn id(fields: &[Field<'_>], text: &str) -> String {
-    let field = |name: &str| fields.iter().find(|field| field.name == name).and_then(Field::text).filter(|text| !text.is_empty());
-    let id = field("Id").map(|id| match field("RecordNumber") {
-        Some(part) => format!("{id}-{part}"),
+fn id(fields: &Fields<'_>, text: &str) -> String {
+    let id = fields.text("Id").map(|id| match fields.text("RecordNumber") {
+        Some(part) => format!("{id}-{part}").into(),
         None => id,
     });
     match id.map(|id| encode_id(&id)) {
@@ -299,10 +234,12 @@ fn length_of(head: &Head<'_>) -> usize {
     head.id.len() + head.pk.len() + 3 * head.feed.content_id.len() + 200
 }
 
-fn compose(head: &Head<'_>, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
+fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
     let mut json = serde_json::to_string(head)?;
-    json.reserve(fields.iter().map(Field::length).sum::<usize>() + 16);
+    json.reserve(edges.len() + fields.iter().map(Field::length).sum::<usize>() + 32);
     json.pop();
+    json.push_str(",\"edges\":");
+    json.push_str(edges);
     if !omitted.is_empty() {
         json.push_str(",\"omitted\":");
         json.push_str(&serde_json::to_string(omitted)?);
@@ -458,6 +395,7 @@ mod tests {
             json!({
                 "id": "2a-b", "pk": format!("2026-11-20-{n}"), "ttl": 90 * 86_400 - 2 * 3600,
                 "feed": {"contentType": "Audit.Exchange", "contentId": "blob", "contentCreated": "2026-11-20T11:00:00.000Z"},
+                "edges": [],
                 "CreationTime": "2026-11-20T10:00:00", "Id": "2a-b", "Operation": "FileAccessed", "UserType": 0, "RecordType": 6,
             })
         );
@@ -578,7 +516,7 @@ mod tests {
         let many: Vec<_> = (0..3000).map(|n| format!(r#""{n}":"{}""#, "y".repeat(1000))).collect();
         let (document, value) = made(&format!(r#"{{"Id":"a",{}}}"#, many.join(",")));
         assert!(document.json.len() <= MOST_BYTES && document.json.len() > MOST_BYTES / 2);
-        assert_eq!(value["omitted"].as_array().map(Vec::len), Some(3000 + 1 + 5 - value.as_object().unwrap().len()));
+        assert_eq!(value["omitted"].as_array().map(Vec::len), Some(3000 + 1 + 6 - value.as_object().unwrap().len()));
     }
 
     proptest! {

@@ -3,6 +3,9 @@
 
 mod dedupe;
 pub mod document;
+mod edges;
+mod fields;
+mod nodes;
 pub mod records;
 
 use std::{

@@ -22,7 +22,7 @@ fn of_all_workloads() -> Setting {
     Setting { cosmos: CosmosOptions { partitions: 64, ..setting.cosmos }, ..setting }
 }
 
-const OWN: [&str; 4] = ["id", "pk", "ttl", "feed"];
+const OWN: [&str; 5] = ["id", "pk", "ttl", "feed", "edges"];
 
 /// A published blob, as far as documents tell of it.
 struct Published {
@@ -77,6 +77,12 @@ fn compare(id: &str, document: &Map<String, Value>, published: &HashMap<String, 
     let own: Map<_, _> = document.clone().into_iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
     let record = blob.records.iter().find(|record| record["Id"] == *id).expect("the feed names a blob with this record");
     assert_eq!(own, *record, "{id}");
+    for edge in document["edges"].as_array().unwrap() {
+        let names: Vec<_> =
+            edge.as_object().unwrap().iter().filter(|(_, value)| value.as_str().is_some_and(|text| !text.is_empty())).collect();
+        assert_eq!((names.len(), &edge["label"]), (5, &record["Operation"]), "{id}: {edge}");
+        assert_ne!((&edge["from"], &edge["fromType"]), (&edge["to"], &edge["toType"]), "{id}");
+    }
 
     let created = record["CreationTime"].as_str().unwrap();
     let n = Sha256::digest(id.as_bytes())[0] % 4;

@@ -1,0 +1,104 @@
+//! A JSON object's fields in their order, their values untouched, and reading single values out of them however they are
+//! shaped. Knows no field by name.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// One field, its value untouched.
+pub(super) struct Field<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) value: &'a RawValue,
+}
+
+impl Field<'_> {
+    /// Bytes it takes in a document: name, value, quotes, colon and comma.
+    pub(super) fn length(&self) -> usize {
+        self.name.len() + self.value.get().len() + 4
+    }
+}
+
+/// An object's fields. Where a name comes twice, the last value counts, as JSON parsers have it.
+pub(super) struct Fields<'a>(pub(super) Vec<Field<'a>>);
+
+impl<'a> Fields<'a> {
+    /// The fields of an object; none of anything else.
+    pub(super) fn of(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|field| field.name == name).map(|field| field.value)
+    }
+
+    /// A string's content or a number as it stands, where there is something.
+    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).and_then(text).filter(|text| !text.is_empty())
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push(Field { name, value: map.next_value()? });
+                }
+                keep_last(&mut fields);
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A field's name, borrowed where it holds no escape.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn keep_last(fields: &mut Vec<Field<'_>>) {
+    let mut names = std::collections::HashSet::with_capacity(fields.len());
+    if fields.iter().all(|field| names.insert(field.name.clone())) {
+        return;
+    }
+    names.clear();
+    fields.reverse();
+    fields.retain(|field| names.insert(field.name.clone()));
+    fields.reverse();
+}
+
+/// A value's text: a string's content, or a number as it stands.
+pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    match raw.as_bytes().first()? {
+        b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
+        b'"' => serde_json::from_str(raw).ok().map(Cow::Owned),
+        b'0'..=b'9' | b'-' => Some(Cow::Borrowed(raw)),
+        _ => None,
+    }
+}
+
+/// Calls for each element of an array, be it an array or the text of one; and once for anything else, as it is.
+pub(super) fn for_each(value: &RawValue, mut take: impl FnMut(&RawValue)) {
+    if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        return elements.into_iter().for_each(take);
+    }
+    let text = text(value).filter(|text| text.trim_start().starts_with('['));
+    match text.as_deref().map(serde_json::from_str::<Vec<&RawValue>>) {
+        Some(Ok(elements)) => elements.into_iter().for_each(take),
+        _ => take(value),
+    }
+}
