@@ -61,8 +61,8 @@ def m_source(name: str) -> str:
     loaded = {"Activity": ACTIVITY, "Edges": EDGE_KEYS + _typed_in_m("Edges")}.get(name, TABLES.get(name, []))
     selected = EDGE_KEYS if name == "EdgesQuery" else ACTIVITY
     lists = {
-        "select": ", ".join(_selected(column) for column in selected).replace('"', '""'),
-        "group": ", ".join(column.path for column in selected).replace('"', '""'),
+        "select": ", ".join(_selected(column) for column in selected),
+        "group": ", ".join(column.path for column in selected),
         "names": ", ".join(f'"{column.name}"' for column in ACTIVITY),
         "keys": ", ".join(f'"{column.name}"' for column in EDGE_KEYS),
         "convert": ",\n        ".join(f'{{"{column.name}", {M_CONVERSIONS[column.type]}}}' for column in ACTIVITY),
