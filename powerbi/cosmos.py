@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import re
 import subprocess
 import urllib.parse
@@ -59,8 +60,11 @@ class Container:
 
 
 @contextmanager
-def collected(command: list[str]) -> Iterator[Container]:
-    """The container of the local stack that `command` runs and keeps up, when all is collected."""
+def collected(records: int) -> Iterator[Container]:
+    """The container of a local stack that is kept up, with so many records of the simulated tenant collected."""
+    command = ["cargo", "run", "--release", "-q", "-p", "local", "--", "--records-count", str(records), "--keep"]
+    if program := os.environ.get("LOCAL_STACK"):
+        command[:7] = [program]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as stack:
         try:
             said = ""

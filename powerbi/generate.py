@@ -15,7 +15,7 @@ from pathlib import Path
 
 from project import (
     CALCULATED, EXPRESSIONS, HERE, LIST, LOADED, MEASURES, NAME, SOURCE, TABLES,
-    Column, dax, dax_table, field, fields, m_source, pages,
+    Column, dax, dax_table, field, fields, m_source, pages, top_by,
 )  # fmt: skip
 
 SCHEMAS = "https://developer.microsoft.com/json-schemas/fabric"
@@ -193,8 +193,9 @@ def _visual(name: str, number: int, visual: dict, definition: str) -> dict:
         "position": {"x": x, "y": y, "z": number * 1000, "height": height, "width": width, "tabOrder": number * 1000},
         "visual": body | {"drillFilterOtherVisuals": True},
     }
-    if "top" in visual:
-        value["filterConfig"] = {"filters": [_first(name, visual)]}
+    filters = ([_first(name, visual)] if "top" in visual else []) + ([_present(name, visual)] if "present" in visual else [])
+    if filters:
+        value["filterConfig"] = {"filters": filters}
     return value
 
 
@@ -249,7 +250,7 @@ def _field(text: str, **source: str) -> dict:
 
 def _first(name: str, visual: dict) -> dict:
     """The filter that keeps the first N of a column by the visual's first measure."""
-    by = visual.get("by") or next(text for text in fields(visual) if not field(text)[2])
+    by = top_by(visual)
     measure = next(text for text in fields(visual) if field(text)[2])
     table = field(by)[0]
     assert table == field(measure)[0], f"{name}: column and measure of a top N are of one table"
@@ -265,6 +266,15 @@ def _first(name: str, visual: dict) -> dict:
     kept = {"In": {"Expressions": [_field(by, Source="t")], "Table": {"SourceRef": {"Source": "subquery"}}}}
     restriction = {"Version": 2, "From": [subquery, *origin], "Where": [{"Condition": kept}]}
     return {"name": f"{name}_top", "field": _field(by), "type": "TopN", "filter": restriction}
+
+
+def _present(name: str, visual: dict) -> dict:
+    """The filter that leaves out what is blank in the column of the top N."""
+    by = top_by(visual)
+    blank = {"Comparison": {"ComparisonKind": 0, "Left": _field(by, Source="t"), "Right": {"Literal": {"Value": "null"}}}}
+    origin = [{"Name": "t", "Entity": field(by)[0], "Type": 0}]
+    restriction = {"Version": 2, "From": origin, "Where": [{"Condition": {"Not": {"Expression": blank}}}]}
+    return {"name": f"{name}_present", "field": _field(by), "type": "Advanced", "filter": restriction}
 
 
 def _one_of(name: str, text: str, values: list[str]) -> dict:

@@ -98,6 +98,8 @@ def dax(measure: dict) -> str:
         for of, columns in measure.get("where", {}).items()
         for name, values in columns.items()
     ]
+    if "known" in measure:
+        filters.append("NOT ISBLANK ( {}[{}] )".format(*measure["known"].split(".")))
     return f"CALCULATE ( {expression}, {', '.join(filters)} )" if filters else expression
 
 
@@ -130,3 +132,8 @@ def field(text: str) -> tuple[str, str, bool]:
 def fields(visual: dict) -> list[str]:
     """Everything in the wells of a visual, in order."""
     return [text for texts in visual["roles"].values() for text in texts]
+
+
+def top_by(visual: dict) -> str:
+    """The column of which a visual keeps the first N: the one that the list names, or the visual's first."""
+    return visual.get("by") or next(text for text in fields(visual) if not field(text)[2])
