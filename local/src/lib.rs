@@ -7,6 +7,7 @@ pub mod cosmos;
 pub mod executable;
 pub mod host;
 pub mod query;
+pub mod question;
 pub mod run;
 pub mod screen;
 pub mod stack;

@@ -16,6 +16,7 @@ mod faults_storage;
 mod large;
 mod listing;
 mod messages;
+mod queries;
 mod queue_events;
 mod settings;
 mod state;
