@@ -235,7 +235,7 @@ class M(unittest.TestCase):
     def test_an_address_is_plain(self):
         forms = {"203.0.113.7": "203.0.113.7", "203.0.113.7:443": "203.0.113.7", "[203.0.113.7]:443": "203.0.113.7"}
         forms |= {"::ffff:203.0.113.7": "203.0.113.7", "[::FFFF:203.0.113.7]:443": "203.0.113.7", "[2001:DB8::1]:443": "2001:db8::1"}
-        forms |= {"2001:db8::1": "2001:db8::1", "::ffff:1": "::ffff:1"}
+        forms |= {"2001:db8::1": "2001:db8::1", "::ffff:1": "::ffff:1", "mail.contoso.com": None, "<null>": None}
         rows = database.evaluate(model.m["Activity"], {"Source": [{"Document": {"ClientIP": form}} for form in forms]})
         self.assertEqual(list(forms.values()), [row["Address"] for row in rows])
         rows = database.evaluate(model.m["Activity"], {"Source": [{"Document": {"ClientIP": "", "ActorIpAddress": "::1"}}, {"Document": {}}]})
@@ -270,6 +270,15 @@ class M(unittest.TestCase):
         for row in rows:
             self.assertTrue(min(times[keys(row)]) <= row["FirstSeen"] <= row["LastSeen"] <= max(times[keys(row)]))
             self.assertLessEqual({row["SourceType"], row["TargetType"]}, NODE_TYPES)
+
+    def test_the_question_is_that_of_the_queries_by_partition(self):
+        """queries/edges-counted.sql and the project ask the same, but for the partition key."""
+        asked = clauses(database.sql("EdgesQuery"))
+        written = clauses((ROOT / "queries/edges-counted.sql").read_text())
+        self.assertEqual(["c.pk"], sorted(asked["select"] - written["select"]))
+        self.assertEqual(["c.pk"], sorted(asked["group by"] - written["group by"]))
+        self.assertEqual([], sorted((written["select"] | written["group by"]) - (asked["select"] | asked["group by"])))
+        self.assertEqual((written["from"], written["where"]), (asked["from"], asked["where"]))
 
     def test_edges_are_the_same_whoever_counts_them(self):
         # A small part: the evaluator is slow at grouping.
@@ -353,6 +362,14 @@ class Deneb(unittest.TestCase):
         nodes, edges = (re.search(rf'class="mark-{marks}.*?</g>', drawn)[0].count("<path") for marks in ("symbol role-mark nodes", "path"))
         self.assertEqual((4, 3), (nodes, edges))
         self.assertEqual(["a", "b", "c", "c"], sorted(re.findall(r">([abc])</text>", drawn)))
+
+
+def clauses(sql: str) -> dict[str, set[str]]:
+    """What a query selects, ranges over, bounds and groups by, without names and values."""
+    sql = re.sub(r"^--.*\n", "", sql, flags=re.M)
+    found = re.match(r"SELECT (.*?)\s+FROM (.*?)\s+WHERE (.*?)\s+GROUP BY (.*?)\s*$", sql, re.S).groups()
+    parts = [re.split(r",\s*|\sAND\s", re.sub(r"\s+AS \w+|(?<=[<>=] )('[^']*'|@\w+)", "", clause)) for clause in found]
+    return {name: {part.strip() for part in part} for name, part in zip(("select", "from", "where", "group by"), parts, strict=True)}
 
 
 def expected(document: dict) -> dict:

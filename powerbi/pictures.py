@@ -157,7 +157,7 @@ def table_svg(visual: dict, rows: list[dict], room: tuple) -> str:
     rows = sorted(rows, key=lambda row: (row[by] is not None, row[by]), reverse=True)[: int(height / 17) - 1]
     # What is long gets the room that is left.
     wide = [max(len(shown(value)) for value in [field(text)[1], *(row[text] for row in rows)]) for text in texts]
-    wide = [min(length, 30) for length in wide]
+    wide = [max(min(length, 30), 11) for length in wide]
     parts, left = [], x
     for text, length in zip(texts, wide, strict=True):
         room_here = width * length / sum(wide)
