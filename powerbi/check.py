@@ -45,11 +45,7 @@ NODE_TYPES = {"user", "system", "app", "ip", "file", "site", "mailbox", "group",
 HOSTILE = ["' OR true OR c.id = '", '" OR true OR c.id = "', "\\", "\\' OR true --", "x\\", "'", "''", "') OR (true", "/* ' */", "a\r\n' OR true"]
 
 
-def setUpModule() -> None:
-    global model, database
-    model = Model()
-    container = unittest.enterModuleContext(collected(2_000))
-    database = Database(container, model)
+model = Model()
 
 
 def visuals() -> list[tuple[str, dict]]:
@@ -192,7 +188,7 @@ class Project(unittest.TestCase):
             {"method": "notifications/initialized"},
             {"id": 2, "method": "tools/call", "params": {"name": "connection_operations", "arguments": {"request": call}}},
         ]
-        with subprocess.Popen([server, "--start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([server, "--start"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             for message in messages:
                 print(json.dumps({"jsonrpc": "2.0"} | message), file=process.stdin, flush=True)
             answer = next(answer for answer in map(json.loads, process.stdout) if answer.get("id") == 2)
@@ -204,6 +200,11 @@ class Project(unittest.TestCase):
 
 class M(unittest.TestCase):
     """The M, parsed by Microsoft's parser and run on what the database answers."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        global database
+        database = Database(cls.enterClassContext(collected(2_000)), model)
 
     def test_all_of_it_parses(self):
         self.assertEqual(len(LIST["parameter"]) + len(EXPRESSIONS) + 4, len(model.m))
