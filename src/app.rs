@@ -1,10 +1,6 @@
 //! The application: services built once a process, and the router that the host speaks to: two functions and its probe.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::{
@@ -15,14 +11,15 @@ use axum::{
     response::{IntoResponse, Json, Response},
     routing::{get, post},
 };
-use azure_core::http::Transport;
-use chrono::{DateTime, TimeDelta, Utc};
+use azure_core::http::{RetryOptions, Transport};
+use chrono::{TimeDelta, Utc};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     activity::{ActivityClient, Workload},
-    batch::Item,
+    batch::{Item, pack},
     clock::{Clock, rfc3339},
     config::Config,
     cosmos::Cosmos,
@@ -37,17 +34,28 @@ use crate::{
     store_events,
 };
 
-/// Our own end of an invocation, below the host's `functionTimeout` of ten minutes: the host ends one by killing the
-/// process, and with it every other invocation.
-const DEADLINE: Duration = Duration::from_secs(8 * 60);
+/// When work stops, below the host's `functionTimeout` of ten minutes: the host ends an invocation by killing the process,
+/// and with it every other one.
+const WORK: Duration = Duration::from_secs(8 * 60);
+/// What is left of that for putting back what was not reached.
+const SETTLING: Duration = Duration::from_secs(75);
 /// Content blobs in flight in the whole process, whatever the number of messages: a bound of memory.
 const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
-/// The API takes one request to start a subscription in this time.
-const SUBSCRIPTION_PAUSE: TimeDelta = TimeDelta::minutes(15);
+/// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
+const SENDS: usize = 8;
 /// Largest request taken; a queue message is 64 KiB at most.
 const MOST_BODY: usize = 4 * 1024 * 1024;
+
+/// An invocation's time.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// When work stops, and what was not reached is put back or left to the next run.
+    pub work: Instant,
+    /// When that must be done too.
+    pub end: Instant,
+}
 
 /// What both functions work with, built once a process.
 pub struct Services {
@@ -65,7 +73,6 @@ pub struct Services {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
-    subscription_starts: Mutex<HashMap<Workload, DateTime<Utc>>>,
 }
 
 impl Services {
@@ -81,7 +88,7 @@ impl Services {
             .then(|| managed_identity(config, &transport))
             .transpose()
             .context("no managed identity, which storage or database need")?;
-        let door = Door { transport: transport.clone(), identity: identity.clone() };
+        let door = Door { transport: transport.clone(), identity: identity.clone(), retry: RetryOptions::default() };
         let clock = Arc::new(Clock::default());
         Ok(Self {
             activity: ActivityClient::new(config, client, &transport, Arc::clone(&clock)).context("no credential for the Activity API")?,
@@ -95,7 +102,6 @@ impl Services {
             partitions_per_day: config.partitions_per_day,
             fetches: Semaphore::new(FETCHES),
             writes: Semaphore::new(WRITES),
-            subscription_starts: Mutex::default(),
             clock,
         })
     }
@@ -105,21 +111,29 @@ impl Services {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
-    /// Whether a subscription may be started now; saying so counts as starting it.
-    pub(crate) fn may_start_subscription(&self, workload: Workload) -> bool {
-        let mut starts = self.subscription_starts.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
+    pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
+        const REASON: &str = "content uri too long";
+        let packed = pack(items, most_items);
         let now = self.clock.now();
-        let recently = starts.get(&workload).is_some_and(|at| now - *at < SUBSCRIPTION_PAUSE);
-        if !recently {
-            starts.insert(workload, now);
-        }
-        !recently
+        let lost = packed.too_long.iter().map(|item| {
+            tracing::error!(workload = item.workload_name(), content_id = item.id, reason = REASON, "lost: this content cannot be had");
+            (item, Line { reason: Some(REASON.to_owned()), ..Line::new(now, Event::Lost, &item.id) })
+        });
+        self.journal(lost.collect()).await?;
+        Ok(packed.batches)
     }
 
-    /// Journals what the queue has just acknowledged.
-    pub(crate) async fn journal_queued(&self, items: Vec<&Item>) -> azure_core::Result<()> {
+    /// Sends messages, each hidden for its own time; what the queue acknowledged is journalled even where it did not take
+    /// another.
+    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)]) -> Sent {
+        let sends: Vec<_> = messages.iter().map(|(items, delay)| self.queue.send(items, *delay)).collect();
+        let taken: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
+        let acknowledged: Vec<&[Item]> =
+            messages.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|((items, _), _)| items.as_slice()).collect();
         let now = self.clock.now();
-        self.journal(items.into_iter().map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect()).await
+        let lines: Vec<_> = acknowledged.iter().copied().flatten().map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
+        Sent { messages: acknowledged.len(), items: lines.len(), journalled: self.journal(lines).await, taken: taken.into_iter().collect() }
     }
 
     /// Journals each line with its content blob's workload and hour; one append an hour.
@@ -133,6 +147,18 @@ impl Services {
         let appends: Vec<_> = by_hour.iter().map(|((workload, hour), lines)| self.state.append(workload, *hour, lines)).collect();
         futures::future::try_join_all(appends).await.map(drop)
     }
+}
+
+/// What became of messages sent.
+pub(crate) struct Sent {
+    /// Messages that the queue acknowledged.
+    pub(crate) messages: usize,
+    /// Content blobs in them.
+    pub(crate) items: usize,
+    /// Whether the journal knows of those.
+    pub(crate) journalled: azure_core::Result<()>,
+    /// Whether the queue took them all.
+    pub(crate) taken: azure_core::Result<()>,
 }
 
 /// The router that the host speaks to.
@@ -180,8 +206,9 @@ impl Invocation {
         Self { function, id, began: Instant::now() }
     }
 
-    fn deadline(&self) -> Instant {
-        self.began + DEADLINE
+    fn deadline(&self) -> Deadline {
+        let work = self.began + WORK;
+        Deadline { work, end: work + SETTLING }
     }
 
     /// Prints the figures, on success and on failure; the host throws a failure's answer away, so its reason is printed first.

@@ -1,9 +1,11 @@
 //! The door to the database: creates documents, in transactions where it can, and judges what it answers. What a document
 //! is made of is not its matter.
 
+mod probe;
+
 use std::sync::Arc;
 
-use azure_core::{credentials::TokenCredential, http::StatusCode};
+use azure_core::credentials::TokenCredential;
 use azure_data_cosmos::{
     AccountEndpoint, AccountReference, CosmosClient, CosmosError, RoutingStrategy, TransactionalBatch, clients::ContainerClient,
     options::BinaryEncodingOptions,
@@ -12,18 +14,26 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
+pub use self::probe::Made;
 use crate::{config, store_events::document::Document};
+
+/// Sub-statuses that change what a status means; the first is the SDK's own.
+/// <https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb>
+const TOKEN_ACQUISITION_FAILED: u16 = 20402;
+const PARTITION_KEY_MISMATCH: u16 = 1001;
 
 /// Single creates side by side, once a batch was refused for a conflict.
 const SINGLES: usize = 8;
 
 /// What became of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Written {
     /// It is new.
     Created,
     /// One of its id was there, and is untouched.
     Duplicate,
+    /// The database does not take it, for a reason that is this document's alone.
+    Refused(DatabaseError),
 }
 
 /// Why documents were not written.
@@ -35,6 +45,9 @@ pub enum DatabaseError {
     /// A person has to change something.
     #[error("the database refused{}", next_step(.0))]
     Refused(#[source] Box<CosmosError>),
+    /// It does not take this document.
+    #[error("the database refused a document")]
+    Unfit(#[source] Box<CosmosError>),
     /// A document that this handler made is no JSON.
     #[error("a document is no JSON")]
     Document(#[from] serde_json::Error),
@@ -43,10 +56,33 @@ pub enum DatabaseError {
 impl From<CosmosError> for DatabaseError {
     /// The one place where the database's answer is judged.
     fn from(error: CosmosError) -> Self {
-        let status = error.status();
-        match u16::from(status.status_code()) {
-            400 | 401 | 403 | 404 | 413 if !status.is_transient() => Self::Refused(Box::new(error)),
+        let sub_status = error.status().sub_status().map(|sub_status| sub_status.value());
+        match (u16::from(error.status().status_code()), sub_status) {
+            // No token at the moment; the region or the account is moving; the session has not arrived there yet.
+            (401, Some(TOKEN_ACQUISITION_FAILED)) | (403, Some(3 | 1008)) | (404, Some(1002)) => Self::Passing(Box::new(error)),
+            (400, Some(PARTITION_KEY_MISMATCH)) | (401 | 403 | 404, _) => Self::Refused(Box::new(error)),
+            (400 | 413, _) => Self::Unfit(Box::new(error)),
             _ => Self::Passing(Box::new(error)),
+        }
+    }
+}
+
+impl DatabaseError {
+    /// What to do, where that is known.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => Some(next_step(error).trim_start_matches(": ")).filter(|step| !step.is_empty()),
+            Self::Passing(_) | Self::Unfit(_) | Self::Document(_) => None,
+        }
+    }
+
+    /// The HTTP status behind it: what a journal line names.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Passing(error) | Self::Refused(error) | Self::Unfit(error) => Some(u16::from(error.status().status_code()).to_string()),
+            Self::Document(_) => None,
         }
     }
 }
@@ -56,7 +92,7 @@ fn next_step(error: &CosmosError) -> &'static str {
         401 => ": check COSMOS_KEY",
         403 => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
         404 => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
-        413 => ": a document is too large",
+        400 => ": the container's partition key path must be /pk",
         _ => "",
     }
 }
@@ -75,8 +111,9 @@ impl Cosmos {
         Self { config: config.clone(), identity, container: OnceCell::new() }
     }
 
-    /// Creates documents of one partition, all in one transaction; where that meets a conflict, one by one, so that each
-    /// conflict is a counted duplicate and costs next to nothing. Answers in the order given.
+    /// Creates documents of one partition, all in one transaction; where that founders on a single one, one by one, so that
+    /// each conflict is a counted duplicate and costs next to nothing, and what is refused holds back no other. Answers in
+    /// the order given.
     ///
     /// # Errors
     /// Some of the documents may have been created; creating them again is harmless.
@@ -86,7 +123,7 @@ impl Cosmos {
             return Ok(vec![create_one(container, document).await?]);
         }
         if create_all(container, documents).await? {
-            return Ok(vec![Written::Created; documents.len()]);
+            return Ok(documents.iter().map(|_| Written::Created).collect());
         }
         let creates: Vec<_> = documents.iter().map(|document| create_one(container, document)).collect();
         stream::iter(creates).buffered(SINGLES).try_collect().await
@@ -125,8 +162,11 @@ async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Res
             // Anything about a single document, a conflict above all: written alone, each tells its own.
             Ok(response.into_model()?.results().iter().all(|result| result.is_success()))
         }
-        Err(error) if error.status().is_conflict() || error.status().status_code() == StatusCode::PayloadTooLarge => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) if error.status().is_conflict() => Ok(false),
+        Err(error) => match error.into() {
+            DatabaseError::Unfit(_) => Ok(false),
+            error => Err(error),
+        },
     }
 }
 
@@ -135,7 +175,10 @@ async fn create_one(container: &ContainerClient, document: &Document) -> Result<
     match container.create_item(document.pk.clone(), &document.id, body, None).await {
         Ok(_) => Ok(Written::Created),
         Err(error) if error.status().is_conflict() => Ok(Written::Duplicate),
-        Err(error) => Err(error.into()),
+        Err(error) => match error.into() {
+            error @ DatabaseError::Unfit(_) => Ok(Written::Refused(error)),
+            error => Err(error),
+        },
     }
 }
 

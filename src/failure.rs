@@ -29,6 +29,9 @@ pub enum Failure {
     /// The database refused.
     #[error("no document was written")]
     Database(#[source] DatabaseError),
+    /// Storage took so long that there was no time left to bring the work to an end in good order.
+    #[error("time ran out before all was brought to an end")]
+    OutOfTime,
     /// The service has not answered yet, and so has not told its time, on which all state rests.
     #[error("the service has not answered this process yet, so its time is not known")]
     Unreached(#[source] ActivityError),
@@ -44,7 +47,7 @@ impl Failure {
         match self {
             Self::Envelope(_) => StatusCode::BAD_REQUEST,
             Self::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Storage(_) | Self::Database(_) | Self::Unreached(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -55,7 +58,7 @@ impl Failure {
         match self {
             Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Unreached(_) | Self::Workloads(_) => Level::ERROR,
             // It tends to pass by itself, and the host tries again.
-            Self::Storage(_) => Level::WARN,
+            Self::Storage(_) | Self::OutOfTime => Level::WARN,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! QueueEvents: for each workload, lists what became available, queues what the journal does not know, and only then moves
 //! the checkpoint. Fetching content is the other function's work.
 
-mod pack;
+mod subscriptions;
 mod window;
 
 use std::{
@@ -13,32 +13,28 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
-use self::{
-    pack::pack,
-    window::{Plan, oldest_listable, plan, still_listable},
-};
+use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
-    activity::{ActivityError, LISTABLE, Window, Workload},
-    app::Services,
-    batch::{Item, MOST_TEXT},
+    activity::{LISTABLE, Window, Workload},
+    app::{Deadline, Services},
+    batch::Item,
     clock::rfc3339,
     failure::{Failure, chain},
     state::{Checkpoint, CheckpointError, Event, Line, Shard, Standing, Sweeps, hour_of},
 };
 
-/// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
-const SENDS: usize = 8;
 /// Messages between two appends to the journal: what a crash makes the next run send again.
 const MESSAGES_A_JOURNALLING: usize = 32;
 /// Journal hours read or appended side by side.
 const JOURNAL_HOURS: usize = 8;
 /// What is queued for longer and not finished is queued again: its message is gone, or its instance is.
 const OVERDUE: TimeDelta = TimeDelta::hours(1);
-/// Hours beyond what can be listed that a deep sweep looks through for what was never stored: two of its periods and more,
-/// so that a few that did not happen leave nothing out.
-const PAST_HOURS: i64 = 72;
+/// Where the time of the last deep sweep is not known, this long ago is taken for it.
+const UNKNOWN_SWEEP: TimeDelta = TimeDelta::days(3);
+/// Hours beyond what can be listed that a deep sweep looks through, at most.
+const MOST_PAST_HOURS: i64 = 31 * 24;
 /// Upper bounds of the lateness histogram, in minutes, as the log names them.
 const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 360), ("26h", 1560), ("7d", i64::MAX)];
 
@@ -100,15 +96,10 @@ pub enum Outcome {
 /// # Errors
 /// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
 /// [`Failure::Unreached`] when the service has not answered this process yet.
-pub async fn run(services: &Services, deadline: Instant) -> (Report, Result<(), Failure>) {
-    if let Err(error) = services.ensure_storage().await {
-        return (Report { workloads: Vec::new() }, Err(Failure::Storage(error)));
-    }
-    if let Err(error) = start_subscriptions(services).await
-        && !services.clock.is_told()
-    {
-        // By a wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
-        return (Report { workloads: Vec::new() }, Err(Failure::Unreached(error)));
+pub async fn run(services: &Services, deadline: Deadline) -> (Report, Result<(), Failure>) {
+    let prepared = timeout_at(deadline.work, prepare(services)).await.unwrap_or(Err(Failure::OutOfTime));
+    if prepared.is_err() {
+        return (Report { workloads: Vec::new() }, prepared);
     }
     let runs: Vec<_> = services.workloads.iter().map(|workload| WorkloadRun::new(services, *workload).run(deadline)).collect();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
@@ -122,22 +113,9 @@ pub async fn run(services: &Services, deadline: Instant) -> (Report, Result<(), 
     (Report { workloads: reports }, result)
 }
 
-/// Starts what is missing. A failure holds nothing back once the service's time is known: whether there is content, the
-/// listing says.
-async fn start_subscriptions(services: &Services) -> Result<(), ActivityError> {
-    let on = services.activity.subscriptions().await.inspect_err(|error| {
-        tracing::warn!(error = %chain(error), "subscriptions could not be listed");
-    })?;
-    for workload in services.workloads.clone() {
-        if on.iter().any(|entry| entry.is_on(workload)) || !services.may_start_subscription(workload) {
-            continue;
-        }
-        match services.activity.start_subscription(workload).await {
-            Ok(()) => tracing::info!(%workload, "subscription started"),
-            Err(error) => tracing::error!(%workload, error = %chain(&error), "subscription could not be started"),
-        }
-    }
-    Ok(())
+async fn prepare(services: &Services) -> Result<(), Failure> {
+    services.ensure_storage().await.map_err(Failure::Storage)?;
+    subscriptions::keep_on(services).await
 }
 
 /// One workload's part of a run.
@@ -149,6 +127,10 @@ struct WorkloadRun<'a> {
     checkpoint: Option<Checkpoint>,
     /// W at the start of the run: what is found before it is late.
     known_until: DateTime<Utc>,
+    /// The sweep that is due, and how far it got.
+    sweeping: Option<Sweeping>,
+    /// What failed so far; the first is told.
+    failures: Vec<anyhow::Error>,
 }
 
 impl<'a> WorkloadRun<'a> {
@@ -168,16 +150,16 @@ impl<'a> WorkloadRun<'a> {
             checkpoint_after: None,
             lag_seconds: None,
         };
-        Self { services, workload, report, checkpoint: None, known_until: DateTime::UNIX_EPOCH }
+        Self { services, workload, report, checkpoint: None, known_until: DateTime::UNIX_EPOCH, sweeping: None, failures: Vec::new() }
     }
 
-    async fn run(mut self, deadline: Instant) -> (WorkloadReport, anyhow::Result<()>) {
-        let result = match timeout_at(deadline, self.collect()).await {
+    async fn run(mut self, deadline: Deadline) -> (WorkloadReport, anyhow::Result<()>) {
+        let result = match timeout_at(deadline.work, self.collect()).await {
             Ok(result) => result,
             Err(_) => {
                 self.report.outcome = Outcome::Deadline;
-                tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from the checkpoint");
-                Ok(())
+                tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from here");
+                timeout_at(deadline.end, self.note_how_far()).await.unwrap_or(Ok(()))
             }
         };
         let result = match result {
@@ -201,23 +183,37 @@ impl<'a> WorkloadRun<'a> {
     /// Every window of the plan; one that fails holds back neither the others nor, if it only sweeps, the checkpoint.
     async fn collect(&mut self) -> anyhow::Result<()> {
         let now = self.services.clock.now();
-        let Plan { windows, sweeps } = self.start(now).await?;
-        let mut failure = None;
+        let Plan { windows, sweeping, sweeps } = self.start(now).await?;
+        self.sweeping = sweeping;
         for window in windows {
             match self.list_and_queue(window).await {
-                Ok(listed) => self.move_checkpoint(listed).await?,
-                Err(error) if failure.is_none() => failure = Some(error),
-                // The first failure is told; those that follow tend to be the same.
-                Err(error) => tracing::warn!(workload = %self.workload, error = %chain(error.as_ref()), "a further window failed"),
+                Ok(listed) => {
+                    self.move_checkpoint(listed).await?;
+                    self.sweeping = self.sweeping.map(|sweeping| sweeping.past(window));
+                }
+                Err(error) => self.failures.push(error),
             }
         }
-        if let Some(error) = failure {
-            return Err(error);
+        if sweeping.is_some_and(|sweeping| sweeping.is_deep) {
+            let given_up = self.give_up_what_is_past(now).await;
+            self.failures.extend(given_up.err());
         }
-        if sweeps.deep_sweep != self.sweeps().deep_sweep {
-            self.give_up_what_is_past().await?;
+        if !self.failures.is_empty() {
+            return self.fail().await;
         }
         Ok(self.note_sweeps(sweeps).await?)
+    }
+
+    /// The first failure is told; those that follow tend to be the same.
+    async fn fail(&mut self) -> anyhow::Result<()> {
+        let anew = self.note_sweeps(self.sweeps().begun_anew()).await;
+        self.failures.extend(anew.err().map(anyhow::Error::from));
+        let mut failures = std::mem::take(&mut self.failures).into_iter();
+        let first = failures.next();
+        for error in failures {
+            tracing::warn!(workload = %self.workload, error = %chain(error.as_ref()), "a further failure");
+        }
+        first.map_or(Ok(()), Err)
     }
 
     /// Reads the checkpoint and plans from it; time that can no longer be listed is written down as a gap.
@@ -292,33 +288,25 @@ impl<'a> WorkloadRun<'a> {
 
     /// Sends everything; what the queue acknowledged is journalled even where a later message fails.
     async fn queue(&mut self, items: Vec<Item>) -> anyhow::Result<()> {
-        let packed = pack(items, self.services.batch_size, MOST_TEXT);
-        self.journal_too_long(packed.too_long).await?;
-        for messages in packed.batches.chunks(MESSAGES_A_JOURNALLING) {
-            let sends: Vec<_> = messages.iter().map(|batch| self.services.queue.send(batch, Duration::ZERO)).collect();
-            let sent: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
-            let acknowledged: Vec<&Vec<Item>> =
-                messages.iter().zip(&sent).filter(|(_, sent)| sent.is_ok()).map(|(batch, _)| batch).collect();
-            self.services.journal_queued(acknowledged.iter().copied().flatten().collect()).await?;
-            self.report.messages += acknowledged.len();
-            self.report.queued += acknowledged.iter().map(|batch| batch.len()).sum::<usize>();
-            sent.into_iter().collect::<azure_core::Result<()>>().context("the content queue did not take a message")?;
+        let batches = self.services.pack(items, self.services.batch_size).await?;
+        let messages: Vec<_> = batches.into_iter().map(|batch| (batch, Duration::ZERO)).collect();
+        for messages in messages.chunks(MESSAGES_A_JOURNALLING) {
+            let sent = self.services.send(messages).await;
+            self.report.messages += sent.messages;
+            self.report.queued += sent.items;
+            sent.journalled?;
+            sent.taken.context("the content queue did not take a message")?;
         }
         Ok(())
     }
 
-    /// A content URI that fits no message can never be fetched; that is said, not passed over.
-    async fn journal_too_long(&self, items: Vec<Item>) -> anyhow::Result<()> {
-        let lines = items.iter().map(|item| (item, self.lost(&item.id, "content uri too long"))).collect();
-        Ok(self.services.journal(lines).await?)
-    }
-
     /// What was queued, was never stored, and is now too old to be listed and queued again. If its message is still about,
     /// it is tried all the same.
-    async fn give_up_what_is_past(&self) -> anyhow::Result<()> {
-        let now = self.services.clock.now();
+    async fn give_up_what_is_past(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
         let newest = hour_of(now - LISTABLE) - TimeDelta::hours(1);
-        let hours = (0..PAST_HOURS).map(|hours| newest - TimeDelta::hours(hours)).collect();
+        // What was past at the last deep sweep was looked through then.
+        let unseen = now - self.sweeps().deep_sweep.unwrap_or(now - UNKNOWN_SWEEP);
+        let hours = (0..(unseen.num_hours() + 2).clamp(1, MOST_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
         for (hour, shard) in self.journal(hours).await? {
             let lines: Vec<Line> =
                 shard.queued_before(now - OVERDUE).map(|id| self.lost(id, "never stored, and too old to be listed again")).collect();
@@ -341,12 +329,22 @@ impl<'a> WorkloadRun<'a> {
         self.write_checkpoint(window.end, self.sweeps()).await
     }
 
-    /// When every window is complete, the sweeps among them are.
+    /// With the checkpoint where it is.
     async fn note_sweeps(&mut self, sweeps: Sweeps) -> Result<(), CheckpointError> {
         match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
             Some(at) if self.sweeps() != sweeps => self.write_checkpoint(at, sweeps).await,
             _ => Ok(()),
         }
+    }
+
+    /// A sweep that time cut off is gone on with at the next run. One that met a failure begins anew, lest a window that
+    /// fails for days keep all others from being swept.
+    async fn note_how_far(&mut self) -> anyhow::Result<()> {
+        if !self.failures.is_empty() {
+            return self.fail().await;
+        }
+        let Some(sweeping) = self.sweeping else { return Ok(()) };
+        Ok(self.note_sweeps(sweeping.note(self.sweeps())).await?)
     }
 
     async fn write_checkpoint(&mut self, to: DateTime<Utc>, sweeps: Sweeps) -> Result<(), CheckpointError> {

@@ -1,6 +1,6 @@
 //! Which windows a run lists: pure functions of the checkpoint, the sweeps that ran, and now. Listing them is next door.
 
-use chrono::{DateTime, Days, NaiveTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 
 use crate::{
     activity::{LISTABLE, Window},
@@ -20,14 +20,41 @@ const SWEEP: TimeDelta = TimeDelta::hours(26);
 const SWEEP_EVERY: TimeDelta = TimeDelta::hours(1);
 /// All that can be listed is listed again this often.
 const DEEP_SWEEP_EVERY: TimeDelta = TimeDelta::hours(12);
+/// The longest window. Nothing of a window is queued before its last page, so that one must fit a run even of a large
+/// tenant; a divisor of a day, so that the same cuts come again.
+const LONGEST: TimeDelta = TimeDelta::hours(6);
 
 /// What a run lists.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Windows that move the checkpoint, oldest first; then those that only sweep, oldest first.
     pub(super) windows: Vec<Window>,
+    /// The sweep among them, if one is due.
+    pub(super) sweeping: Option<Sweeping>,
     /// What the sweeps' times become when every window is complete.
     pub(super) sweeps: Sweeps,
+}
+
+/// A sweep under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sweeping {
+    /// Whether it goes back as far as can be listed.
+    pub(super) is_deep: bool,
+    /// Everything before this is listed.
+    reached: DateTime<Utc>,
+}
+
+impl Sweeping {
+    /// After a complete window; what lies behind one that is not complete does not count.
+    pub(super) fn past(self, window: Window) -> Self {
+        if window.start == self.reached { Self { reached: window.end, ..self } } else { self }
+    }
+
+    /// The sweeps' times when this one is cut off here.
+    pub(super) fn note(self, sweeps: Sweeps) -> Sweeps {
+        let reached = Some(self.reached);
+        if self.is_deep { Sweeps { deep_sweep_reached: reached, ..sweeps } } else { Sweeps { sweep_reached: reached, ..sweeps } }
+    }
 }
 
 /// The oldest contentCreated that is planned for, in whole seconds.
@@ -46,31 +73,37 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
     let due = |last: Option<DateTime<Utc>>, every| last.is_none_or(|last| now - last >= every || last > now);
     let deep = due(ran.deep_sweep, DEEP_SWEEP_EVERY);
     let sweep = deep || due(ran.sweep, SWEEP_EVERY);
-    let back = match (deep, sweep) {
-        (true, _) => LISTABLE,
-        (false, true) => SWEEP,
-        (false, false) => OVERLAP,
+    let (back, reached) = match (deep, sweep) {
+        (true, _) => (LISTABLE, ran.deep_sweep_reached),
+        (false, true) => (SWEEP, ran.sweep_reached),
+        (false, false) => (OVERLAP, None),
     };
     let oldest = oldest_listable(now);
     let on_grid = |at| hour_of(at).max(oldest);
     let end = (now - SETTLE).trunc_subsecs(0);
     // What only sweeps is cut off from what moves the checkpoint: trouble in the one holds back nothing of the other.
     let forward = on_grid(checkpoint).min(on_grid(now - OVERLAP));
-    let behind = on_grid(now - back).min(forward);
+    let behind = on_grid(now - back).max(reached.unwrap_or(oldest)).min(forward);
+    let swept = Sweeps { sweep: Some(now), sweep_reached: None, ..ran };
     Plan {
         windows: tile(forward, end).into_iter().chain(tile(behind, forward)).collect(),
-        sweeps: Sweeps { sweep: if sweep { Some(now) } else { ran.sweep }, deep_sweep: if deep { Some(now) } else { ran.deep_sweep } },
+        sweeping: sweep.then_some(Sweeping { is_deep: deep, reached: behind }),
+        sweeps: match (deep, sweep) {
+            (true, _) => Sweeps { deep_sweep: Some(now), deep_sweep_reached: None, ..swept },
+            (false, true) => swept,
+            (false, false) => ran,
+        },
     }
 }
 
-/// Cuts a range at every UTC midnight. A contentId can be a range itself, so the same cuts should come again at each run:
-/// a range starts on a whole hour, and each further window on a midnight.
+/// Cuts a range at 0, 6, 12 and 18 o'clock UTC. A contentId can be a range itself, so the same cuts should come again at each
+/// run: a range starts on a whole hour, and each further window on one of these.
 fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {
-        let midnight = (from.date_naive() + Days::new(1)).and_time(NaiveTime::MIN).and_utc();
-        let to = midnight.min(end);
+        let next = from.duration_trunc(LONGEST).unwrap_or(from) + LONGEST;
+        let to = next.min(end);
         windows.push(Window { start: from, end: to });
         from = to;
     }
@@ -89,7 +122,7 @@ mod tests {
     }
 
     fn swept(now: DateTime<Utc>) -> Sweeps {
-        Sweeps { sweep: Some(now - TimeDelta::minutes(5)), deep_sweep: Some(now - TimeDelta::minutes(5)) }
+        Sweeps { sweep: Some(now - TimeDelta::minutes(5)), deep_sweep: Some(now - TimeDelta::minutes(5)), ..Sweeps::default() }
     }
 
     #[test]
@@ -110,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_run_lists_seven_days_in_windows_cut_at_midnight() {
+    fn the_first_run_lists_seven_days_in_windows_cut_every_six_hours() {
         let now = at("2026-11-20T10:08:20Z");
         let plan = plan(oldest_listable(now), Sweeps::default(), now);
-        assert_eq!(plan.windows.len(), 8);
+        assert_eq!(plan.windows.len(), 29);
         assert_eq!(plan.windows[0].start, at("2026-11-13T10:13:20Z"));
-        assert_eq!(plan.windows[1].start, at("2026-11-14T00:00:00Z"));
-        assert_eq!(plan.sweeps, Sweeps { sweep: Some(now), deep_sweep: Some(now) });
+        assert_eq!(plan.windows[1].start, at("2026-11-13T12:00:00Z"));
+        assert_eq!(plan.sweeps, Sweeps { sweep: Some(now), deep_sweep: Some(now), ..Sweeps::default() });
     }
 
     #[test]
@@ -125,8 +158,23 @@ mod tests {
         let ran = Sweeps { sweep: Some(now - TimeDelta::hours(2)), ..swept(now) };
         let plan = plan(at("2026-11-20T10:03:15Z"), ran, now);
         let starts: Vec<_> = plan.windows.iter().map(|window| window.start).collect();
-        assert_eq!(starts, [at("2026-11-20T08:00:00Z"), at("2026-11-19T08:00:00Z"), at("2026-11-20T00:00:00Z")]);
+        let six_hours = ["2026-11-20T08:00:00Z", "2026-11-19T08:00:00Z", "2026-11-19T12:00:00Z", "2026-11-19T18:00:00Z"];
+        assert_eq!(starts[..4], six_hours.map(at));
+        assert_eq!(starts[4..], [at("2026-11-20T00:00:00Z"), at("2026-11-20T06:00:00Z")]);
         assert_eq!(plan.sweeps.sweep, Some(now));
+    }
+
+    #[test]
+    fn a_sweep_that_was_cut_off_goes_on_after_its_last_complete_window() {
+        let now = at("2026-11-20T10:08:20Z");
+        let ran = Sweeps { deep_sweep: None, ..swept(now) };
+        let first = plan(at("2026-11-20T10:03:15Z"), ran, now);
+        let complete = [first.windows[0], first.windows[1], first.windows[2], first.windows[4]];
+        let cut_off = complete.into_iter().fold(first.sweeping.unwrap(), Sweeping::past).note(ran);
+        assert_eq!(cut_off, Sweeps { deep_sweep_reached: Some(first.windows[3].start), ..ran });
+        let second = plan(at("2026-11-20T10:03:15Z"), cut_off, now);
+        assert_eq!(second.windows[1..], first.windows[3..]);
+        assert_eq!(second.sweeps, first.sweeps);
     }
 
     proptest! {
@@ -140,14 +188,14 @@ mod tests {
             let now = DateTime::from_timestamp_millis(now).unwrap();
             let ago = |seconds| now - TimeDelta::seconds(seconds);
             let checkpoint = ago(behind).max(oldest_listable(now));
-            let mut windows = plan(checkpoint, Sweeps { sweep: sweep.map(ago), deep_sweep: deep.map(ago) }, now).windows;
+            let mut windows = plan(checkpoint, Sweeps { sweep: sweep.map(ago), deep_sweep: deep.map(ago), ..Sweeps::default() }, now).windows;
             windows.sort_by_key(|window| window.start);
             let (Some(first), Some(last)) = (windows.first(), windows.last()) else { panic!("no window") };
             prop_assert!(first.start <= checkpoint && first.start >= now - LISTABLE);
             prop_assert_eq!(last.end, (now - SETTLE).trunc_subsecs(0));
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
             for window in &windows {
-                prop_assert!(window.start < window.end && window.end - window.start <= TimeDelta::hours(24));
+                prop_assert!(window.start < window.end && window.end - window.start <= LONGEST);
                 prop_assert_eq!(window.start.timestamp_subsec_nanos() + window.end.timestamp_subsec_nanos(), 0);
             }
         }

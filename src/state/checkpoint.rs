@@ -27,13 +27,17 @@ pub struct Checkpoint {
     etag: Etag,
 }
 
-/// When each sweep was last completed, kept in the blob's metadata.
+/// When each sweep was last completed, and how far one got that time cut off; kept in the blob's metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweeps {
     /// The hourly sweep of the last 26 h.
     pub sweep: Option<DateTime<Utc>>,
+    /// The one under way has listed everything before this.
+    pub sweep_reached: Option<DateTime<Utc>>,
     /// The deep sweep of all that can be listed.
     pub deep_sweep: Option<DateTime<Utc>>,
+    /// The one under way has listed everything before this.
+    pub deep_sweep_reached: Option<DateTime<Utc>>,
 }
 
 /// Why a checkpoint could not be read or moved.
@@ -135,14 +139,30 @@ pub fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>
 }
 
 impl Sweeps {
+    /// With none of them half done.
+    #[must_use]
+    pub fn begun_anew(self) -> Self {
+        Self { sweep_reached: None, deep_sweep_reached: None, ..self }
+    }
+
     /// A name or time that cannot be read counts as "never": the sweep then runs once more, which costs listings only.
     fn from_metadata(metadata: &HashMap<String, String>) -> Self {
         let at = |name: &str| metadata.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, text)| parse_utc(text));
-        Self { sweep: at("sweep"), deep_sweep: at("deepsweep") }
+        Self {
+            sweep: at("sweep"),
+            sweep_reached: at("sweepreached"),
+            deep_sweep: at("deepsweep"),
+            deep_sweep_reached: at("deepsweepreached"),
+        }
     }
 
     fn to_metadata(self) -> HashMap<String, String> {
-        let times = [("sweep", self.sweep), ("deepsweep", self.deep_sweep)];
+        let times = [
+            ("sweep", self.sweep),
+            ("sweepreached", self.sweep_reached),
+            ("deepsweep", self.deep_sweep),
+            ("deepsweepreached", self.deep_sweep_reached),
+        ];
         times.into_iter().filter_map(|(name, at)| Some((name.to_owned(), rfc3339(at?)))).collect()
     }
 }

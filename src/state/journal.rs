@@ -1,5 +1,6 @@
 //! The journal: what became of each content blob, an append blob per workload and UTC hour of contentCreated, one JSON
-//! object a line, appended by both functions. What is to be done about it is decided elsewhere.
+//! object a line, appended by both functions. An hour whose blob is full goes on in a further one. What is to be done about
+//! what stands there is decided elsewhere.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use crate::{
     clock::rfc3339,
-    storage::{is_conflict, is_not_found},
+    storage::{is_conflict, is_full, is_not_found},
 };
 
 /// The service takes 4 MiB in an append at least; longer ones are cut at a line's end.
 const BLOCK: usize = 3 * 1024 * 1024;
+/// An append blob is full after 50,000 appends, each of a line at least; a smaller one has no continuation.
+const LEAST_OF_A_FULL_BLOB: usize = 50_000 * 50;
 
 /// What happened to a content blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,24 +118,23 @@ impl Shard {
         *known = standing.max(*known);
     }
 
-    /// Reads the lines. One that cannot be read is counted and passed over: forgetting it costs work done twice, and
+    /// Takes lines in; answers how many could not be read. Those are passed over: forgetting one costs work done twice, and
     /// stopping at it would hold back everything behind it.
-    #[must_use]
-    pub fn parse(text: &str) -> (Self, usize) {
-        let (mut shard, mut unreadable) = (Self::default(), 0);
+    pub fn read(&mut self, text: &str) -> usize {
+        let mut unreadable = 0;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str::<Line>(line) {
-                Ok(Line { event: Event::Stored, id, .. }) => shard.note(id, Standing::Stored),
-                Ok(Line { event: Event::Lost, id, .. }) => shard.note(id, Standing::Lost),
+                Ok(Line { event: Event::Stored, id, .. }) => self.note(id, Standing::Stored),
+                Ok(Line { event: Event::Lost, id, .. }) => self.note(id, Standing::Lost),
                 Ok(Line { event: Event::Queued, id, at, .. }) => {
                     let at = DateTime::parse_from_rfc3339(&at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc());
-                    shard.note(id, Standing::Queued(at));
+                    self.note(id, Standing::Queued(at));
                 }
                 Ok(Line { event: Event::Reduced, .. }) => {}
                 Err(_) => unreadable += 1,
             }
         }
-        (shard, unreadable)
+        unreadable
     }
 }
 
@@ -148,11 +150,17 @@ impl State {
     /// # Errors
     /// Storage refused or could not be reached.
     pub async fn journal(&self, workload: &str, hour: DateTime<Utc>) -> azure_core::Result<Shard> {
-        let name = name(workload, hour);
-        let Some(stored) = self.read(&name).await? else { return Ok(Shard::default()) };
-        let (shard, unreadable) = Shard::parse(&stored.text);
-        if unreadable > 0 {
-            tracing::warn!(blob = name, lines = unreadable, "journal lines that cannot be read were passed over");
+        let mut shard = Shard::default();
+        for part in 1.. {
+            let name = name(workload, hour, part);
+            let Some(stored) = self.read(&name).await? else { break };
+            let unreadable = shard.read(&stored.text);
+            if unreadable > 0 {
+                tracing::warn!(blob = name, lines = unreadable, "journal lines that cannot be read were passed over");
+            }
+            if stored.text.len() < LEAST_OF_A_FULL_BLOB {
+                break;
+            }
         }
         Ok(shard)
     }
@@ -166,7 +174,7 @@ impl State {
         for line in lines {
             let line = serde_json::to_vec(line)?;
             if block.len() + line.len() >= BLOCK {
-                self.append_block(&name(workload, hour), std::mem::take(&mut block)).await?;
+                self.append_to_hour(workload, hour, std::mem::take(&mut block)).await?;
             }
             block.extend_from_slice(&line);
             block.push(b'\n');
@@ -174,7 +182,18 @@ impl State {
         if block.is_empty() {
             return Ok(());
         }
-        self.append_block(&name(workload, hour), block).await
+        self.append_to_hour(workload, hour, block).await
+    }
+
+    /// To the first blob of the hour that is not full.
+    async fn append_to_hour(&self, workload: &str, hour: DateTime<Utc>, block: Vec<u8>) -> azure_core::Result<()> {
+        let mut part = 1;
+        loop {
+            match self.append_block(&name(workload, hour, part), block.clone()).await {
+                Err(error) if is_full(&error) => part += 1,
+                done => return done,
+            }
+        }
     }
 
     /// Most appends meet a blob that is there, so it is made only when one does not.
@@ -200,8 +219,10 @@ impl State {
     }
 }
 
-fn name(workload: &str, hour: DateTime<Utc>) -> String {
-    format!("journal/{workload}/{}.ndjson", hour.format("%Y-%m-%dT%H"))
+/// An hour's blob `…T10.ndjson`, or one that continues it: `…T10-2.ndjson`, `…T10-3.ndjson`.
+pub(super) fn name(workload: &str, hour: DateTime<Utc>, part: u32) -> String {
+    let further = if part == 1 { String::new() } else { format!("-{part}") };
+    format!("journal/{workload}/{}{further}.ndjson", hour.format("%Y-%m-%dT%H"))
 }
 
 #[cfg(test)]
@@ -213,7 +234,8 @@ mod tests {
         let at = DateTime::parse_from_rfc3339("2026-11-20T10:00:00Z").unwrap().to_utc();
         let queued = serde_json::to_string(&Line::new(at, Event::Queued, "a$b")).unwrap();
         assert_eq!(queued, r#"{"at":"2026-11-20T10:00:00.000Z","event":"queued","id":"a$b"}"#);
-        assert_eq!(name("Audit.Exchange", at), "journal/Audit.Exchange/2026-11-20T10.ndjson");
+        assert_eq!(name("Audit.Exchange", at, 1), "journal/Audit.Exchange/2026-11-20T10.ndjson");
+        assert_eq!(name("Audit.Exchange", at, 2), "journal/Audit.Exchange/2026-11-20T10-2.ndjson");
     }
 
     #[test]
@@ -227,8 +249,8 @@ torn {
 {"at":"2026-11-20T10:01:00Z","event":"lost","id":"d","reason":"content expired","code":"AF20051"}
 {"at":"2026-11-20T10:09:00Z","event":"queued","id":"d"}
 "#;
-        let (shard, unreadable) = Shard::parse(text);
-        assert_eq!(unreadable, 1);
+        let mut shard = Shard::default();
+        assert_eq!(shard.read(text), 1);
         assert_eq!(shard.standing("a"), Some(Standing::Stored));
         assert_eq!(shard.standing("d"), Some(Standing::Lost));
         let Some(Standing::Queued(at)) = shard.standing("b") else { panic!("b is queued") };

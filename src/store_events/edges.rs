@@ -48,8 +48,8 @@ const RULES: [Rule; 13] = [
            fields: "cmdlets and all other workloads: `ObjectId`; the cmdlet's noun tells the type" },
     Rule { from: "user", to: "user, guest, group", find: shared_with,
            fields: "sharing: `TargetUserOrGroupName`; Teams: `Members`, `Invitee`, `TeamName`" },
-    Rule { from: "user, group, app", to: "group, app", find: membership,
-           fields: "who became (or ceased to be) member or owner, and of what: Entra ID's `Target` and `ModifiedProperties` (`Role`, `Group`, `Application`); cmdlets' `Member`, `Members`, `Links` and `ObjectId`" },
+    Rule { from: "user, group, app", to: "group, app, object", find: membership,
+           fields: "who became (or ceased to be) member or owner of what, or was given a role in it: Entra ID's `Target` and `ModifiedProperties` (`Role`, `Group`, `Application`, `Device`; `ServicePrincipal`, `User`); cmdlets' `Member`, `Members`, `Links` and `ObjectId`" },
     Rule { from: "user, group", to: "mailbox", find: delegate,
            fields: "who was given a right to a mailbox: cmdlets' `User`, `Trustee`, `GrantSendOnBehalfTo` and `ObjectId`" },
     Rule { from: "mailbox, object", to: "address", find: forwarding,
@@ -96,7 +96,8 @@ impl Edges<'_> {
     /// Adds an edge where both ends are there and differ, unless it is known or there is no more room.
     fn add(&mut self, from: Option<&Node>, to: Option<Node>) {
         let (Some(from), Some(to)) = (from, to) else { return };
-        if *from == to || self.known.iter().any(|known| known.0 == *from && known.1 == to) {
+        let has_room = self.json.len() + from.name.len() + to.name.len() < MOST_BYTES;
+        if !has_room || *from == to || self.known.iter().any(|known| known.0 == *from && known.1 == to) {
             return;
         }
         let end = self.json.len();
@@ -148,7 +149,7 @@ impl Kind {
     fn of(fields: &Fields<'_>) -> Self {
         match (fields.text("RecordType").as_deref(), fields.text("Workload").as_deref()) {
             (Some("63"), _) => Self::Device,
-            _ if fields.get("PolicyDetails").is_some() => Self::DataLoss,
+            _ if fields.get("PolicyDetails").is_some_and(|policies| policies.get().starts_with('[')) => Self::DataLoss,
             (Some("1"), _) => Self::ExchangeCmdlet,
             (Some("40"), _) => Self::Alert,
             (_, Some("SharePoint" | "OneDrive")) => Self::SharePoint,
@@ -222,16 +223,37 @@ impl<'a> Record<'a> {
     /// The mailbox that a cmdlet is about.
     fn mailbox(&self) -> Option<Node> {
         let mut named = None;
-        self.parameters(&["Mailbox"], |name| named = named.take().or(mailbox_of(name)));
+        self.parameters(&["Mailbox"], |name| named = named.take().or_else(|| self.mailbox_of(name)));
         let is_rule = matches!(self.noun(), "InboxRule" | "SweepRule");
         // Without that parameter, a rule is made in the mailbox of whoever makes it.
-        let own = || self.actor.as_ref().filter(|actor| is_rule && actor.is_person()).and_then(|actor| mailbox_of(&actor.name));
-        let object = || mailbox_of(self.text("ObjectId")?.split(['\\', ':']).next()?);
-        let mailbox = named.or_else(own).or_else(object)?;
-        // Exchange knows a mailbox by its alias, which is mostly how its address begins.
-        let is_own = |actor: &&Node| actor.name.split_once('@').is_some_and(|(local, _)| local == mailbox.name);
-        let name = self.actor.as_ref().filter(is_own).map_or(mailbox.name, |actor| actor.name.clone());
-        Some(Node { name, ..mailbox })
+        let own = || self.actor.as_ref().filter(|actor| is_rule && actor.is_person()).and_then(|actor| self.mailbox_of(&actor.name));
+        // A rule's name follows that of its mailbox, as does a folder's.
+        let object = || self.mailbox_of(self.text("ObjectId")?.split(if is_rule { "\\" } else { ":\\" }).next()?);
+        named.or_else(own).or_else(object)
+    }
+
+    fn mailbox_of(&self, name: &str) -> Option<Node> {
+        Node::lower(NodeType::Mailbox, &self.address_of(recipient(name)))
+    }
+
+    /// An account or a group by what Exchange calls it: an address, or a short name. That of a person has no space.
+    fn recipient(&self, name: &str) -> Option<Node> {
+        match recipient(name) {
+            name if name.contains(['@', '\\']) => Node::account(name, None),
+            name if name.contains(' ') => Node::new(NodeType::Group, name),
+            name => Node::lower(NodeType::User, &self.address_of(name)),
+        }
+    }
+
+    /// Exchange often calls a recipient by the beginning of its address. The rest is known where it is the acting user's own
+    /// address, or where the organisation's name is their domain, too. Otherwise the name is left as it is.
+    fn address_of<'b>(&self, name: &'b str) -> Cow<'b, str> {
+        let actor = self.actor.as_ref().and_then(|actor| actor.name.split_once('@').filter(|_| actor.is_person()));
+        let is_short = !name.is_empty() && !name.contains(['@', '\\', ' ', '{']) && !is_guid(name);
+        let Some((local, domain)) = actor.filter(|_| is_short) else { return name.into() };
+        let organisation = self.text("OrganizationName").unwrap_or_default();
+        let is_known = local.eq_ignore_ascii_case(name) || domain.eq_ignore_ascii_case(&organisation);
+        if is_known { format!("{name}@{domain}").into() } else { name.into() }
     }
 
     fn is_about_mailbox(&self) -> bool {
@@ -247,19 +269,6 @@ fn argument<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(&format!("-{name} "))?;
     let end = ["\" -", ") -"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
     Some(rest[..end].trim_matches(['"', '(', ')', ' ']))
-}
-
-fn mailbox_of(name: &str) -> Option<Node> {
-    Node::lower(NodeType::Mailbox, recipient(name))
-}
-
-/// An account or a group by what Exchange calls it: an address, or a short name. That of a person has no space.
-fn recipient_of(name: &str) -> Option<Node> {
-    match recipient(name) {
-        name if name.contains(['@', '\\']) => Node::account(name, None),
-        name if name.contains(' ') => Node::new(NodeType::Group, name),
-        name => Node::lower(NodeType::User, name),
-    }
 }
 
 fn ip(record: &Record<'_>, edges: &mut Edges<'_>) {
@@ -308,7 +317,7 @@ fn site(record: &Record<'_>, edges: &mut Edges<'_>) {
 
 fn mailbox(record: &Record<'_>, edges: &mut Edges<'_>) {
     for name in ["MailboxOwnerUPN", "DestMailboxOwnerUPN", "SendAsUserSmtp", "SendOnBehalfOfUserSmtp"] {
-        let mailbox = record.text(name).and_then(|name| mailbox_of(&name));
+        let mailbox = record.text(name).and_then(|name| record.mailbox_of(&name));
         let is_own = |mailbox: &Node| record.actor.as_ref().is_some_and(|actor| actor.name == mailbox.name);
         edges.add(record.actor.as_ref(), mailbox.filter(|mailbox| !is_own(mailbox)));
     }
@@ -384,7 +393,7 @@ fn object(record: &Record<'_>, edges: &mut Edges<'_>) {
     let object = record.text("ObjectId");
     let object = match (record.noun(), object.as_deref()) {
         _ if record.is_about_mailbox() => record.mailbox(),
-        ("User" | "MailUser", Some(name)) => recipient_of(name),
+        ("User" | "MailUser", Some(name)) => record.recipient(name),
         (noun, Some(name)) if noun.contains("Group") => Node::new(NodeType::Group, recipient(name)),
         (_, Some(name)) => Node::new(NodeType::Object, recipient(name)),
         (_, None) => None,
@@ -409,29 +418,40 @@ fn shared_with(record: &Record<'_>, edges: &mut Edges<'_>) {
 }
 
 fn membership(record: &Record<'_>, edges: &mut Edges<'_>) {
-    if record.kind == Kind::Entra && (record.label.contains("member") || record.label.contains("owner")) {
-        let whole = whole(record);
-        targets(record).iter().for_each(|member| edges.add(Some(member), whole.clone()));
+    if record.kind == Kind::Entra {
+        let is_joined = ["member", "owner", "registered user"].iter().any(|word| record.label.contains(word));
+        let is_granted = record.label.contains("app role assignment");
+        if is_joined || is_granted {
+            let (whole, holder) = named_beside(record);
+            for target in targets(record) {
+                let (part, whole) = if is_granted { (holder.as_ref(), Some(target)) } else { (Some(&target), whole.clone()) };
+                edges.add(part, whole);
+            }
+        }
     }
     if record.noun().contains("Group") {
         let group = record.text("ObjectId").and_then(|name| Node::new(NodeType::Group, recipient(&name)));
-        record.parameters(&["Member", "Members", "Links"], |member| edges.add(recipient_of(member).as_ref(), group.clone()));
+        record.parameters(&["Member", "Members", "Links"], |member| edges.add(record.recipient(member).as_ref(), group.clone()));
     }
 }
 
-/// What the target of an Entra ID record became, or ceased to be, a member or an owner of.
-fn whole(record: &Record<'_>) -> Option<Node> {
-    let (mut by_id, mut by_name) = (None, None);
+/// What an Entra ID record names beside its target: what the target became a part of (or ceased to be); and who was given a
+/// role in the target.
+fn named_beside(record: &Record<'_>) -> (Option<Node>, Option<Node>) {
+    let (mut app_id, mut app, mut whole, mut user) = (None, None, None, None);
     record.properties("ModifiedProperties", |name, property| {
         let Some(value) = property.text("NewValue").or_else(|| property.text("OldValue")) else { return };
         match name {
-            "Application.AppId" | "ServicePrincipal.AppId" => by_id = Node::app(&value),
-            "Application.DisplayName" | "ServicePrincipal.DisplayName" => by_name = by_name.take().or(Node::app(&value)),
-            "Role.DisplayName" | "Group.DisplayName" => by_name = by_name.take().or(Node::new(NodeType::Group, &value)),
+            "Application.AppId" | "ServicePrincipal.AppId" => app_id = Node::app(value.trim_matches('"')),
+            "Application.DisplayName" | "ServicePrincipal.DisplayName" => app = Node::app(&value),
+            "Role.DisplayName" | "Group.DisplayName" => whole = Node::new(NodeType::Group, &value),
+            "Device.DisplayName" => whole = Node::new(NodeType::Object, &value),
+            "User.UPN" => user = Node::account(value.trim_matches('"'), None),
             _ => {}
         }
     });
-    by_id.or(by_name)
+    let app = app_id.or(app);
+    (whole.or_else(|| app.clone()), user.or(app))
 }
 
 fn delegate(record: &Record<'_>, edges: &mut Edges<'_>) {
@@ -441,7 +461,7 @@ fn delegate(record: &Record<'_>, edges: &mut Edges<'_>) {
     let mut mailbox = None;
     record.parameters(&["User", "Trustee", "GrantSendOnBehalfTo"], |name| {
         let mailbox = mailbox.get_or_insert_with(|| record.mailbox());
-        edges.add(recipient_of(name).as_ref(), mailbox.clone());
+        edges.add(record.recipient(name).as_ref(), mailbox.clone());
     });
 }
 
@@ -452,14 +472,14 @@ fn forwarding(record: &Record<'_>, edges: &mut Edges<'_>) {
         let mut mailbox = None;
         record.parameters(&MAILBOX, |to| {
             let mailbox = mailbox.get_or_insert_with(|| record.mailbox());
-            add_addresses(mailbox.as_ref(), to, edges);
+            add_addresses(record, mailbox.as_ref(), to, edges);
         });
     } else if record.noun() == "TransportRule" {
         let rule = record.text("ObjectId").and_then(|name| Node::new(NodeType::Object, &name));
-        record.parameters(&MAIL_FLOW, |to| add_addresses(rule.as_ref(), to, edges));
+        record.parameters(&MAIL_FLOW, |to| add_addresses(record, rule.as_ref(), to, edges));
     }
     // Rules that are made in Outlook come as an operation on the mailbox.
-    let owner = record.text("MailboxOwnerUPN").and_then(|name| mailbox_of(&name));
+    let owner = record.text("MailboxOwnerUPN").and_then(|name| record.mailbox_of(&name));
     if owner.is_some() {
         record.properties("OperationProperties", |name, property| {
             if name == "RuleActions"
@@ -471,13 +491,16 @@ fn forwarding(record: &Record<'_>, edges: &mut Edges<'_>) {
     }
 }
 
-/// The addresses in a text; where there is none, the recipient that it names.
-fn add_addresses(from: Option<&Node>, text: &str, edges: &mut Edges<'_>) {
-    let mut found = addresses(text).peekable();
-    if found.peek().is_none() {
-        return edges.add(from, Node::lower(NodeType::Address, recipient(text)));
+/// The recipients in a text, by their addresses; one of the organisation's own may have a name alone: `"Bob" [EX:/o=…]`.
+fn add_addresses(record: &Record<'_>, from: Option<&Node>, text: &str, edges: &mut Edges<'_>) {
+    for part in text.split(';') {
+        let mut found = addresses(part).peekable();
+        if found.peek().is_none() {
+            let name = recipient(part.split("[EX:").next().unwrap_or(part)).trim_matches(['"', ' ']);
+            edges.add(from, Node::lower(NodeType::Address, &record.address_of(name)));
+        }
+        found.for_each(|to| edges.add(from, Node::lower(NodeType::Address, to)));
     }
-    found.for_each(|to| edges.add(from, Node::lower(NodeType::Address, to)));
 }
 
 fn policy(record: &Record<'_>, edges: &mut Edges<'_>) {
@@ -764,12 +787,25 @@ mod tests {
         assert_eq!(record("Add member to role.", role), edges("group Global Administrator"));
         let group = json!([{"Name": "Group.DisplayName", "NewValue": "", "OldValue": "\"Finance\""}]);
         assert_eq!(record("Remove member from group.", group), edges("group Finance"));
+        let device = json!([{"Name": "Device.DisplayName", "NewValue": "LAPTOP-7"}]);
+        assert_eq!(record("Add registered users to device.", device), edges("object LAPTOP-7"));
         let app = json!([{"Name": "Application.DisplayName", "NewValue": "Helper"}, {"Name": "Application.AppId", "NewValue": "10f3df8c-3372-404c-a3c4-f19a454650ec"}]);
         assert_eq!(record("Add owner to application.", app), edges("app 10f3df8c-3372-404c-a3c4-f19a454650ec"));
         assert_eq!(
             record("Update user.", json!([{"Name": "Group.DisplayName", "NewValue": "Finance"}])),
             of_me(["user adele@contoso.com"])
         );
+
+        let api = "00000003-0000-0000-c000-000000000000";
+        let granted = |operation: &str, properties: Value| {
+            let target = entra_target("ServicePrincipal", json!([{"ID": "Graph", "Type": 1}, {"ID": api, "Type": 2}]));
+            found_in(operation, 8, "AzureActiveDirectory", json!({"Target": target, "ModifiedProperties": properties}))
+        };
+        let edges = |holder: &str| vec![format!("user {ME} -> app {api}"), format!("{holder} -> app {api}")];
+        let helper = json!([{"Name": "ServicePrincipal.DisplayName", "NewValue": "Helper"}, {"Name": "ServicePrincipal.AppId", "NewValue": "10f3df8c-3372-404c-a3c4-f19a454650ec"}]);
+        assert_eq!(granted("Add app role assignment to service principal.", helper), edges("app 10f3df8c-3372-404c-a3c4-f19a454650ec"));
+        let user = json!([{"Name": "User.UPN", "NewValue": "Adele@contoso.com"}]);
+        assert_eq!(granted("Add app role assignment grant to user.", user), edges("user adele@contoso.com"));
 
         let cmdlet = json!({"ObjectId": "Organization Management", "Parameters": [{"Name": "Identity", "Value": "Organization Management"}, {"Name": "Member", "Value": "Adele@contoso.com"}]});
         let expected =
@@ -816,6 +852,32 @@ mod tests {
     }
 
     #[test]
+    fn a_short_name_is_completed_only_where_the_record_tells_how() {
+        let given = |organisation: &str, user: &str, object: &str| {
+            let parameters = json!([{"Name": "Trustee", "Value": "Adele"}]);
+            found(
+                json!({"Operation": "Add-RecipientPermission", "RecordType": 1, "UserId": user, "OrganizationName": organisation, "ObjectId": object, "Parameters": parameters}),
+            )
+        };
+        let me = "megan@contoso.onmicrosoft.com";
+        let edges =
+            |by: &str, mailbox: &str, to: &str| vec![format!("{by} -> mailbox {mailbox}"), format!("user {to} -> mailbox {mailbox}")];
+        let mine = format!("user {me}");
+        assert_eq!(
+            given("contoso.onmicrosoft.com", me, "Ceo"),
+            edges(&mine, "ceo@contoso.onmicrosoft.com", "adele@contoso.onmicrosoft.com")
+        );
+        assert_eq!(given("contoso.onmicrosoft.com", ME, "Ceo"), edges(&format!("user {ME}"), "ceo", "adele"));
+        assert_eq!(given("contoso.onmicrosoft.com", ME, "Megan"), edges(&format!("user {ME}"), ME, "adele"));
+        let id = "0f8b0001-a159-4252-a3a1-c2dc689f322a";
+        assert_eq!(given("contoso.onmicrosoft.com", me, id), edges(&mine, id, "adele@contoso.onmicrosoft.com"));
+        assert_eq!(
+            given("contoso.onmicrosoft.com", "NT AUTHORITY\\SYSTEM (w3wp)", "Ceo"),
+            edges("system nt authority\\system (w3wp)", "ceo", "adele")
+        );
+    }
+
+    #[test]
     fn where_a_mailbox_forwards_to_is_an_address() {
         let mailbox = |name: &str| format!("user {ME} -> mailbox {name}");
         let to = |name: &str, address: &str| format!("mailbox {name} -> address {address}");
@@ -845,7 +907,14 @@ mod tests {
             "a command line"
         );
         assert_eq!(set(json!([{"Name": "ForwardingAddress", "Value": "Bob"}])), [mailbox("adele"), to("adele", "bob")]);
-        assert_eq!(set(json!([{"Name": "ForwardingSmtpAddress", "Value": ""}])), [mailbox("adele")], "forwarding was taken back");
+        let mixed = "\"Bob Brown\" [EX:/o=ExchangeLabs/cn=Recipients/cn=0f8b-bob];\"Eve\" [SMTP:eve@evil.example]";
+        assert_eq!(
+            rule("megan\\x", json!([{"Name": "RedirectTo", "Value": mixed}])),
+            [mailbox(ME), to(ME, "bob brown"), to(ME, "eve@evil.example")]
+        );
+        let taken_back =
+            json!({"ObjectId": "Adele", "OrganizationName": "contoso.com", "Parameters": [{"Name": "ForwardingSmtpAddress", "Value": ""}]});
+        assert_eq!(found_in("Set-Mailbox", 1, "Exchange", taken_back), [mailbox("adele@contoso.com")]);
 
         let actions = r#"[{"ActionType":"Forward","Recipients":["drop@evil.example"],"ForwardFlags":"None"}]"#;
         let outlook = json!({"MailboxOwnerUPN": ME, "OperationProperties": [{"Name": "RuleOperation", "Value": "AddMailboxRule"}, {"Name": "RuleActions", "Value": actions}]});

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     activity::{ActivityError, Trouble, body_error},
-    app::Services,
+    app::{Deadline, Services},
     batch::{self, Item},
     clock::{Clock, rfc3339},
     cosmos::{DatabaseError, Written},
@@ -100,9 +100,12 @@ pub struct Figures {
 ///
 /// # Errors
 /// Then nothing of the message is settled, and the host delivers it again.
-pub async fn run(services: &Services, message: &str, deadline: Instant) -> (Report, Result<(), Failure>) {
+pub async fn run(services: &Services, message: &str, deadline: Deadline) -> (Report, Result<(), Failure>) {
     let mut report = Report::default();
-    let result = store(services, message, deadline, &mut report).await;
+    let result = match timeout_at(deadline.end, store(services, message, deadline.work, &mut report)).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::OutOfTime),
+    };
     (report, result)
 }
 
@@ -115,12 +118,16 @@ async fn store(services: &Services, message: &str, deadline: Instant, report: &m
         Ok(Ok(blobs)) => settle(services, items, blobs, report).await,
         Ok(Err(DatabaseError::Passing(error))) => {
             tracing::warn!(error = %chain(&error), "the database is not answering; the message goes back on the queue");
-            put_all_off(services, items, report).await
+            // In one message: the trouble was not theirs.
+            let attempt = items.iter().map(|item| item.attempt).max().unwrap_or_default();
+            put_off(services, vec![(items, delay(attempt))], report).await
         }
         Ok(Err(error)) => Err(Failure::Database(error)),
         Err(_) => {
             tracing::warn!(blobs = items.len(), "time ran out; each content blob goes back on the queue by itself");
-            put_each_off(services, items, report).await
+            // Together they are too much for one invocation.
+            let each = items.into_iter().map(|item| (delay(item.attempt), item)).map(|(delay, item)| (vec![item], delay));
+            put_off(services, each.collect(), report).await
         }
     }
 }
@@ -153,14 +160,41 @@ async fn journal_hour(services: &Services, workload: &'static str, hour: DateTim
 /// A content blob after fetching and writing.
 #[derive(Debug, Default)]
 struct Blob {
-    /// Why it could not be fetched whole.
-    trouble: Option<ActivityError>,
+    /// Why it is not stored whole.
+    trouble: Option<Shortfall>,
     bytes: u64,
     records: u64,
     documents: u64,
     duplicates: u64,
     /// Ids of reduced documents, with the fields they lack.
     reduced: Vec<(String, Vec<String>)>,
+}
+
+/// Why a content blob is not stored whole.
+#[derive(Debug, thiserror::Error)]
+enum Shortfall {
+    /// It could not be fetched.
+    #[error(transparent)]
+    Fetch(ActivityError),
+    /// So many of its documents were refused; the first of the reasons.
+    #[error("{0} of its documents could not be written")]
+    Write(u64, #[source] DatabaseError),
+}
+
+impl Shortfall {
+    fn trouble(&self) -> Trouble {
+        match self {
+            Self::Fetch(error) => error.trouble(),
+            Self::Write(..) => Trouble::Refused,
+        }
+    }
+
+    fn code(&self) -> Option<String> {
+        match self {
+            Self::Fetch(error) => error.code(),
+            Self::Write(_, error) => error.code(),
+        }
+    }
 }
 
 /// Fetching and writing run side by side, joined by a short channel: neither runs ahead of the other.
@@ -175,6 +209,8 @@ async fn fetch_and_write(services: &Services, items: &[Item]) -> Result<Vec<Blob
         blob.documents = tally.documents;
         blob.duplicates = tally.duplicates;
         blob.reduced = tally.reduced;
+        let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
+        blob.trouble = blob.trouble.take().or(refused);
     }
     Ok(blobs)
 }
@@ -183,7 +219,7 @@ async fn fetch(services: &Services, at: usize, item: &Item, documents: mpsc::Sen
     let mut blob = Blob::default();
     let _permit = services.fetches.acquire().await;
     if let Err(error) = fetch_records(services, at, item, documents, &mut blob).await {
-        blob.trouble = Some(error);
+        blob.trouble = Some(Shortfall::Fetch(error));
     }
     blob
 }
@@ -230,16 +266,18 @@ async fn fetch_records(
 }
 
 /// What writing made of one blob's documents.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Tally {
     documents: u64,
     duplicates: u64,
     reduced: Vec<(String, Vec<String>)>,
+    refused: u64,
+    first_refusal: Option<DatabaseError>,
 }
 
 /// Writes what arrives, in batches by partition; the first failure ends it, and with it the fetching.
 async fn write(services: &Services, mut documents: mpsc::Receiver<Vec<Sourced>>, blobs: usize) -> Result<Vec<Tally>, DatabaseError> {
-    let mut tallies = vec![Tally::default(); blobs];
+    let mut tallies: Vec<Tally> = iter::repeat_with(Tally::default).take(blobs).collect();
     let (mut batches, mut writes) = (Batches::default(), FuturesUnordered::new());
     // Batches in flight are driven while documents are awaited: one that held a permit and stood still would hold back other
     // messages, and they in turn this one's fetches.
@@ -291,6 +329,11 @@ fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseErr
         match written {
             Written::Created => tallies[blob].documents += 1,
             Written::Duplicate => tallies[blob].duplicates += 1,
+            Written::Refused(error) => {
+                tallies[blob].refused += 1;
+                tallies[blob].first_refusal.get_or_insert(error);
+                continue;
+            }
         }
         if let Some(omitted) = document.reduced {
             tallies[blob].reduced.push((document.id, omitted));
@@ -302,7 +345,7 @@ fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseErr
 /// Every blob ends in one of three ways, and each is on record before the message is acknowledged.
 async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
     let now = services.clock.now();
-    let (mut lines, mut put_off) = (Vec::new(), Vec::new());
+    let (mut lines, mut delayed) = (Vec::new(), Vec::new());
     for (item, blob) in items.iter().zip(&blobs) {
         match &blob.trouble {
             None => {
@@ -315,32 +358,29 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
                     lines.push((item, lost(item, error, reason, now)));
                 }
                 Fate::PutOff(retry_after) => {
-                    tracing::warn!(content_id = item.id, attempt = item.attempt, error = %chain(error), "content blob put off");
-                    put_off.push((item, retry_after));
+                    warn_put_off(item, error);
+                    delayed.push((vec![item.clone()], delay(item.attempt).max(retry_after.unwrap_or_default())));
                 }
             },
         }
     }
-    report.requeued += put_off.len();
-    for (item, retry_after) in put_off {
-        let delay = delay(item.attempt).max(retry_after.unwrap_or_default());
-        requeue(services, vec![again(item.clone(), now)], delay).await?;
-    }
-    services.journal(lines).await.map_err(Failure::Storage)
+    // First what is done: should the queue fail then, the message's next delivery has only the rest to do.
+    services.journal(lines).await.map_err(Failure::Storage)?;
+    put_off(services, delayed, report).await
 }
 
 enum Fate {
-    Lost(&'static str),
+    Lost(String),
     PutOff(Option<Duration>),
 }
 
 /// A blob is given up only when the service says so, or when its time is over.
-fn fate(item: &Item, error: &ActivityError, clock: &Clock) -> Fate {
+fn fate(item: &Item, error: &Shortfall, clock: &Clock) -> Fate {
     match error.trouble() {
-        Trouble::Lasting(reason) => Fate::Lost(reason),
+        Trouble::Lasting(reason) => Fate::Lost(reason.to_owned()),
         // By a clock that the service has not set, its time may only seem over.
         _ if clock.is_told() && item.expires.is_some_and(|expires| expires <= clock.now()) => {
-            Fate::Lost("expired before it could be fetched")
+            Fate::Lost(format!("expired before it could be stored: {}", chain(error)))
         }
         Trouble::Passing(retry_after) => Fate::PutOff(retry_after),
         Trouble::Unauthorised | Trouble::Refused => Fate::PutOff(None),
@@ -365,7 +405,16 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
     reduced.into_iter().chain([stored])
 }
 
-fn lost(item: &Item, error: &ActivityError, reason: &str, now: DateTime<Utc>) -> Line {
+/// What a person has to mend is an error; what passes is not.
+fn warn_put_off(item: &Item, error: &Shortfall) {
+    let (content_id, attempt, why) = (&item.id, item.attempt, chain(error));
+    match error {
+        Shortfall::Fetch(_) => tracing::warn!(content_id, attempt, error = why, "content blob put off"),
+        Shortfall::Write(..) => tracing::error!(content_id, attempt, error = why, "content blob put off"),
+    }
+}
+
+fn lost(item: &Item, error: &Shortfall, reason: String, now: DateTime<Utc>) -> Line {
     tracing::error!(
         workload = item.workload_name(),
         content_id = item.id,
@@ -375,32 +424,27 @@ fn lost(item: &Item, error: &ActivityError, reason: &str, now: DateTime<Utc>) ->
         error = %chain(error),
         "lost: this content cannot be had"
     );
-    Line { reason: Some(reason.to_owned()), code: error.code(), ..Line::new(now, Event::Lost, &item.id) }
+    Line { reason: Some(reason), code: error.code(), ..Line::new(now, Event::Lost, &item.id) }
 }
 
-/// Everything back in one message: the trouble was not theirs.
-async fn put_all_off(services: &Services, items: Vec<Item>, report: &mut Report) -> Result<(), Failure> {
+/// Back on the queue in messages of their own, each hidden for its time. They are acknowledged before the old message is
+/// done with, and the journal knows of them after that.
+async fn put_off(services: &Services, groups: Vec<(Vec<Item>, Duration)>, report: &mut Report) -> Result<(), Failure> {
     let now = services.clock.now();
-    let attempt = items.iter().map(|item| item.attempt).max().unwrap_or_default();
-    report.requeued += items.len();
-    requeue(services, items.into_iter().map(|item| again(item, now)).collect(), delay(attempt)).await
-}
-
-/// Each back by itself: together they are too much for one invocation.
-async fn put_each_off(services: &Services, items: Vec<Item>, report: &mut Report) -> Result<(), Failure> {
-    let now = services.clock.now();
-    report.requeued += items.len();
-    for item in items {
-        let delay = delay(item.attempt);
-        requeue(services, vec![again(item, now)], delay).await?;
+    let mut messages = Vec::new();
+    for (items, delay) in groups {
+        let items = items.into_iter().map(|item| again(item, now)).collect();
+        let batches = services.pack(items, usize::MAX).await.map_err(Failure::Storage)?;
+        messages.extend(batches.into_iter().map(|batch| (batch, delay)));
     }
-    Ok(())
-}
-
-/// The new message is acknowledged before the old one is done with, and the journal knows of it after that.
-async fn requeue(services: &Services, items: Vec<Item>, delay: Duration) -> Result<(), Failure> {
-    services.queue.send(&items, delay).await.map_err(Failure::Storage)?;
-    services.journal_queued(items.iter().collect()).await.map_err(Failure::Storage)
+    let sent = services.send(&messages).await;
+    report.requeued += sent.items;
+    if let Err(error) = sent.journalled {
+        // To fail for this would send them once more, and again at every delivery; without their lines they only count as
+        // overdue sooner.
+        tracing::warn!(error = %chain(&error), blobs = sent.items, "content blobs were put off, and the journal does not know of it");
+    }
+    sent.taken.map_err(Failure::Storage)
 }
 
 fn again(item: Item, now: DateTime<Utc>) -> Item {

@@ -10,13 +10,13 @@ use local::{
 };
 use serde_json::json;
 
-use crate::world::{EXCHANGE, Setting, World, later, record};
+use crate::world::{EXCHANGE, Setting, World, later, record, world};
 
 fn fetching(what: FaultKind, content_id: &str) -> Fault {
     Fault::always(Operation::FetchContent, what).matching(content_id)
 }
 
-/// Taken out: without the `PutOff` arm's `requeue` the blob is nowhere, and `last_sent` is the tick's own message; with
+/// Taken out: without the `PutOff` arm's `delayed` the blob is nowhere, and `last_sent` is the tick's own message; with
 /// the whole message put off instead of the one blob, `stored` is 0.
 #[tokio::test]
 async fn a_blob_in_passing_trouble_goes_back_alone_and_is_stored_once_when_the_trouble_is_over() {
@@ -90,6 +90,20 @@ async fn a_hiccup_is_bridged_within_the_invocation() {
         assert_eq!(world.calls(Operation::FetchContent).len(), 2, "{name}");
     }))
     .await;
+}
+
+/// Taken out: without the pace, the eleven calls after the first come as fast as they are answered.
+#[tokio::test]
+async fn calls_are_spaced_out_for_all_once_the_service_says_that_they_come_too_fast() {
+    let world = world().await;
+    let blobs: Vec<String> = (0..12).map(|number| world.publish(number, &[&number.to_string()])).collect();
+    world.storage.create_container(&world.container).await.unwrap();
+    world.tenant.fail(Fault::once(Operation::FetchContent, FaultKind::throttled(403)));
+    let line = world.store_blobs(&blobs).await;
+    assert_eq!((&line["stored"], &line["requeued"]), (&json!(12), &json!(0)), "{line}");
+    // The throttled call is tried again: up to four were under way when the answer came, and eight at least had to wait.
+    assert!(line["milliseconds"].as_u64().unwrap() >= 8 * 60, "{line}");
+    assert!(world.logged("WARN").contains("calls come too fast"), "{}", world.logged("WARN"));
 }
 
 /// Taken out: without the journal line of a return to the queue a tick queues the blob again, and `queued` is not 0; with
@@ -200,7 +214,10 @@ async fn assert_lost(world: &World, message: &str, lost: &str, reason: &str, cod
 /// Taken out: without the comparison with `expires` in `fate`, the second goes back on the queue for ever.
 #[tokio::test]
 async fn a_blob_that_expires_before_it_is_fetched_is_lost_in_trouble_or_not() {
-    let cases = [(None, "content expired", "AF20051"), (Some(later(500, "AF50000", 10)), "expired before it could be fetched", "AF50000")];
+    let cases = [
+        (None, "content expired", "AF20051"),
+        (Some(later(500, "AF50000", 10)), "expired before it could be stored: fetch content blob: HTTP 500 AF50000: Later.", "AF50000"),
+    ];
     join_all(cases.map(|(trouble, reason, code)| async move {
         let world = Setting::default().wired().start().await;
         world.publish(5, &["good"]);

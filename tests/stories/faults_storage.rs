@@ -148,6 +148,7 @@ async fn a_blob_that_cannot_go_back_on_the_queue_keeps_its_message() {
     let (invocation, _) = world.store(&world.last_sent().text()).await;
     reason(&invocation);
     assert_eq!(world.wire().sent().len(), 1);
+    assert_eq!(world.journalled("stored").await.len(), 1, "what is done is on record, whatever becomes of the rest");
     world.tenant.clear_faults();
     let summary = world.store_all().await;
     assert_eq!((summary.succeeded(), summary.poisoned), (1, 0), "{summary:?}");
@@ -166,4 +167,39 @@ async fn a_message_whose_end_cannot_be_journalled_is_delivered_again() {
     let stored = world.journalled("stored").await;
     assert_eq!((stored.len(), &stored[0]["id"], &stored[0]["duplicates"]), (1, &json!(blob), &json!(2)), "{stored:?}");
     assert_eq!(world.ids().await, ["a", "b"]);
+}
+
+/// Taken out: were the message failed for the journal's sake, the blob would be sent once more at each of its deliveries, and
+/// each of these messages would do the same.
+#[tokio::test]
+async fn a_blob_that_is_back_on_the_queue_is_not_sent_again_because_the_journal_does_not_know_of_it() {
+    let world = Setting::default().wired().start().await;
+    let bad = world.publish(40, &["bad"]);
+    world.tick().await;
+    world.tenant.fail(Fault::always(Operation::FetchContent, later(503, "", 60)).matching(&bad));
+    world.wire().spoil(At::Append, 0, usize::MAX, What::Refused);
+    let (invocation, line) = world.store(&world.last_sent().text()).await;
+    assert!(invocation.outcome.is_success(), "{invocation:?}");
+    assert_eq!((line["requeued"].clone(), world.wire().sent().len()), (json!(1), 2), "{line}");
+    assert!(world.logged("WARN").contains("the journal does not know of it"));
+}
+
+/// Taken out: without a further blob nothing of the hour can be journalled any more, and its messages fail for ever; were it
+/// not read, what stands there would be done again.
+#[tokio::test]
+async fn an_hour_whose_journal_is_full_goes_on_in_a_further_blob() {
+    let world = Setting::default().wired().start().await;
+    let blob = world.publish(40, &["a"]);
+    world.tick().await;
+    let first = world.storage.list_blobs(&world.container).await.unwrap().into_iter().find(|name| name.starts_with("journal/")).unwrap();
+    // Of 50,000 appends, only the lines of one: what matters is what the service says, and that the blob is long.
+    let lines = world.storage.read_blob(&world.container, &first).await.unwrap().unwrap() + &"\n".repeat(2_500_000);
+    world.storage.write_blob(&world.container, &first, &lines).await.unwrap();
+    world.wire().spoil(At::AppendToFirst, 0, usize::MAX, What::Full);
+    assert_eq!(world.store_blobs(std::slice::from_ref(&blob)).await["stored"], json!(1));
+    let further = world.storage.read_blob(&world.container, &first.replace(".ndjson", "-2.ndjson")).await.unwrap();
+    assert!(further.is_some_and(|text| text.contains("\"stored\"") && text.contains(&blob)));
+    assert_eq!(world.store_blobs(&[blob]).await["stored_before"], json!(1));
+    world.travel(TimeDelta::minutes(61));
+    assert_eq!(world.tick().await.exchange()["queued"], json!(0));
 }

@@ -65,7 +65,7 @@ async fn pages_that_repeat_fail_their_window_and_do_not_go_on_without_end() {
     assert_eq!(world.checkpoint(EXCHANGE).await, before);
     let listings = world.calls(Operation::ListContent).len();
     // A page and its like in each window of seven days.
-    assert!(listings <= 2 * 9, "{listings}");
+    assert!(listings <= 2 * 30, "{listings}");
     world.tenant.clear_faults();
     let tick = world.tick().await;
     assert_eq!(tick.exchange()["queued"], json!(3), "{}", tick.line);

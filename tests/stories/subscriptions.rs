@@ -68,13 +68,16 @@ async fn a_refused_start_is_told_and_tried_again_after_15_minutes_and_holds_noth
     .await;
 }
 
-/// Taken out: with the pause measured by the machine's clock alone, or for ever, the start is never tried again.
+/// Taken out: with the pause measured by the machine's clock alone, or for ever, the start is never tried again; with it
+/// remembered by the process alone, a restarted or a second instance asks at once.
 #[tokio::test]
 async fn a_start_is_tried_again_when_the_15_minutes_are_over() {
     let world = unsubscribed().start().await;
     world.tenant.fail(Fault::once(Operation::StartSubscription, FaultKind::throttled(429)));
     world.tick().await;
     world.travel(TimeDelta::minutes(14));
+    world.tick().await;
+    world.host.restart().await;
     world.tick().await;
     assert_eq!(starts(&world).len(), 1);
     world.travel(TimeDelta::minutes(2));

@@ -57,7 +57,7 @@ async fn a_restarted_handler_knows_when_its_sweeps_ran() {
     world.host.restart().await;
     world.tenant.clear_calls();
     let tick = world.tick().await;
-    // Two, where midnight lies in the overlap.
+    // Two, where a cut lies in the overlap.
     assert!(tick.exchange()["windows"].as_u64().is_some_and(|windows| windows <= 2), "{}", tick.line);
 }
 
@@ -149,6 +149,23 @@ async fn what_is_expired_is_not_queued_again_though_it_is_listed() {
     world.travel(TimeDelta::minutes(61));
     let tick = world.tick().await;
     assert_eq!((&tick.exchange()["queued"], &tick.exchange()["overdue"]), (&json!(0), &json!(0)), "{}", tick.line);
+}
+
+/// Taken out: without `give_up_what_is_past` the blob is neither stored nor lost, and nobody ever says so; with a look at the
+/// last days alone, nobody says so after a longer pause of the timer.
+#[tokio::test]
+async fn what_was_never_stored_and_is_too_old_to_be_listed_is_lost_on_record_however_long_the_pause() {
+    let world = world().await;
+    let blob = world.publish(50, &["a"]);
+    world.tick().await;
+    world.storage.clear_queue(&world.queue).await.unwrap();
+    world.travel(TimeDelta::days(20));
+    world.tick().await;
+    let lost = world.journalled("lost").await;
+    assert_eq!((lost.len(), &lost[0]["id"], &lost[0]["reason"]), (1, &json!(blob), &json!("never stored, and too old to be listed again")));
+    world.travel(TimeDelta::hours(13));
+    world.tick().await;
+    assert_eq!(world.journalled("lost").await.len(), 1, "once is enough");
 }
 
 async fn befall(world: &World, mishap: Mishap) {

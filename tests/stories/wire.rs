@@ -21,6 +21,8 @@ pub(crate) enum At {
     Send,
     /// Lines appended to the journal or the gaps.
     Append,
+    /// Lines appended to the first blob of a journal's hour.
+    AppendToFirst,
     /// A checkpoint written.
     Checkpoint,
     /// Anything that changes something.
@@ -32,6 +34,7 @@ impl At {
         match self {
             Self::Send => *method == Method::POST && target.contains("/messages"),
             Self::Append => target.contains("comp=appendblock"),
+            Self::AppendToFirst => target.contains("comp=appendblock") && !target.contains("-2.ndjson"),
             Self::Checkpoint => *method == Method::PUT && target.contains(".log"),
             Self::Write => *method != Method::GET && *method != Method::HEAD,
         }
@@ -43,6 +46,9 @@ impl At {
 pub(crate) enum What {
     /// It is answered 403, as when the key was changed; nothing else happens.
     Refused,
+    /// It is answered as an append blob answers that has had 50,000 appends; nothing else happens.
+    /// <https://learn.microsoft.com/rest/api/storageservices/append-block>
+    Full,
     /// It never arrives, and whoever waits for [`Wire::held`] goes on.
     HeldBefore,
     /// It is carried out, and its answer never arrives.
@@ -159,6 +165,10 @@ async fn forward(State((shared, behind)): State<(Arc<Shared>, Url)>, request: Re
     let what = shared.strike(&parts.method, &target);
     match what {
         Some(What::Refused) => return Response::builder().status(StatusCode::FORBIDDEN).body(Body::empty()).unwrap(),
+        Some(What::Full) => {
+            let full = Response::builder().status(StatusCode::CONFLICT).header("x-ms-error-code", "BlockCountExceedsLimit");
+            return full.body(Body::empty()).unwrap();
+        }
         Some(What::HeldBefore) => return shared.hold().await,
         Some(What::Late) => {
             shared.held.notify_one();

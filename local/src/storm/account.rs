@@ -210,7 +210,9 @@ fn fate(witnessed: &Witnessed, lines: &[Line], evidence: &Evidence) -> Result<Fa
 /// Whether the tenant says the same as a line that gives content up.
 fn is_confirmed(line: &Line, Witnessed { blob, .. }: &Witnessed) -> bool {
     match line.reason.as_deref() {
-        Some("content expired" | "expired before it could be fetched") => blob.expires <= line.at + CLOCK,
+        Some(reason) if reason == "content expired" || reason.starts_with("expired before it could be stored") => {
+            blob.expires <= line.at + CLOCK
+        }
         Some("content does not exist") => blob.withdrawn.is_some_and(|at| at <= line.at + CLOCK),
         Some("foreign uri") => blob.is_foreign,
         // Content that could be had all the time is never excused by its age: it should have come home.

@@ -24,7 +24,7 @@ use crate::screen::Screen;
 /// Minutes by which the clock goes ahead after the storm, before each run of the timer. What was queued over an hour ago and
 /// not stored is queued again by then; what is older than 26 hours, by the deep sweep that is due after half a day.
 const HOMEWARD: [i64; 6] = [61, 64, 70, 13 * 60, 61, 66];
-/// Then days, until all that could not be had is too old to be listed, and is given up. Deep sweeps look back three days.
+/// Then days, until all that could not be had is too old to be listed, and is given up.
 const BEYOND: [i64; 4] = [2, 2, 2, 2];
 
 /// What kind of storm.

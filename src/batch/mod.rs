@@ -1,10 +1,13 @@
 //! The queue message: a JSON array of content blobs to fetch. The one type that both functions know, with both directions
-//! of the wire side by side; sending and receiving are elsewhere.
+//! of the wire side by side, and how items are packed into messages; sending and receiving are elsewhere.
+
+mod pack;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::pack::pack;
 use crate::{
     activity::{ContentBlob, Workload},
     clock::rfc3339,

@@ -1,28 +1,28 @@
-//! Packs content blobs into messages: pure. Sending them is next door.
+//! Packs content blobs into messages: pure. What is done with what fits none is the functions' matter.
 
-use crate::batch::{Item, encode};
+use super::{Item, MOST_TEXT, encode};
 
 /// Items as they go on the queue.
 #[derive(Debug, Default)]
-pub(super) struct Packed {
+pub(crate) struct Packed {
     /// One entry a message.
-    pub(super) batches: Vec<Vec<Item>>,
+    pub(crate) batches: Vec<Vec<Item>>,
     /// Items that no message can hold.
-    pub(super) too_long: Vec<Item>,
+    pub(crate) too_long: Vec<Item>,
 }
 
-/// Soonest expiry first; at most `most_items` and `most_text` bytes of text in a message. The last short batch counts too.
-pub(super) fn pack(mut items: Vec<Item>, most_items: usize, most_text: usize) -> Packed {
+/// Soonest expiry first; at most `most_items` in a message, and [`MOST_TEXT`] bytes. The last short batch counts too.
+pub(crate) fn pack(mut items: Vec<Item>, most_items: usize) -> Packed {
     items.sort_by_key(|item| item.expires);
     let mut packed = Packed::default();
     let (mut batch, mut text) = (Vec::new(), BRACKETS);
     for item in items {
         let length = encode(std::slice::from_ref(&item)).map_or(usize::MAX, |text| text.len() - BRACKETS);
-        if length > most_text - BRACKETS {
+        if length > MOST_TEXT - BRACKETS {
             packed.too_long.push(item);
             continue;
         }
-        if batch.len() == most_items || text + length > most_text {
+        if batch.len() == most_items || text + length > MOST_TEXT {
             packed.batches.push(std::mem::take(&mut batch));
             text = BRACKETS;
         }
@@ -45,7 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{activity::Workload, batch::MOST_TEXT};
+    use crate::activity::Workload;
 
     fn item(number: usize, length: usize) -> Item {
         Item {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn no_remainder_is_lost_whatever_the_count() {
         for (count, messages) in [(0, 0), (1, 1), (12, 1), (20, 1), (21, 2), (25, 2), (200, 10), (201, 11)] {
-            let packed = pack((0..count).map(|number| item(number, 100)).collect(), 20, MOST_TEXT);
+            let packed = pack((0..count).map(|number| item(number, 100)).collect(), 20);
             assert_eq!(packed.batches.len(), messages, "{count}");
             assert_eq!(packed.batches.iter().map(Vec::len).sum::<usize>(), count);
         }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn what_expires_soonest_goes_first() {
-        let packed = pack((0..3).map(|number| item(number, 10)).collect(), 2, MOST_TEXT);
+        let packed = pack((0..3).map(|number| item(number, 10)).collect(), 2);
         let ids: Vec<_> = packed.batches.iter().flatten().map(|item| item.id.as_str()).collect();
         assert_eq!(ids, ["2", "1", "0"]);
     }
@@ -78,7 +78,7 @@ mod tests {
         #[test]
         fn every_item_is_in_one_message_that_keeps_the_limits(lengths in proptest::collection::vec(0_usize..60_000, 0..60), most in 1_usize..30) {
             let count = lengths.len();
-            let packed = pack(lengths.iter().enumerate().map(|(number, length)| item(number, *length)).collect(), most, MOST_TEXT);
+            let packed = pack(lengths.iter().enumerate().map(|(number, length)| item(number, *length)).collect(), most);
             let ids: HashSet<_> = packed.batches.iter().flatten().chain(&packed.too_long).map(|item| item.id.clone()).collect();
             prop_assert_eq!(ids.len(), count);
             prop_assert_eq!(packed.batches.iter().map(Vec::len).sum::<usize>() + packed.too_long.len(), count);
