@@ -86,7 +86,8 @@ def page_svg(page: dict, data: Data) -> str:
     parts = [visual_svg(visual, data, page.get("where", {}), chosen=page.get("chosen")) for visual in page["visual"]]
     caption = text_svg(16, 733, f"{page['title']}. {CAPTION}", 12, PALE)
     body = "".join(parts)
-    return f"<svg xmlns='http://www.w3.org/2000/svg' width='1280' height='744'><rect width='1280' height='744' fill='#eef0f3'/>{body}{caption}</svg>"
+    ground = "<rect width='1280' height='744' fill='#eef0f3'/>"
+    return f"<svg xmlns='http://www.w3.org/2000/svg' width='1280' height='744'>{ground}{body}{caption}</svg>"
 
 
 def visual_svg(visual: dict, data: Data, where: dict, chosen: str | None) -> str:
