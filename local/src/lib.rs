@@ -10,6 +10,7 @@ pub mod graph;
 pub mod host;
 pub mod npm;
 pub mod query;
+pub mod question;
 pub mod run;
 pub mod screen;
 pub mod stack;

@@ -1,17 +1,19 @@
-//! Asks a Cosmos DB a question in SQL and prints the documents of the answer: what `curl` cannot do, because each request is
+//! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do, because each request is
 //! signed.
 
-use std::io::{Write as _, stdout};
+use std::fs;
+use std::io::{Write as _, stderr, stdout};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use azure_core::credentials::Secret;
-use azure_data_cosmos::{FeedScope, Query};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
 use crate::cosmos::COSMOS_KEY;
 use crate::database::{Credential, connect};
+use crate::question::Question;
 
 /// What Cosmos DB adds to each document.
 pub(crate) const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
@@ -19,8 +21,11 @@ pub(crate) const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_att
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
 pub struct QueryOptions {
-    /// SQL, such as "select * from c where c.UserId = 'alice@contoso.example'"
+    /// SQL, such as "select * from c where c.UserId = 'alice@contoso.example'", or a file of it, such as queries/by-user.sql
     pub sql: String,
+    /// Value of a parameter: --param user=alice@contoso.example; if not given, the file's own sample
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
     /// Address of the database, such as http://127.0.0.1:8081/
     #[arg(long, value_name = "URL")]
     pub endpoint: String,
@@ -39,15 +44,15 @@ pub struct QueryOptions {
 ///
 /// # Errors
 ///
-/// The database does not answer, or refuses the key or the question.
+/// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
+    let question = question(options)?;
     let key = Credential::Key(Secret::new(options.key.clone()));
     let container = connect(&options.endpoint, key, &options.database, &options.container).await;
     let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
-    let results = container.query_items::<Value>(Query::from(options.sql.as_str()), FeedScope::full_container(), None);
-    let mut results = results.await.context("the question is refused")?;
+    let mut results = question.ask(&container).await?;
     let mut count = 0;
-    while let Some(mut result) = results.try_next().await.context("the question is refused")? {
+    while let Some(mut result) = results.try_next().await? {
         if let Some(document) = result.as_object_mut() {
             document.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
         }
@@ -57,4 +62,22 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+/// The question, and on stderr the samples that stand in for what was not given.
+fn question(options: &QueryOptions) -> Result<Question> {
+    let is_file = Path::new(&options.sql).extension().is_some_and(|extension| extension == "sql");
+    let text = if is_file { fs::read_to_string(&options.sql).with_context(|| options.sql.clone())? } else { options.sql.clone() };
+    let mut question = Question::parse(&text)?;
+    let mut given = Vec::new();
+    for param in &options.param {
+        let (name, value) = param.split_once('=').with_context(|| format!("--param {param}: NAME=VALUE is meant"))?;
+        let is_text = question.parameters().get(name).is_none_or(Value::is_string);
+        question.set(name, if is_text { Value::from(value) } else { serde_json::from_str(value)? })?;
+        given.push(name);
+    }
+    for (name, sample) in question.parameters().iter().filter(|(name, _)| !given.contains(&name.as_str())) {
+        let _ = writeln!(stderr(), "@{name} = {sample}, as in the file; for another: --param {name}=…");
+    }
+    Ok(question)
 }

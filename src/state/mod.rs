@@ -1,11 +1,10 @@
-//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, when subscriptions were started
-//! and how they stood. Each has its file; here is only the container they share.
+//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, and how the subscriptions stood.
+//! Each has its file; here is only the container they share.
 
 pub mod checkpoint;
 mod gaps;
 mod journal;
 mod probe;
-mod starts;
 mod subscriptions;
 mod sums;
 

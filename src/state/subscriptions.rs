@@ -1,5 +1,5 @@
-//! How each subscription stood when QueueEvents last asked: a blob of JSON that nothing acts on, so that its state alone tells
-//! a person which workloads are on.
+//! How each subscription stood when QueueEvents last asked, and when its start was last asked for: a blob of JSON. So state
+//! alone tells a person which workloads are on, and instances do not ask more often than the API allows between them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::activity::Workload;
 const BLOB: &str = "subscriptions.json";
 
 /// What QueueEvents was told, and when.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Subscriptions {
     /// UTC, RFC 3339.
     pub at: String,
@@ -22,10 +22,13 @@ pub struct Subscriptions {
 }
 
 /// One subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// Whether content is made available.
     pub on: bool,
+    /// When its start was last asked for: UTC, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Why it could not be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

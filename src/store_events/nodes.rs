@@ -9,7 +9,7 @@ use serde::Serialize;
 const MOST_NAME: usize = 1024;
 /// What stands where no name is known.
 const NOBODY: [&str; 9] =
-    ["not available", "not-found", "notfound", "unknown", "none", "n/a", "null", "-", "00000000-0000-0000-0000-000000000000"];
+    ["not available", "not-found", "unknown", "unknown (unknown)", "none", "n/a", "null", "-", "00000000-0000-0000-0000-000000000000"];
 /// Domains of accounts that are the service's own, though they look like a person's.
 const SERVICE_DOMAINS: [&str; 2] = ["prod.outlook.com", "support.onmicrosoft.com"];
 

@@ -156,7 +156,7 @@ async fn each_fault_of_the_tenant_is_told_with_what_to_do() {
         let typed = check(&world).await;
         assert_eq!(typed.code, Some(1), "{name}: {}", typed.stdout);
         assert_eq!(world.calls(Operation::StartSubscription).len(), 0, "{name}");
-        pin!(format!("check: {name}"), crosses(&typed));
+        pin!(format!("check {name}"), crosses(&typed));
     }))
     .await;
 }
@@ -168,7 +168,7 @@ async fn a_subscription_that_is_disabled_is_told_and_not_started() {
     world.tenant.set_subscription("Audit.SharePoint", Subscription::DisabledByAdmin);
     let typed = check(&world).await;
     assert_eq!((typed.code, world.calls(Operation::StartSubscription).len()), (Some(1), 0));
-    pin!("check: subscription disabled", crosses(&typed));
+    pin!("check subscription disabled", crosses(&typed));
 }
 
 /// Taken out: a listing that is not tried leaves a subscription that is on, and serves nothing, unseen.
@@ -178,7 +178,7 @@ async fn a_service_that_does_not_answer_as_it_should_is_told() {
     world.tenant.fail(Fault::always(Operation::ListContent, FaultKind::internal()));
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: listing fails", crosses(&typed));
+    pin!("check listing fails", crosses(&typed));
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn a_clock_that_is_wrong_is_told_either_way() {
         world.travel(TimeDelta::minutes(minutes));
         let typed = check(&world).await;
         assert_eq!(typed.code, Some(1), "{}", typed.stdout);
-        pin!(format!("check: clock {name}"), crosses(&typed));
+        pin!(format!("check clock {name}"), crosses(&typed));
     }))
     .await;
 }
@@ -199,17 +199,17 @@ async fn storage_that_is_missing_or_refuses_is_told() {
     world.storage.queue(&world.queue).unwrap().delete(None).await.unwrap();
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: queue missing", crosses(&typed));
+    pin!("check queue missing", crosses(&typed));
     world.storage.container(&world.container).delete(None).await.unwrap();
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: queue and container missing", crosses(&typed));
+    pin!("check queue and container missing", crosses(&typed));
 
     let world = ran(Setting::default().wired()).await;
     world.wire().spoil(At::Write, 0, usize::MAX, What::Refused);
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: storage refuses to be written to", crosses(&typed));
+    pin!("check storage refuses to be written to", crosses(&typed));
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn a_container_that_is_made_otherwise_is_told() {
         let world = ran(setting).await;
         let typed = check(&world).await;
         assert_eq!((typed.code, world.cosmos.document_count().await.unwrap()), (Some(1), 0), "{name}: {}", typed.stdout);
-        pin!(format!("check: {name}"), crosses(&typed));
+        pin!(format!("check {name}"), crosses(&typed));
     }))
     .await;
 }
@@ -240,7 +240,7 @@ async fn a_database_that_may_only_be_read_is_told() {
     world.cosmos.fail(CosmosFault::lasting(CosmosTrouble::status(403)));
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: database read-only", crosses(&typed));
+    pin!("check database read-only", crosses(&typed));
 }
 
 /// Taken out: an identity that nobody trusts to sign is told like any other refusal, without the way out.
@@ -250,5 +250,30 @@ async fn an_identity_of_another_tenant_is_told() {
     let world = ran(setting.with("OFFICE365_TENANT_ID", &Uuid::new_v4().to_string())).await;
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
-    pin!("check: identity of another tenant", crosses(&typed));
+    pin!("check identity of another tenant", crosses(&typed));
+}
+
+#[tokio::test]
+async fn an_app_that_does_not_trust_the_identity_is_told() {
+    let tenant = TenantOptions { federated: false, subscribed: true, ..TenantOptions::default() };
+    let world = ran(Setting { tenant, identity: Some(Identity::SignsForApp), ..Setting::default() }).await;
+    let typed = check(&world).await;
+    assert_eq!(typed.code, Some(1));
+    pin!("check identity not trusted", crosses(&typed));
+}
+
+/// Taken out: with the libraries' own retries, a person waits for half a minute, and then is not told why.
+#[tokio::test]
+async fn an_address_where_nobody_is_is_told_in_its_own_words() {
+    let world = ran(Setting::default()).await;
+    let mut settings = world.settings.clone();
+    let nobody = "http://127.0.0.1:1/devstoreaccount1";
+    let storage = format!("AccountName=devstoreaccount1;AccountKey=a2V5;BlobEndpoint={nobody};QueueEndpoint={nobody}");
+    settings.insert("AzureWebJobsStorage".to_owned(), storage);
+    settings.insert("COSMOS_ENDPOINT".to_owned(), "http://127.0.0.1:1/".to_owned());
+    let typed = type_command(&["check"], &settings).await;
+    assert_eq!(typed.code, Some(1));
+    pin!("check nobody there", crosses(&typed));
+    let typed = type_command(&["status"], &settings).await;
+    assert!(typed.code == Some(1) && typed.stderr.contains("the state cannot be read"), "{typed:?}");
 }

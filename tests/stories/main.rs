@@ -19,6 +19,7 @@ mod infra;
 mod large;
 mod listing;
 mod messages;
+mod queries;
 mod queue_events;
 mod settings;
 mod staged;

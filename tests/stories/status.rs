@@ -137,7 +137,7 @@ async fn help_is_there_for_every_command_and_a_mistake_is_explained() {
         async move {
             let typed = world.type_command(&arguments).await;
             assert_eq!((typed.code, typed.stderr.as_str()), (Some(0), ""), "{typed:?}");
-            pin!(format!("help: {}", arguments.join(" ")), typed.stdout);
+            pin!(format!("help {}", arguments.join(" ")), typed.stdout);
         }
     }))
     .await;

@@ -62,6 +62,8 @@ pub struct TenantOptions {
     pub subscribed: bool,
     /// App roles that access tokens carry.
     pub roles: Vec<String>,
+    /// Whether the app registration trusts the managed identity to sign for it (federated credential).
+    pub federated: bool,
     /// Decides the order of listings.
     pub seed: u64,
 }
@@ -77,6 +79,7 @@ impl Default for TenantOptions {
             throttle_status: 429,
             subscribed: false,
             roles: vec!["ActivityFeed.Read".into(), "ActivityFeed.ReadDlp".into()],
+            federated: true,
             seed: 0,
         }
     }

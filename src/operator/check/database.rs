@@ -53,12 +53,15 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
 }
 
 fn refused(what: &str, error: &DatabaseError) -> Check {
-    let words = words(error);
-    let next = error.next_step().or_else(|| identity_advice(&words));
+    let otherwise = match error {
+        DatabaseError::Passing(_) => "try again in some minutes; else check COSMOS_ENDPOINT, and the network and firewall on the way there",
+        _ => "look the status up: https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb",
+    };
+    let next = error.next_step().or_else(|| identity_advice(&words(error))).unwrap_or(otherwise);
     // The SDK's chain says the same over and over; its last link says what happened.
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    Check::wrong(what, super::words(cause), next.unwrap_or("check COSMOS_ENDPOINT, and the network and firewall on the way there"))
+    Check::wrong(what, words(cause), next)
 }

@@ -16,8 +16,8 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
 
 async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
     let (what, name) = ("state container", &outside.config.state_container);
-    let signature = "read, write, create, add, list and delete on blobs and containers";
-    let judge = |error| refused(what, name, "Storage Blob Data Contributor", signature, &error);
+    let needs = Needs { role: "Storage Blob Data Contributor", permissions: "read, write, create, add, list and delete on blobs" };
+    let judge = |error| refused(what, name, &needs, outside, &error);
     let state = State::new(outside.config, &outside.door()).map_err(judge)?;
     if !answer(what, state.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check STATE_CONTAINER";
@@ -31,8 +31,8 @@ async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
 
 async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
     let (what, name) = ("content queue", &outside.config.content_queue);
-    let signature = "read, write, create, add, process and delete on queues and messages";
-    let judge = |error| refused(what, name, "Storage Queue Data Contributor", signature, &error);
+    let needs = Needs { role: "Storage Queue Data Contributor", permissions: "read, write, create, add, process and delete on queues" };
+    let judge = |error| refused(what, name, &needs, outside, &error);
     let queue = ContentQueue::new(outside.config, &outside.door()).map_err(judge)?;
     if !answer(what, queue.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check CONTENT_QUEUE; what was in it is queued again";
@@ -42,12 +42,23 @@ async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
     Ok(Check::well(what, format!("{name}: sent to, and taken back unseen")))
 }
 
-fn refused(what: &str, name: &str, role: &str, signature: &str, error: &Error) -> Check {
+/// What opens a part of the account.
+struct Needs {
+    /// Of a managed identity.
+    role: &'static str,
+    /// Of a shared access signature.
+    permissions: &'static str,
+}
+
+fn refused(what: &str, name: &str, needs: &Needs, outside: &Outside<'_>, error: &Error) -> Check {
     let words = words(error);
     let next = match error.http_status() {
+        Some(StatusCode::Forbidden | StatusCode::Unauthorized) if outside.config.storage.needs_identity() => {
+            format!("give the managed identity the role {}; the account's firewall has to let it in", needs.role)
+        }
         Some(StatusCode::Forbidden | StatusCode::Unauthorized) => format!(
-            "a key: check it in AzureWebJobsStorage; a shared access signature: it needs {signature}; a managed identity: it needs the \
-             role {role}; any of them: the account's firewall has to let it in"
+            "check the key in AzureWebJobsStorage; a shared access signature needs {}; the account's firewall has to let this machine in",
+            needs.permissions
         ),
         Some(_) => "try again in some minutes; the collector does so by itself".to_owned(),
         None => identity_advice(&words)
