@@ -139,6 +139,8 @@ fn merge(group: &mut Map<String, Value>, name: &str, figure: Option<Value>, both
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
     use serde_json::json;
 
     use super::*;
