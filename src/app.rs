@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Json, Response},
     routing::{get, post},
 };
-use azure_core::http::Transport;
+use azure_core::http::{RetryOptions, Transport};
 use chrono::{TimeDelta, Utc};
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -88,7 +88,7 @@ impl Services {
             .then(|| managed_identity(config, &transport))
             .transpose()
             .context("no managed identity, which storage or database need")?;
-        let door = Door { transport: transport.clone(), identity: identity.clone() };
+        let door = Door { transport: transport.clone(), identity: identity.clone(), retry: RetryOptions::default() };
         let clock = Arc::new(Clock::default());
         Ok(Self {
             activity: ActivityClient::new(config, client, &transport, Arc::clone(&clock)).context("no credential for the Activity API")?,

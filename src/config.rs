@@ -1,7 +1,7 @@
 //! The settings: every app setting the handler reads, with its default, checked as a whole before anything starts. No
 //! other file reads the environment, except that the Azure identity library finds the managed identity's endpoint itself.
 
-use std::{fmt, net::Ipv4Addr, str::FromStr, time::Duration};
+use std::{cell::RefCell, fmt, net::Ipv4Addr, str::FromStr, time::Duration};
 
 use azure_core::credentials::Secret;
 use url::Url;
@@ -76,18 +76,31 @@ pub struct Cosmos {
     pub container: String,
 }
 
-/// Everything wrong with the settings, one line each, each naming its variable.
+/// Everything wrong with the settings: the variable's name, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Faults(Vec<String>);
+pub struct Faults(Vec<(String, String)>);
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of the settings cannot be used:", self.0.len())?;
-        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+        self.0.iter().try_for_each(|(name, reason)| write!(f, "\n  {name} {reason}"))
     }
 }
 
 impl std::error::Error for Faults {}
+
+/// One setting as it was found, for a person to look through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: String,
+    /// What it is set to; none where it is not set.
+    pub value: Option<String>,
+    /// What holds where it is not set.
+    pub default: Option<String>,
+    /// What is wrong with it.
+    pub fault: Option<String>,
+}
 
 impl Config {
     /// Reads the process's environment.
@@ -103,11 +116,17 @@ impl Config {
     /// # Errors
     /// See [`Config::from_env`].
     pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let mut vars = Vars { lookup: &lookup, faults: Vec::new() };
+        Self::survey(lookup).1
+    }
+
+    /// Reads settings from any source of variables, and tells of each one that was looked for, in the order of looking.
+    pub fn survey(lookup: impl Fn(&str) -> Option<String>) -> (Vec<Setting>, Result<Self, Faults>) {
+        let mut vars = Vars { lookup: &lookup, faults: Vec::new(), asked: RefCell::default() };
         let config = Self::read(&mut vars);
+        let settings = vars.settings();
         match config {
-            Some(config) if vars.faults.is_empty() => Ok(config),
-            _ => Err(Faults(vars.faults)),
+            Some(config) if vars.faults.is_empty() => (settings, Ok(config)),
+            _ => (settings, Err(Faults(vars.faults))),
         }
     }
 
@@ -126,6 +145,7 @@ impl Config {
         let cosmos = Cosmos::read(vars);
         let retention = vars.parsed("RETENTION_DAYS", "90", "days from 1 to 24855", |days: &u64| (1..=24_855).contains(days));
         let partitions_per_day = vars.parsed("PARTITIONS_PER_DAY", "4", "a number from 1 to 100", |n: &u8| (1..=100).contains(n));
+        let identity_client_id = vars.optional("AzureWebJobsStorage__clientId");
         schedule?;
         Some(Self {
             port: port?,
@@ -139,7 +159,7 @@ impl Config {
             cosmos: cosmos?,
             retention: Duration::from_secs(retention? * 86_400),
             partitions_per_day: partitions_per_day?,
-            identity_client_id: vars.optional("AzureWebJobsStorage__clientId"),
+            identity_client_id,
         })
     }
 
@@ -194,7 +214,7 @@ impl Cosmos {
 }
 
 fn read_workloads(vars: &mut Vars<'_>) -> Option<Vec<Workload>> {
-    let Some(list) = vars.optional("WORKLOADS") else {
+    let Some(list) = vars.ask("WORKLOADS", Some("all five")) else {
         return Some(Workload::ALL.to_vec());
     };
     let mut workloads = Vec::new();
@@ -211,18 +231,45 @@ fn read_workloads(vars: &mut Vars<'_>) -> Option<Vec<Workload>> {
     Some(workloads)
 }
 
-/// The variables, and what was found wrong with them so far.
+/// The variables, which of them were asked for, and what was found wrong with them so far.
 pub(crate) struct Vars<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    faults: Vec<String>,
+    faults: Vec<(String, String)>,
+    /// Names, each with its default.
+    asked: RefCell<Vec<(String, Option<String>)>>,
 }
 
 impl Vars<'_> {
     pub(crate) fn fault(&mut self, name: &str, reason: impl fmt::Display) {
-        self.faults.push(format!("{name} {reason}"));
+        self.faults.push((name.to_owned(), reason.to_string()));
+    }
+
+    /// All that was asked for, and what was found fault with, each once.
+    fn settings(&self) -> Vec<Setting> {
+        let mut settings: Vec<Setting> = Vec::new();
+        let asked = self.asked.borrow();
+        let faulty = self.faults.iter().map(|(name, _)| (name, None));
+        for (name, default) in asked.iter().map(|(name, default)| (name, default.clone())).chain(faulty) {
+            if settings.iter().any(|setting| setting.name == *name) {
+                continue;
+            }
+            let faults: Vec<_> = self.faults.iter().filter(|(faulty, _)| faulty == name).map(|(_, reason)| reason.as_str()).collect();
+            let fault = (!faults.is_empty()).then(|| faults.join("; "));
+            settings.push(Setting { name: name.clone(), value: self.value(name), default, fault });
+        }
+        settings
+    }
+
+    fn ask(&self, name: &str, default: Option<&str>) -> Option<String> {
+        self.asked.borrow_mut().push((name.to_owned(), default.map(str::to_owned)));
+        self.value(name)
     }
 
     pub(crate) fn optional(&self, name: &str) -> Option<String> {
+        self.ask(name, None)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
@@ -235,7 +282,7 @@ impl Vars<'_> {
     }
 
     fn or_default(&self, name: &str, default: &str) -> String {
-        self.optional(name).unwrap_or_else(|| default.to_owned())
+        self.ask(name, Some(default)).unwrap_or_else(|| default.to_owned())
     }
 
     fn parsed<T: FromStr>(&mut self, name: &str, default: &str, expected: &str, valid: impl Fn(&T) -> bool) -> Option<T> {
@@ -270,7 +317,7 @@ impl Vars<'_> {
 
     /// An address that tokens and keys travel to: https, or http where it stays on this machine.
     fn secure_url(&mut self, name: &str, default: Option<&str>) -> Option<Url> {
-        let text = self.optional(name).or_else(|| default.map(str::to_owned))?;
+        let text = self.ask(name, default).or_else(|| default.map(str::to_owned))?;
         let url = self.url(name, &text)?;
         if url.scheme() != "https" && !is_loopback(&url) {
             self.fault(name, "is http: beyond this machine, tokens and keys travel over https only");

@@ -1,6 +1,8 @@
 //! The door to the database: creates documents, in transactions where it can, and judges what it answers. What a document
 //! is made of is not its matter.
 
+mod probe;
+
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
@@ -12,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
+pub use self::probe::Made;
 use crate::{config, store_events::document::Document};
 
 /// Sub-statuses that change what a status means; the first is the SDK's own.
@@ -65,6 +68,15 @@ impl From<CosmosError> for DatabaseError {
 }
 
 impl DatabaseError {
+    /// What to do, where that is known.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(error) => Some(next_step(error).trim_start_matches(": ")).filter(|step| !step.is_empty()),
+            Self::Passing(_) | Self::Unfit(_) | Self::Document(_) => None,
+        }
+    }
+
     /// The HTTP status behind it: what a journal line names.
     #[must_use]
     pub fn code(&self) -> Option<String> {

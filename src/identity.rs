@@ -13,6 +13,8 @@ use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::config::{Config, Office365};
@@ -31,6 +33,30 @@ pub fn managed_identity(config: &Config, transport: &Transport) -> azure_core::R
         client_options: ClientOptions { transport: Some(transport.clone()), ..Default::default() },
     }))?;
     Ok(credential)
+}
+
+/// What a person may know of an access token: nothing that could be used in its place.
+/// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Claims {
+    /// Whom it was given to.
+    #[serde(rename = "appid", alias = "azp")]
+    pub app_id: String,
+    /// The tenant that it is of.
+    #[serde(rename = "tid")]
+    pub tenant_id: String,
+    /// Application permissions.
+    pub roles: Vec<String>,
+}
+
+impl Claims {
+    /// Reads a JSON Web Token without verifying it, which is its audience's matter; none where it is in another form.
+    #[must_use]
+    pub fn read(token: &Secret) -> Option<Self> {
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token.secret().split('.').nth(1)?).ok()?;
+        serde_json::from_slice(&claims).ok()
+    }
 }
 
 /// The Activity API's access token, renewed minutes before it ends, one flight at a time.

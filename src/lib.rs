@@ -3,6 +3,8 @@
 
 pub mod config;
 
+pub mod operator;
+
 pub mod app;
 pub mod failure;
 pub mod invocation;

@@ -1,9 +1,10 @@
-//! Starts the handler: settings, listener, service. Prints what stopped it, and says so to the host by its exit code.
+//! Starts the handler: without a command, settings, listener and service; with one, what a person asks of it. Prints what
+//! stopped it, and says so to the host by its exit code.
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use handler::{config::Config, run};
+use handler::{config::Config, operator, run};
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -11,9 +12,12 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 const ENDED: u8 = 200;
 
 fn main() -> ExitCode {
-    log_to_stdout();
-    match serve() {
-        Ok(()) => ExitCode::from(ENDED),
+    let ended = match operator::command() {
+        None => serve().map(|()| ExitCode::from(ENDED)),
+        Some(command) => obey(command),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             // The host shows the last lines of stderr with the exit.
             eprintln!("error: {error:#}");
@@ -23,7 +27,13 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
+async fn obey(command: operator::Command) -> anyhow::Result<ExitCode> {
+    operator::run(command).await
+}
+
+#[tokio::main]
 async fn serve() -> anyhow::Result<()> {
+    log_to_stdout();
     let config = Config::from_env()?;
     let address = config.listen_on();
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;

@@ -18,6 +18,9 @@ use crate::{
 /// The service hides a message for seven days at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
 
+/// How long a message that is only a trial lives, in seconds.
+const PROBE_LIFE: i32 = 60;
+
 /// The content queue.
 pub struct ContentQueue {
     queue: QueueClient,
@@ -56,6 +59,36 @@ impl ContentQueue {
             }
             done => done,
         }
+    }
+
+    /// Whether the queue is there.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn is_there(&self) -> azure_core::Result<bool> {
+        self.queue.exists().await
+    }
+
+    /// Puts a message on the queue that nobody gets to see, and takes it back: it is hidden for all of its life but the last
+    /// second, and an empty batch, should that second come to pass.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached. What could not be taken back is gone after a minute.
+    pub async fn probe(&self) -> azure_core::Result<()> {
+        let text = BASE64_STANDARD.encode(batch::encode(&[])?);
+        let options = QueueClientSendMessageOptions {
+            message_time_to_live: Some(PROBE_LIFE),
+            visibility_timeout: Some(PROBE_LIFE - 1),
+            ..Default::default()
+        };
+        let message = QueueMessage { message_text: Some(text) };
+        let sent = self.queue.send_message(message.try_into()?, Some(options)).await?.into_model()?;
+        for message in sent.items.unwrap_or_default() {
+            if let (Some(id), Some(receipt)) = (message.message_id, message.pop_receipt) {
+                self.queue.delete_message(&id, &receipt, None).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn put(&self, text: &str, delay: Duration) -> azure_core::Result<()> {

@@ -14,7 +14,7 @@ use azure_core::{
     error::ErrorKind,
     hmac::hmac_sha256,
     http::{
-        ClientOptions, Context, Request, StatusCode, Transport,
+        ClientOptions, Context, Request, RetryOptions, StatusCode, Transport,
         policies::{Policy, PolicyResult},
     },
 };
@@ -90,7 +90,7 @@ impl StorageAccount {
     }
 
     fn client_options(&self, door: &Door) -> ClientOptions {
-        let mut options = ClientOptions { transport: Some(door.transport.clone()), ..Default::default() };
+        let mut options = ClientOptions { transport: Some(door.transport.clone()), retry: door.retry.clone(), ..Default::default() };
         if let Access::Key { account, key } = &self.access {
             options.per_try_policies.push(Arc::new(SharedKey { account: account.clone(), key: key.clone() }));
         }
@@ -113,6 +113,8 @@ pub struct Door {
     pub transport: Transport,
     /// The managed identity, for accounts without keys.
     pub identity: Option<Arc<dyn TokenCredential>>,
+    /// How often a request is tried again before its failure is told.
+    pub retry: RetryOptions,
 }
 
 /// Whether an error says that the thing asked for is not there (404).

@@ -1,7 +1,9 @@
 // Runs Azurite's blob and queue services in this process, on free loopback ports, for as long as stdin is open.
 //
-//   node start.mjs [directory]
+//   node start.mjs [--tls CERTIFICATE KEY] [directory]
 //
+// With a certificate it serves HTTPS alone, and takes Entra's access tokens beside the account's key (it reads a token's times,
+// issuer and audience, and no signature or role).
 // Prints one line, {"blob":PORT,"queue":PORT}, once both services listen. Data is kept in memory, or in the directory.
 // Azurite's own entry points keep running when their parent is killed and also start a table service; this one does not.
 // The telemetry client is never initialised, so nothing is sent anywhere.
@@ -13,7 +15,9 @@ import { join } from "node:path";
 const require = createRequire(import.meta.url);
 const source = (name) => require(`azurite/dist/src/${name}`);
 
-const [directory] = process.argv.slice(2);
+const options = process.argv.slice(2);
+const [, certificate, key] = options[0] === "--tls" ? options.splice(0, 3) : [];
+const [directory] = options;
 const services = [];
 
 let stopping = false;
@@ -49,10 +53,10 @@ async function start(folder, name, prefix, extents) {
       undefined, // debugLogFilePath
       false, // loose
       true, // skipApiVersionCheck: an SDK newer than the emulator is no reason to fail
-      "", // cert
-      "", // key
+      certificate ?? "",
+      key ?? "",
       "", // pwd
-      undefined, // oauth
+      certificate === undefined ? undefined : "basic", // oauth, which is for HTTPS alone
       true, // disableProductStyleUrl: the account is the first segment of the path
       directory === undefined, // isMemoryPersistence
     ),

@@ -5,20 +5,20 @@ mod storage;
 
 pub use storage::Storage;
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use url::Url;
+
+use crate::npm::{Package, exit, last_lines};
 
 /// The emulator's only account and its public, well-known key.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
@@ -36,13 +36,24 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 pub struct AzuriteOptions {
     /// Where the data is kept, made if it is missing; `None` keeps it in memory.
     pub directory: Option<PathBuf>,
+    /// Serves HTTPS with this certificate, and takes the access tokens of identities; `None`: HTTP, and the key alone.
+    pub certificate: Option<Certificate>,
     /// Told what takes long, such as "installing Azurite…".
     pub progress: fn(&str),
 }
 
+/// A certificate for `127.0.0.1` and its key, both PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 impl Default for AzuriteOptions {
     fn default() -> Self {
-        Self { directory: None, progress: |_| {} }
+        Self { directory: None, certificate: None, progress: |_| {} }
     }
 }
 
@@ -62,20 +73,29 @@ impl Azurite {
     ///
     /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
     pub async fn start(options: AzuriteOptions) -> Result<Self> {
-        let package = package();
-        install(&package, options.progress).await?;
-        let mut process = spawn(&package, options.directory.as_deref())?;
+        PACKAGE.install(options.progress).await?;
+        let mut process = spawn(&options)?;
         let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
-        Ok(Self { process, pid, blob: endpoint(ports.blob)?, queue: endpoint(ports.queue)? })
+        let scheme = if options.certificate.is_some() { "https" } else { "http" };
+        Ok(Self { process, pid, blob: endpoint(scheme, ports.blob)?, queue: endpoint(scheme, ports.queue)? })
     }
 
     /// A connection string as `AzureWebJobsStorage` takes it, with explicit blob and queue endpoints.
     pub fn connection_string(&self) -> String {
         format!(
-            "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
-            self.blob, self.queue
+            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
+            self.blob.scheme(),
+            self.blob,
+            self.queue
         )
+    }
+
+    /// App settings of a collector whose managed identity opens the account: addresses, and no secret. The service takes
+    /// tokens over HTTPS only, so there must be a certificate.
+    pub fn identity_settings(&self) -> BTreeMap<String, String> {
+        let service = |name: &str, url: &Url| (format!("AzureWebJobsStorage__{name}ServiceUri"), url.to_string());
+        BTreeMap::from([service("blob", &self.blob), service("queue", &self.queue)])
     }
 
     /// The blob service, account included: `http://127.0.0.1:PORT/devstoreaccount1`.
@@ -126,61 +146,17 @@ impl Azurite {
     }
 }
 
-/// The npm package that pins Azurite and holds `start.mjs`.
-fn package() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("azurite")
-}
+/// It pins Azurite and holds `start.mjs`.
+const PACKAGE: Package = Package { folder: "azurite", what: "Azurite, the storage emulator,", size: "about 350 MB" };
 
-/// Runs `npm ci` unless what is installed is what the lock file says. Two processes at once take turns.
-async fn install(package: &Path, progress: fn(&str)) -> Result<()> {
-    if is_installed(package) {
-        return Ok(());
+fn spawn(options: &AzuriteOptions) -> Result<Child> {
+    let mut command = Command::new("node");
+    command.arg("--no-deprecation").arg(PACKAGE.path().join("start.mjs"));
+    if let Some(Certificate { certificate, key }) = &options.certificate {
+        command.arg("--tls").arg(certificate).arg(key);
     }
-    let _turn = take_turn(package).await?;
-    if is_installed(package) {
-        return Ok(());
-    }
-    progress("installing Azurite, Microsoft's storage emulator (npm ci, once, about 350 MB)…");
-    let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(package)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| cannot_run("npm", &error))?;
-    ensure!(output.status.success(), "npm ci failed in {}: {}", package.display(), last_lines(&String::from_utf8_lossy(&output.stderr)));
-    fs::copy(package.join("package-lock.json"), installed(package)).context("note that Azurite is installed")?;
-    Ok(())
-}
-
-/// A copy of the lock file that `node_modules` was made from. Times would lie: a checkout makes every file new.
-fn installed(package: &Path) -> PathBuf {
-    package.join("node_modules/.installed-package-lock.json")
-}
-
-fn is_installed(package: &Path) -> bool {
-    let wanted = fs::read(package.join("package-lock.json"));
-    let present = fs::read(installed(package));
-    matches!((wanted, present), (Ok(wanted), Ok(present)) if wanted == present)
-}
-
-/// An exclusive lock on the lock file itself, held until the file is dropped.
-async fn take_turn(package: &Path) -> Result<File> {
-    let path = package.join("package-lock.json");
-    let wait = move || {
-        let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        flock(&file, FlockOperation::LockExclusive).context("wait for another process that installs Azurite")?;
-        Ok(file)
-    };
-    tokio::task::spawn_blocking(wait).await?
-}
-
-fn spawn(package: &Path, directory: Option<&Path>) -> Result<Child> {
-    Command::new("node")
-        .arg("--no-deprecation")
-        .arg(package.join("start.mjs"))
-        .args(directory)
+    command
+        .args(&options.directory)
         .stdin(Stdio::piped()) // held open: its end is how the child learns that we are gone
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -189,7 +165,7 @@ fn spawn(package: &Path, directory: Option<&Path>) -> Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| cannot_run("node", &error))
+        .map_err(|error| PACKAGE.cannot_run("node", &error))
 }
 
 #[derive(Deserialize)]
@@ -217,27 +193,8 @@ async fn ports(process: &mut Child) -> Result<Ports> {
     serde_json::from_str(&line).with_context(|| format!("Azurite's first line is not its ports: {line}"))
 }
 
-fn endpoint(port: u16) -> Result<Url> {
-    Ok(Url::parse(&format!("http://127.0.0.1:{port}/{ACCOUNT}"))?)
-}
-
-fn cannot_run(program: &str, error: &std::io::Error) -> anyhow::Error {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            anyhow!("{program} was not found: Azurite, the storage emulator, needs Node.js 20 or later with npm (https://nodejs.org)")
-        }
-        _ => anyhow!("{program} cannot be run: {error}"),
-    }
-}
-
-fn exit(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "killed".to_owned(), |status| status.to_string())
-}
-
-/// The end of a program's complaint, on one line.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(6)..].join(" | ")
+fn endpoint(scheme: &str, port: u16) -> Result<Url> {
+    Ok(Url::parse(&format!("{scheme}://127.0.0.1:{port}/{ACCOUNT}"))?)
 }
 
 #[cfg(test)]

@@ -25,15 +25,49 @@ pub fn repository() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// How the handler is built.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// As it ships, or fast to build.
+    pub release: bool,
+    /// Rust's name of the machine that it is to run on; `None`: this one.
+    pub target: Option<String>,
+}
+
+impl Default for Build {
+    /// With the profile that this program was built with, for this machine.
+    fn default() -> Self {
+        Self { release: !cfg!(debug_assertions), target: None }
+    }
+}
+
+impl Build {
+    /// What a person would type.
+    fn arguments(&self) -> Vec<&str> {
+        let release = self.release.then_some("--release");
+        let target = self.target.as_deref().map(|target| ["--target", target]);
+        ["build"].into_iter().chain(release).chain(["-p", HANDLER]).chain(target.into_iter().flatten()).collect()
+    }
+}
+
 /// Builds the handler with the profile that this program was built with, and returns where it is.
 ///
 /// # Errors
 ///
 /// One line that says what to do: cargo is missing, or the handler does not build.
 pub async fn build(screen: &Screen) -> Result<PathBuf> {
-    let command = if cfg!(debug_assertions) { "cargo build -p handler" } else { "cargo build --release -p handler" };
-    let task = screen.task("handler", command);
-    let mut cargo = Cargo::start()?;
+    build_as(&Build::default(), screen).await
+}
+
+/// Builds the handler, and returns where it is.
+///
+/// # Errors
+///
+/// One line that says what to do: cargo is missing, or the handler does not build.
+pub async fn build_as(build: &Build, screen: &Screen) -> Result<PathBuf> {
+    let command = format!("cargo {}", build.arguments().join(" "));
+    let task = screen.task("handler", &command);
+    let mut cargo = Cargo::start(build)?;
     let stdout = BufReader::new(cargo.child.stdout.take().context("cargo has no stdout")?);
     let stderr = BufReader::new(cargo.child.stderr.take().context("cargo has no stderr")?);
 
@@ -96,12 +130,9 @@ struct Cargo {
 }
 
 impl Cargo {
-    fn start() -> Result<Self> {
+    fn start(build: &Build) -> Result<Self> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["build", "-p", HANDLER, "--bin", HANDLER, "--message-format=json-render-diagnostics"]);
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
+        command.args(build.arguments()).args(["--bin", HANDLER, "--message-format=json-render-diagnostics"]);
         for (name, _) in env::vars_os() {
             if NOT_FOR_BUILDS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);

@@ -4,13 +4,17 @@
 pub mod azurite;
 pub mod bench;
 pub mod cosmos;
+pub mod database;
 pub mod executable;
+pub mod graph;
 pub mod host;
+pub mod npm;
 pub mod query;
 pub mod question;
 pub mod run;
 pub mod screen;
 pub mod stack;
+pub mod stage;
 pub mod storm;
 pub mod table;
 pub mod tenant;

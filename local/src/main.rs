@@ -1,6 +1,6 @@
-//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a
-//! storm of faults pass, or asks the database. Every
-//! error is one line, and nothing that was started outlives this program.
+//! The command line of the local stack: collects from a simulated or a real tenant, measures, lets a storm of faults pass, lays
+//! out what ships, asks the database, or serves a graph of it. Every error is one line, and nothing that was started outlives
+//! this program.
 
 use std::env;
 use std::io::{Write as _, stderr};
@@ -12,10 +12,12 @@ use clap::{Args, Parser, Subcommand};
 use local::bench::{BenchOptions, bench};
 use local::cosmos::CosmosOptions;
 use local::executable::build;
+use local::graph::{Graph, GraphOptions};
 use local::query::{QueryOptions, query};
-use local::run::collect;
+use local::run::{Account, collect};
 use local::screen::{Screen, line};
 use local::stack::{Source, StackOptions, real_tenant};
+use local::stage::{StageOptions, build_and_stage};
 use local::storm::{StormOptions, storm};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,8 +43,16 @@ enum Command {
     Bench(BenchOptions),
     /// Lets a storm of faults pass over two handlers, and accounts for every record
     Storm(StormOptions),
+    /// Builds what ships, and lays it out in a folder to publish from
+    Stage(StageOptions),
     /// Asks the database of a stack that is kept up (--keep)
     Query(QueryOptions),
+    /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
+    ///
+    /// The account key is taken from COSMOS_KEY; a read-only one is enough. Without it, an account of this machine is opened with
+    /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
+    /// Reader.
+    Graph(GraphOptions),
 }
 
 #[derive(Args)]
@@ -62,6 +72,9 @@ struct CollectOptions {
     /// Keep queue, checkpoints and journal in this directory; in memory if not given
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Run what was staged in this folder, and build nothing
+    #[arg(long, value_name = "DIR")]
+    staged: Option<PathBuf>,
     /// Port of the database; a free one if not given
     #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     port: u16,
@@ -74,7 +87,9 @@ async fn main() -> ExitCode {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
         Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
+        Some(Command::Graph(options)) => serve_graph(options).await.map(code),
     };
     ended.unwrap_or_else(|error| {
         say_error(&format!("{error:#}"));
@@ -95,18 +110,22 @@ fn code(result: Option<()>) -> ExitCode {
 }
 
 async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
-    let keep = options.keep;
-    let Some(account) = unless_interrupted(collect(stack_options(options)?, &Screen::stdout())).await? else {
+    let (keep, staged) = (options.keep, options.staged.clone());
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, staged.as_deref(), &Screen::stdout())).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     line(format_args!("\n{}", account.table()));
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        line(account.addresses());
-        interrupted().await;
+        let settings = account.stack.settings_file()?;
+        line(account.addresses(settings.as_ref().map(|file| file.path())));
+        // Held until the end; without it the rest is still there to look at.
+        if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
+            interrupted().await;
+        }
     } else {
-        line("To look at the data, run the same command with --keep.");
+        line("To look at the data, and at the graph that it makes, run the same command with --keep.");
     }
     account.stack.stop().await;
     Ok(if account.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -145,10 +164,50 @@ async fn rage(options: StormOptions) -> Result<ExitCode> {
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+async fn lay_out(options: StageOptions) -> Result<()> {
+    let staged = build_and_stage(&options, &Screen::stdout()).await?;
+    line(format_args!("\n{staged}"));
+    Ok(())
+}
+
 async fn ask(options: QueryOptions) -> Result<()> {
     let count = query(&options).await?;
     let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
     Ok(())
+}
+
+/// Serves until interrupted, which is how it is meant to end.
+async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
+    let key = env::var("COSMOS_KEY").ok();
+    let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
+    line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
+    line(address(&graph));
+    interrupted().await;
+    Ok(Some(()))
+}
+
+fn address(graph: &Graph) -> String {
+    format!("\nGraph      {}", graph.url())
+}
+
+/// The graph of what was collected, if it is in a database of ours.
+async fn graph_of(account: &Account) -> Result<Option<Graph>> {
+    let setting = |name| account.stack.settings.get(name).map_or("", String::as_str);
+    if account.stack.cosmos.is_none() {
+        line("To look at the graph of that database: cargo run -p local -- graph");
+        return Ok(None);
+    }
+    let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
+    match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
+        Ok(graph) => {
+            line(address(&graph));
+            Ok(Some(graph))
+        }
+        Err(error) => {
+            say_error(&format!("there is no graph to look at: {error:#}"));
+            Ok(None)
+        }
+    }
 }
 
 /// Ctrl-C, or a polite request to end.

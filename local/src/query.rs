@@ -4,24 +4,19 @@
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use azure_core::credentials::Secret;
-use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, RoutingStrategy};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::cosmos::COSMOS_KEY;
+use crate::database::{Credential, connect};
 use crate::question::Question;
 
-/// The SDK goes on trying for longer than a person waits.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What Cosmos DB adds to each document.
-const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
+pub(crate) const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -52,12 +47,9 @@ pub struct QueryOptions {
 /// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
-    let container = timeout(CONNECT_LIMIT, connect(options)).await.unwrap_or_else(|_| Err(anyhow!("no answer")));
-    // The SDK's own chain says the same four times over; its last link says what happened.
-    let container = container.map_err(|error| {
-        let (endpoint, cause) = (&options.endpoint, error.root_cause());
-        anyhow!("no database can be asked at {endpoint} ({cause}): is a stack kept up (--keep), and is this the address that it shows?")
-    })?;
+    let key = Credential::Key(Secret::new(options.key.clone()));
+    let container = connect(&options.endpoint, key, &options.database, &options.container).await;
+    let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
     let mut results = question.ask(&container).await?;
     let mut count = 0;
     while let Some(mut result) = results.try_next().await? {
@@ -88,11 +80,4 @@ fn question(options: &QueryOptions) -> Result<Question> {
         let _ = writeln!(stderr(), "@{name} = {sample}, as in the file; for another: --param {name}=…");
     }
     Ok(question)
-}
-
-async fn connect(options: &QueryOptions) -> Result<ContainerClient> {
-    let endpoint: AccountEndpoint = options.endpoint.parse()?;
-    let account = AccountReference::with_authentication_key(endpoint, Secret::new(options.key.clone()));
-    let client = CosmosClientBuilder::new().build(account, RoutingStrategy::ProximityTo("Local".into())).await?;
-    Ok(client.database_client(&options.database).container_client(&options.container, None).await?)
 }

@@ -5,6 +5,7 @@ mod check;
 pub mod log;
 mod report;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,22 +39,34 @@ pub struct Account {
     pub again_seconds: f64,
     /// What failed, and where the handler's account is not what the services saw.
     pub faults: Vec<String>,
+    /// The executable that ran.
+    pub handler: PathBuf,
     /// A user to ask the database about.
     pub somebody: Option<String>,
     /// Still running; all of it ends when this is dropped.
     pub stack: Stack,
 }
 
-/// Starts everything, collects all there is, and ends the handler.
+/// Starts everything, collects all there is with the handler that is staged in a folder, or else with one that is built for
+/// it, and ends the handler.
 ///
 /// # Errors
 ///
 /// One line that says what to do: a part could not be started, or the functions cannot work at all.
-pub async fn collect(options: StackOptions, screen: &Screen) -> Result<Account> {
+pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Screen) -> Result<Account> {
     let stack = Stack::start(options, screen).await?;
-    let executable = build(screen).await?;
     let log = Arc::new(Log::default());
-    let host = stack.host(&executable, Some(log.sink(screen))).await?;
+    let (handler, host) = match staged {
+        Some(folder) => {
+            screen.part("handler", format_args!("what is staged in {}", folder.display()));
+            (folder.join("handler"), stack.staged_host(folder, Some(log.sink(screen))).await?)
+        }
+        None => {
+            let handler = build(screen).await?;
+            let host = stack.host(&handler, Some(log.sink(screen))).await?;
+            (handler, host)
+        }
+    };
     screen.part("host", format_args!("stand-in for the Functions host, the handler answered after {} ms", host.ready_after().as_millis()));
     screen.line("");
 
@@ -66,7 +79,7 @@ pub async fn collect(options: StackOptions, screen: &Screen) -> Result<Account> 
         Some(cosmos) => report::somebody(&cosmos.documents().await?),
         None => None,
     };
-    Ok(Account { first, seconds, again, again_seconds, faults, somebody, stack })
+    Ok(Account { first, seconds, again, again_seconds, faults, handler, somebody, stack })
 }
 
 /// A run in progress.

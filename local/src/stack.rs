@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
+use tempfile::NamedTempFile;
 
 use crate::azurite::{Azurite, AzuriteOptions};
 use crate::cosmos::{Cosmos, CosmosOptions};
@@ -127,6 +129,33 @@ impl Stack {
         Host::start(options).await
     }
 
+    /// Starts the handler that is staged in a folder, as its `host.json` says, from there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stack::host`]; or something is missing in the folder.
+    pub async fn staged_host(&self, folder: &Path, on_line: Option<LineSink>) -> Result<Host> {
+        let options = HostOptions { app_root: folder.to_owned(), settings: self.settings.clone(), on_line, ..HostOptions::default() };
+        Host::start(options).await
+    }
+
+    /// The settings as a file that a shell reads, for its owner alone and gone when dropped; `None` where the tenant is a real
+    /// one, whose secret is not ours to write down.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn settings_file(&self) -> Result<Option<NamedTempFile>> {
+        if self.tenant.is_none() {
+            return Ok(None);
+        }
+        let mut file = tempfile::Builder::new().prefix("handler-").suffix(".env").tempfile()?;
+        for (name, value) in &self.settings {
+            writeln!(file, "export {name}='{}'", value.replace('\'', r"'\''"))?;
+        }
+        Ok(Some(file))
+    }
+
     /// Ends it all in good order, so that Azurite writes its last changes to disk.
     pub async fn stop(self) {
         if let Some(azurite) = self.azurite {
@@ -196,7 +225,9 @@ async fn storage(settings: &mut Settings, directory: Option<PathBuf>, screen: &S
         );
     }
     let kept = directory.as_ref().map_or_else(|| "in memory".to_owned(), |path| format!("in {}", path.display()));
-    let azurite = Azurite::start(AzuriteOptions { directory, progress: |what| screen::line(format_args!("storage   {what}")) }).await?;
+    let azurite =
+        Azurite::start(AzuriteOptions { directory, certificate: None, progress: |what| screen::line(format_args!("storage   {what}")) })
+            .await?;
     settings.insert(STORAGE.to_owned(), azurite.connection_string());
     screen.part("storage", format_args!("{} Azurite, {kept}", azurite.blob_endpoint()));
     Ok(Some(azurite))

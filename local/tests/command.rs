@@ -48,7 +48,7 @@ async fn error(command: Command) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn collects_a_made_up_tenant() -> Result<()> {
     let options = StackOptions { source: Source::Generated { count: 700, seed: 3 }, state: None, cosmos: CosmosOptions::default() };
-    let account = collect(options, &Screen::quiet()).await?;
+    let account = collect(options, None, &Screen::quiet()).await?;
     assert_eq!(account.faults, [] as [&str; 0]);
     let (first, again) = (account.first.total(), account.again.total());
     assert_eq!((first.records, first.documents + first.duplicates, first.lost), (700, 700, 0));
@@ -115,7 +115,7 @@ async fn wrong_settings_of_a_tenant_are_told_in_one_line() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<()> {
     let mut child = local(&["--records-count", "50", "--keep"]).stdout(Stdio::piped()).spawn()?;
-    let text = until(&mut child, "CA file").await?;
+    let text = until(&mut child, "Graph  ").await?;
     let pid = child.id().context("no process id")?;
     let children = children(pid)?;
     assert!(!children.is_empty());
@@ -126,8 +126,13 @@ async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.lines().count() > 40 && stdout.lines().all(|line| line.starts_with('{')), "{stdout}");
 
+    let graph = text.split_whitespace().next_back().context("no address of the graph")?.to_owned();
+    let page = reqwest::get(&graph).await?.error_for_status()?.text().await?;
+    assert!(page.contains("<title>"), "{page}");
+
     interrupt(pid)?;
     assert_eq!(timeout(Duration::from_secs(20), child.wait()).await??.code(), Some(0));
+    assert!(reqwest::get(&graph).await.is_err(), "the page outlived the run");
     all_gone(&children).await
 }
 

@@ -17,7 +17,11 @@ use url::Url;
 
 use self::pace::Pace;
 pub use self::wire::{ContentBlob, ServiceError, Subscription, Workload, parse_utc};
-use crate::{clock::Clock, config::Config, identity::ActivityToken};
+use crate::{
+    clock::Clock,
+    config::Config,
+    identity::{ActivityToken, Claims},
+};
 
 /// How far back content can be listed. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
 pub const LISTABLE: TimeDelta = TimeDelta::days(7);
@@ -131,6 +135,15 @@ impl ActivityError {
         }
     }
 
+    /// What is the matter and what to do, where people are known to be stuck.
+    #[must_use]
+    pub fn known(&self) -> Option<Known> {
+        match self {
+            Self::Service { error, .. } => known(error),
+            _ => None,
+        }
+    }
+
     /// Whether the service says that calls come too fast.
     fn is_throttling(&self) -> bool {
         matches!(self, Self::Service { status, error, .. } if *status == 429 || ["AF429", "429"].contains(&error.code.as_str()))
@@ -143,19 +156,45 @@ impl ActivityError {
 
 /// The service's words, and the next step where people are known to be stuck.
 fn explain(error: &ServiceError) -> String {
-    let next_step = match error.code.as_str() {
-        "AF10001" => "; grant the app the application permission ActivityFeed.Read, and admin consent",
-        "AF20010" => "; OFFICE365_TENANT_ID is not the tenant that the token is for",
-        "AF20011" | "AF20012" | "AF20013" => "; check OFFICE365_TENANT_ID",
-        "AF20022" => "; the subscription is off and is started at the next run",
-        "AF20023" => "; an administrator switched the subscription off",
-        _ if error.message.contains("does not exist") && error.message.contains("enant") => {
-            "; turn on auditing for this tenant: unified audit logging is off, or was turned on within the last hour"
-        }
-        _ => "",
-    };
     let colon = if error.message.is_empty() { "" } else { ": " };
-    format!("{colon}{}{next_step}", error.message)
+    let known = match known(error) {
+        Some(Known { next, .. }) if error.code.starts_with("AF") => format!(" → {next}"),
+        Some(Known { what, next }) => format!(" → {what}: {next}"),
+        None => String::new(),
+    };
+    format!("{colon}{}{known}", error.message)
+}
+
+/// A refusal that people are known to be stuck at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What is the matter.
+    pub what: &'static str,
+    /// What to do.
+    pub next: &'static str,
+}
+
+/// By the AF code, or by its words where the service gives no code.
+fn known(error: &ServiceError) -> Option<Known> {
+    let (what, next) = match error.code.as_str() {
+        "AF10001" => (
+            "the token lacks a permission",
+            "grant the app the application permission ActivityFeed.Read, and admin consent; DLP.All needs ActivityFeed.ReadDlp",
+        ),
+        "AF20010" => ("OFFICE365_TENANT_ID is not the tenant that the token is for", "correct OFFICE365_TENANT_ID"),
+        "AF20011" | "AF20012" | "AF20013" => ("the API does not know the tenant", "check OFFICE365_TENANT_ID"),
+        "AF20022" => ("the subscription is off", "the next run of QueueEvents starts it"),
+        "AF20023" => (
+            "the subscription was disabled",
+            "the next run of QueueEvents starts it; if it stays off, an administrator switched the subscription off",
+        ),
+        _ if error.message.contains("does not exist") && error.message.contains("enant") => (
+            "unified audit logging is off for this tenant",
+            "turn on auditing for this tenant, in the Microsoft Purview portal under Audit; it takes up to an hour",
+        ),
+        _ => return None,
+    };
+    Some(Known { what, next })
 }
 
 /// A half-open range of contentCreated, in whole seconds, at most 24 h long.
@@ -208,6 +247,15 @@ impl ActivityClient {
             clock,
             pace: Pace::default(),
         })
+    }
+
+    /// What the access token says of itself; none where it is not to be read.
+    ///
+    /// # Errors
+    /// No token could be had.
+    pub async fn claims(&self) -> Result<Option<Claims>, ActivityError> {
+        let token = self.token.get().await.map_err(ActivityError::Token)?;
+        Ok(Claims::read(&token))
     }
 
     /// Which subscriptions there are.

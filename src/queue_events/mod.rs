@@ -1,6 +1,7 @@
 //! QueueEvents: for each workload, lists what became available, queues what the journal does not know, and only then moves
 //! the checkpoint. Fetching content is the other function's work.
 
+mod subscriptions;
 mod window;
 
 use std::{
@@ -12,7 +13,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde::Serialize;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
@@ -28,10 +29,6 @@ use crate::{
 const MESSAGES_A_JOURNALLING: usize = 32;
 /// Journal hours read or appended side by side.
 const JOURNAL_HOURS: usize = 8;
-/// The API takes one request to start a subscription in this time.
-const SUBSCRIPTION_PAUSE: TimeDelta = TimeDelta::minutes(15);
-/// Most time for a call about subscriptions: the listings want theirs.
-const SUBSCRIBING: Duration = Duration::from_secs(30);
 /// What is queued for longer and not finished is queued again: its message is gone, or its instance is.
 const OVERDUE: TimeDelta = TimeDelta::hours(1);
 /// Where the time of the last deep sweep is not known, this long ago is taken for it.
@@ -116,42 +113,9 @@ pub async fn run(services: &Services, deadline: Deadline) -> (Report, Result<(),
     (Report { workloads: reports }, result)
 }
 
-/// Storage and subscriptions. Trouble with the latter holds nothing back once the service's time is known: whether there is
-/// content, the listing says.
 async fn prepare(services: &Services) -> Result<(), Failure> {
     services.ensure_storage().await.map_err(Failure::Storage)?;
-    let subscriptions = timeout(SUBSCRIBING, services.activity.subscriptions()).await;
-    if let Ok(Ok(on)) = &subscriptions {
-        let missing = services.workloads.iter().filter(|workload| !on.iter().any(|entry| entry.is_on(**workload)));
-        for workload in missing {
-            start_subscription(services, *workload).await.map_err(Failure::Storage)?;
-        }
-        return Ok(());
-    }
-    // By a wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
-    match subscriptions {
-        Ok(Err(error)) if !services.clock.is_told() => return Err(Failure::Unreached(error)),
-        Err(_) if !services.clock.is_told() => return Err(Failure::OutOfTime),
-        Ok(Err(error)) => tracing::warn!(error = %chain(&error), "subscriptions could not be listed"),
-        _ => tracing::warn!("subscriptions could not be listed in time"),
-    }
-    Ok(())
-}
-
-/// Once in a while between all instances: what was begun is remembered before it is done.
-async fn start_subscription(services: &Services, workload: Workload) -> azure_core::Result<()> {
-    let now = services.clock.now();
-    let last = services.state.last_start(workload).await?;
-    if last.is_some_and(|last| (now - last).abs() < SUBSCRIPTION_PAUSE) {
-        return Ok(());
-    }
-    services.state.note_start(workload, now).await?;
-    match timeout(SUBSCRIBING, services.activity.start_subscription(workload)).await {
-        Ok(Ok(())) => tracing::info!(%workload, "subscription started"),
-        Ok(Err(error)) => tracing::error!(%workload, error = %chain(&error), "subscription could not be started"),
-        Err(_) => tracing::error!(%workload, "subscription could not be started in time"),
-    }
-    Ok(())
+    subscriptions::keep_on(services).await
 }
 
 /// One workload's part of a run.

@@ -1,22 +1,27 @@
-//! Gaps: time ranges that could never be listed, one JSON object a line. Nothing reads them but people and alerts.
+//! Gaps: time ranges that could never be listed, one JSON object a line. Nothing acts on them but people.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::{activity::Workload, clock::rfc3339};
 
 const BLOB: &str = "gaps.ndjson";
 
-#[derive(Serialize)]
-struct Gap {
-    at: String,
-    event: &'static str,
+/// Time whose content is lost because it could no longer be listed when its turn came.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Gap {
+    /// When that was found, UTC, RFC 3339.
+    pub at: String,
+    event: String,
+    /// The workload.
     #[serde(rename = "type")]
-    workload: Workload,
-    from: String,
-    to: String,
-    reason: &'static str,
+    pub workload: Workload,
+    /// Included.
+    pub from: String,
+    /// Not included.
+    pub to: String,
+    reason: String,
 }
 
 impl State {
@@ -33,14 +38,22 @@ impl State {
     ) -> azure_core::Result<()> {
         let gap = Gap {
             at: rfc3339(now),
-            event: "gap",
+            event: "gap".to_owned(),
             workload,
             from: rfc3339(from),
             to: rfc3339(to),
-            reason: "older than the seven days that the API lists",
+            reason: "older than the seven days that the API lists".to_owned(),
         };
         let mut line = serde_json::to_vec(&gap)?;
         line.push(b'\n');
         self.append_block(BLOB, line).await
+    }
+    /// All gaps that were ever written down. A line that cannot be read is passed over.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn gaps(&self) -> azure_core::Result<Vec<Gap>> {
+        let text = self.read(BLOB).await?.map(|stored| stored.text).unwrap_or_default();
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 }

@@ -220,7 +220,7 @@ impl State {
 }
 
 /// An hour's blob `…T10.ndjson`, or one that continues it: `…T10-2.ndjson`, `…T10-3.ndjson`.
-fn name(workload: &str, hour: DateTime<Utc>, part: u32) -> String {
+pub(super) fn name(workload: &str, hour: DateTime<Utc>, part: u32) -> String {
     let further = if part == 1 { String::new() } else { format!("-{part}") };
     format!("journal/{workload}/{}{further}.ndjson", hour.format("%Y-%m-%dT%H"))
 }

@@ -1,17 +1,23 @@
-//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, and when subscriptions were
-//! started. Each has its file; here is only the container they share.
+//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, and how the subscriptions stood.
+//! Each has its file; here is only the container they share.
 
 pub mod checkpoint;
 mod gaps;
 mod journal;
-mod starts;
+mod probe;
+mod subscriptions;
+mod sums;
 
 use azure_core::Error;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError, Sweeps},
+    gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
+    probe::LeftBehind,
+    subscriptions::{Noted, Subscriptions},
+    sums::{Figures, Sums, Waiting},
 };
 use crate::{
     config::Config,

@@ -67,8 +67,9 @@ async fn an_emptied_container_is_a_first_start() {
 async fn what_the_container_holds_is_what_the_page_about_it_shows() {
     let world = collected().await;
     let names = world.storage.list_blobs(&world.container).await.unwrap();
-    assert_eq!(names.iter().filter(|name| !name.starts_with("journal/")).collect::<Vec<_>>(), ["Audit.Exchange.log"]);
-    assert_eq!(names.len(), 4, "{names:?}");
+    let expected = ["Audit.Exchange.log", "subscriptions.json"];
+    assert_eq!(names.iter().filter(|name| !name.starts_with("journal/")).collect::<Vec<_>>(), expected);
+    assert_eq!(names.len(), 5, "{names:?}");
     let metadata = world.storage.metadata(&world.container, "Audit.Exchange.log").await.unwrap();
     assert_eq!(metadata.keys().collect::<Vec<_>>(), ["deepsweep", "sweep"]);
     let size: usize = world.journal(EXCHANGE).await.iter().map(|line| line.to_string().len() + 1).sum();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod by_hand;
+mod check;
 mod collect;
 mod crashes;
 mod deadlines;
@@ -13,13 +14,17 @@ mod faults_database;
 mod faults_fetching;
 mod faults_listing;
 mod faults_storage;
+mod identity;
+mod infra;
 mod large;
 mod listing;
 mod messages;
 mod queries;
 mod queue_events;
 mod settings;
+mod staged;
 mod state;
+mod status;
 mod store_events;
 mod storm;
 mod subscriptions;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::wire::{Sent, Wire};
 
+pub(crate) const HANDLER: &str = env!("CARGO_BIN_EXE_handler");
 pub(crate) const EXCHANGE: &str = "Audit.Exchange";
 pub(crate) const SHAREPOINT: &str = "Audit.SharePoint";
 
@@ -34,6 +35,8 @@ pub(crate) struct World {
     pub(crate) container: String,
     pub(crate) settings: BTreeMap<String, String>,
     wire: Option<Wire>,
+    /// The story's own, where an identity opens it.
+    _azurite: Option<Azurite>,
 }
 
 /// A world before its handler starts.
@@ -45,6 +48,17 @@ pub(crate) struct Setting {
     pub(crate) host: HostOptions,
     /// Whether the handler reaches its storage account over a [`Wire`].
     pub(crate) wired: bool,
+    /// A managed identity in place of every secret.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// What the managed identity does beside opening storage and database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Signs for the app registration (federated credential).
+    SignsForApp,
+    /// Holds the API's permissions itself.
+    HoldsPermissions,
 }
 
 impl Default for Setting {
@@ -56,6 +70,7 @@ impl Default for Setting {
             settings: BTreeMap::from([("WORKLOADS".to_owned(), EXCHANGE.to_owned())]),
             host: HostOptions { visibility_timeout: Some(Duration::from_secs(1)), ..HostOptions::default() },
             wired: false,
+            identity: None,
         }
     }
 }
@@ -77,37 +92,77 @@ impl Setting {
 
     pub(crate) async fn start(self) -> World {
         let (tenant, cosmos) = (Tenant::start(self.tenant).await.unwrap(), Cosmos::start(self.cosmos).await.unwrap());
-        let storage = Storage::new(azurite()).unwrap();
         let (queue, container) = (format!("content-{}", Uuid::new_v4()), format!("state-{}", Uuid::new_v4()));
-        let mut settings = tenant.settings();
-        settings.extend(cosmos.settings());
         let wire = if self.wired { Some(Wire::start(azurite()).await) } else { None };
-        let account = wire.as_ref().map_or_else(|| azurite().to_owned(), |wire| wire.connection_string(azurite()));
+        let (mut settings, storage, azurite) = match self.identity {
+            None => {
+                let account = wire.as_ref().map_or_else(|| azurite().to_owned(), |wire| wire.connection_string(azurite()));
+                let mut settings = tenant.settings();
+                settings.extend(cosmos.settings());
+                settings.insert("AzureWebJobsStorage".to_owned(), account);
+                (settings, Storage::new(azurite()).unwrap(), None)
+            }
+            Some(identity) => without_secrets(&tenant, &cosmos, identity).await,
+        };
         settings.extend(
-            [
-                ("AzureWebJobsStorage", account.as_str()),
-                ("CONTENT_QUEUE", &queue),
-                ("STATE_CONTAINER", &container),
-                ("SCHEDULE", "0 */5 * * * *"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+            [("CONTENT_QUEUE", queue.as_str()), ("STATE_CONTAINER", &container), ("SCHEDULE", "0 */5 * * * *")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         settings.extend(self.settings);
         settings.retain(|_, value| !value.is_empty());
         let host = start_host(&settings, HostOptions { storage: Some(storage.clone()), ..self.host }).await.unwrap();
-        World { tenant, cosmos, host, storage, queue, container, settings, wire }
+        World { tenant, cosmos, host, storage, queue, container, settings, wire, _azurite: azurite }
     }
+}
+
+/// Settings with addresses and names alone, and an Azurite that takes the identity's tokens, which it does over HTTPS only.
+async fn without_secrets(tenant: &Tenant, cosmos: &Cosmos, identity: Identity) -> (BTreeMap<String, String>, Storage, Option<Azurite>) {
+    let options = AzuriteOptions { certificate: Some(tenant.certificate()), ..AzuriteOptions::default() };
+    let azurite = Azurite::start(options).await.unwrap();
+    let storage = Storage::trusting(&azurite.connection_string(), tenant.ca_pem()).unwrap();
+    let mut settings = tenant.identity_settings();
+    settings.extend(cosmos.settings());
+    settings.extend(azurite.identity_settings());
+    settings.remove("COSMOS_KEY");
+    if identity == Identity::HoldsPermissions {
+        settings.remove("OFFICE365_CLIENT_ID");
+    }
+    (settings, storage, Some(azurite))
 }
 
 /// The handler under test, run by a host.
 pub(crate) async fn start_host(settings: &BTreeMap<String, String>, options: HostOptions) -> anyhow::Result<Host> {
+    let is_here = options.app_root.as_os_str().is_empty();
     Host::start(HostOptions {
-        app_root: PathBuf::from(env!("CARGO_MANIFEST_DIR")),
-        executable: Some(PathBuf::from(env!("CARGO_BIN_EXE_handler"))),
+        app_root: if is_here { PathBuf::from(env!("CARGO_MANIFEST_DIR")) } else { options.app_root },
+        executable: is_here.then(|| PathBuf::from(HANDLER)),
         settings: settings.clone(),
         ..options
     })
     .await
+}
+
+/// What a person saw who typed a command.
+#[derive(Debug)]
+pub(crate) struct Typed {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Typed {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The handler as a person starts it, with these settings in its environment and nothing else.
+pub(crate) async fn type_command(arguments: &[&str], settings: &BTreeMap<String, String>) -> Typed {
+    let mut command = tokio::process::Command::new(HANDLER);
+    let output = command.args(arguments).env_clear().envs(settings).kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.expect("the command ends").unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Typed { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// The connection string of an Azurite that lives as long as the process: it ends when its standard input does.
@@ -175,6 +230,11 @@ fn lines(host: &Host) -> Vec<Value> {
 }
 
 impl World {
+    /// What a person sees who types a command with this world's settings.
+    pub(crate) async fn type_command(&self, arguments: &[&str]) -> Typed {
+        type_command(arguments, &self.settings).await
+    }
+
     /// One run of the timer.
     pub(crate) async fn tick(&self) -> Tick {
         tick(&self.host).await

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use azure_core::credentials::Secret;
 use azure_core::hmac::hmac_sha256;
-use azure_core::http::{RequestContent, StatusCode};
-use azure_storage_blob::{BlobClient, BlobContainerClient, BlobServiceClient};
+use azure_core::http::{ClientOptions, RequestContent, StatusCode, Transport};
+use azure_storage_blob::{BlobClient, BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use azure_storage_queue::models::{QueueClientGetPropertiesResultHeaders as _, QueueClientPeekMessagesOptions, QueueMessage};
-use azure_storage_queue::{QueueClient, QueueServiceClient};
+use azure_storage_queue::{QueueClient, QueueServiceClient, QueueServiceClientOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{SecondsFormat, TimeDelta, Utc};
@@ -42,6 +43,22 @@ impl Storage {
     ///
     /// A part is missing or malformed; the message names the part and holds no secret.
     pub fn new(connection_string: &str) -> Result<Self> {
+        Self::over(connection_string, &ClientOptions::default())
+    }
+
+    /// As [`Storage::new`], of an account whose certificate is vouched for by the authority in this PEM file.
+    ///
+    /// # Errors
+    ///
+    /// See [`Storage::new`]; or the file is no certificate.
+    pub fn trusting(connection_string: &str, ca: &Path) -> Result<Self> {
+        let pem = std::fs::read(ca).with_context(|| format!("read {}", ca.display()))?;
+        let http = reqwest::Client::builder().tls_certs_only([reqwest::Certificate::from_pem(&pem)?]).build()?;
+        let options = ClientOptions { transport: Some(Transport::new(Arc::new(http))), ..ClientOptions::default() };
+        Self::over(connection_string, &options)
+    }
+
+    fn over(connection_string: &str, options: &ClientOptions) -> Result<Self> {
         let parts = Parts::parse(connection_string);
         let sas = parts.sas()?;
         let service = |service| -> Result<Url> {
@@ -49,9 +66,11 @@ impl Storage {
             url.set_query(Some(&sas));
             Ok(url)
         };
+        let blob = BlobServiceClientOptions { client_options: options.clone(), ..Default::default() };
+        let queue = QueueServiceClientOptions { client_options: options.clone(), ..Default::default() };
         Ok(Self {
-            blobs: Arc::new(BlobServiceClient::new(service("blob")?, None, None)?),
-            queues: Arc::new(QueueServiceClient::new(service("queue")?, None, None)?),
+            blobs: Arc::new(BlobServiceClient::new(service("blob")?, None, Some(blob))?),
+            queues: Arc::new(QueueServiceClient::new(service("queue")?, None, Some(queue))?),
         })
     }
 

@@ -1,6 +1,7 @@
 //! How a run looks to a person: its progress in a line, its figures in a table.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -65,8 +66,8 @@ impl Account {
         .to_owned()
     }
 
-    /// Where everything is that stays up, and how to ask the database.
-    pub fn addresses(&self) -> String {
+    /// Where everything is that stays up, and how to ask the database and, with this file of settings, the handler.
+    pub fn addresses(&self, settings: Option<&Path>) -> String {
         let setting = |name| self.stack.settings.get(name).map_or("", String::as_str);
         let mut text = "Everything stays up until Ctrl-C.\n".to_owned();
         if self.stack.cosmos.is_some() {
@@ -85,6 +86,10 @@ impl Account {
                 text += &format!("\n{label:<11}{}", setting(name));
             }
             text.push('\n');
+        }
+        if let Some(settings) = settings {
+            let handler = self.handler.display();
+            text += &format!("\nTo ask the handler:\n\n  (. {}; {handler} check; {handler} status)\n", settings.display());
         }
         if self.stack.azurite.is_some() {
             let container = self.stack.settings.get("STATE_CONTAINER").map_or("activity-state", String::as_str);

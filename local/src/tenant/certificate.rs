@@ -1,5 +1,5 @@
-//! The tenant's certificate authority and the one certificate it issues. Nothing here outlives the process but the
-//! authority's public certificate.
+//! The tenant's certificate authority and the one certificate it issues, for whatever is served beside it on this machine too.
+//! It lives as long as the tenant does.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 /// What [`issue`] makes.
 pub(super) struct Issued {
     pub(super) ca_pem: String,
+    pub(super) certificate_pem: String,
+    pub(super) key_pem: String,
     pub(super) server: ServerConfig,
 }
 
@@ -37,5 +39,5 @@ pub(super) fn issue() -> anyhow::Result<Issued> {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into())?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Issued { ca_pem, server })
+    Ok(Issued { ca_pem, certificate_pem: certificate.pem(), key_pem: leaf_key.serialize_pem(), server })
 }

@@ -211,6 +211,9 @@ fn check_assertion(world: &World, assertion: &str, kind: &str, now: DateTime<Utc
         let message = format!("No matching federated identity record found for presented assertion audience '{}'.", token.audience);
         return Err(Refusal::invalid_client(700_212, message));
     }
+    if !world.options.federated {
+        return Err(Refusal::invalid_client(700_213, "No matching federated identity record found for presented assertion subject."));
+    }
     if token.expires <= now {
         return Err(Refusal::invalid_client(700_024, "Client assertion is not within its valid time range."));
     }

@@ -37,6 +37,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 use uuid::Uuid;
 
+use crate::azurite::Certificate;
+
 /// The five content types of the API.
 /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#working-with-the-office-365-management-activity-api>
 pub const CONTENT_TYPES: [&str; 5] = ["Audit.AzureActiveDirectory", "Audit.Exchange", "Audit.SharePoint", "Audit.General", "DLP.All"];
@@ -60,6 +62,8 @@ pub struct TenantOptions {
     pub subscribed: bool,
     /// App roles that access tokens carry.
     pub roles: Vec<String>,
+    /// Whether the app registration trusts the managed identity to sign for it (federated credential).
+    pub federated: bool,
     /// Decides the order of listings.
     pub seed: u64,
 }
@@ -75,6 +79,7 @@ impl Default for TenantOptions {
             throttle_status: 429,
             subscribed: false,
             roles: vec!["ActivityFeed.Read".into(), "ActivityFeed.ReadDlp".into()],
+            federated: true,
             seed: 0,
         }
     }
@@ -86,6 +91,8 @@ pub struct Tenant {
     tasks: TaskTracker,
     shutdown: DropGuard,
     ca: tempfile::NamedTempFile,
+    certificate: tempfile::NamedTempFile,
+    key: tempfile::NamedTempFile,
 }
 
 /// What every request handler sees.
@@ -134,6 +141,13 @@ impl World {
     }
 }
 
+/// A file that its owner alone may read, gone when dropped.
+fn pem_file(prefix: &str, pem: &str) -> anyhow::Result<tempfile::NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(prefix).suffix(".pem").tempfile()?;
+    std::fs::write(file.path(), pem).context("the tenant's certificates could not be written")?;
+    Ok(file)
+}
+
 impl Tenant {
     /// Starts a tenant on two free loopback ports, with a certificate authority of its own.
     ///
@@ -141,8 +155,9 @@ impl Tenant {
     /// Where no port can be bound, or the certificates cannot be made or written.
     pub async fn start(options: TenantOptions) -> anyhow::Result<Self> {
         let issued = certificate::issue()?;
-        let ca = tempfile::Builder::new().prefix("tenant-ca-").suffix(".pem").tempfile()?;
-        std::fs::write(ca.path(), &issued.ca_pem).context("the tenant's CA certificate could not be written")?;
+        let ca = pem_file("tenant-ca-", &issued.ca_pem)?;
+        let certificate = pem_file("tenant-certificate-", &issued.certificate_pem)?;
+        let key = pem_file("tenant-key-", &issued.key_pem)?;
 
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the tenant")?;
         let identity_listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the managed identity")?;
@@ -185,7 +200,7 @@ impl Tenant {
         tasks.spawn(serve::serve(listener, Some(acceptor), world.clone(), tasks.clone(), shutdown.clone()));
         tasks.spawn(serve::serve(identity_listener, None, world.clone(), tasks.clone(), shutdown.clone()));
         tasks.close();
-        Ok(Self { world, tasks, shutdown: shutdown.drop_guard(), ca })
+        Ok(Self { world, tasks, shutdown: shutdown.drop_guard(), ca, certificate, key })
     }
 
     /// Ends the tenant and waits until its last connection is closed.
@@ -245,6 +260,11 @@ impl Tenant {
     /// File with the CA certificate that a client must trust. It goes with the tenant.
     pub fn ca_pem(&self) -> &Path {
         self.ca.path()
+    }
+
+    /// The tenant's own certificate, for what else is served on this machine over HTTPS. It goes with the tenant.
+    pub fn certificate(&self) -> Certificate {
+        Certificate { certificate: self.certificate.path().to_owned(), key: self.key.path().to_owned() }
     }
 
     /// The tenant's clock: the system's plus the offset. Every rule and every `Date` header uses it.

@@ -1,8 +1,9 @@
 //! Content made from a seed. What lives here is how many records of what kind there are, and which are repeated; who is
-//! in the tenant is in `organisation`, what they did in `records`. The same seed, count and time make the same content.
+//! in the tenant is in `organisation`, what they did in `records`, and what was done to them in `story`. The same seed, count and time make the same content.
 
 mod organisation;
 mod records;
+mod story;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,9 @@ use super::{NewBlob, Tenant};
 /// How many of a hundred records are of which content type.
 const SHARES: [(&str, usize); 5] =
     [("Audit.AzureActiveDirectory", 20), ("Audit.Exchange", 42), ("Audit.SharePoint", 26), ("Audit.General", 9), ("DLP.All", 3)];
+
+/// Among fewer records an attack would be all there is.
+const ROOM_FOR_A_STORY: usize = 2_000;
 
 /// Publishes `count` records made from a seed, and returns what they come to, by content type.
 pub fn publish(tenant: &Tenant, seed: u64, count: usize) -> BTreeMap<String, Tally> {
@@ -37,6 +41,9 @@ pub fn generate(seed: u64, count: usize, now: DateTime<Utc>) -> Vec<NewBlob> {
         let records = count * share / 100 - done;
         done += records;
         fill(&tenant, content_type, pack::plan(records, now, &mut rng), &mut blobs, &mut rng);
+    }
+    if count >= ROOM_FOR_A_STORY {
+        story::tell(&tenant, now, &mut blobs, &mut rng);
     }
     blobs
 }

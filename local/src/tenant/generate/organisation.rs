@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use uuid::Uuid;
+use uuid::{Uuid, uuid};
 
 /// Who and what there is.
 pub(super) struct Organisation {
@@ -26,6 +26,8 @@ pub(super) struct User {
     pub(super) sid: String,
     pub(super) home: Address,
     pub(super) device: Uuid,
+    /// Which of the [`SITES`] is theirs.
+    team: usize,
 }
 
 /// Where a user works from.
@@ -93,16 +95,20 @@ const LAST: [&str; 20] = [
 ];
 const SITES: [&str; 10] =
     ["Finance", "Sales", "HumanResources", "Legal", "Marketing", "Engineering", "ProjectFalcon", "Board", "Support", "Facilities"];
-pub(super) const APPS: [&str; 8] = [
-    "Microsoft Teams",
-    "Office 365 Exchange Online",
-    "Office 365 SharePoint Online",
-    "Microsoft Office",
-    "Azure Portal",
-    "Microsoft Graph",
-    "Contoso Expenses",
-    "Power BI Service",
+/// Microsoft's own have the ids that they have everywhere; the organisation's own has one of its own.
+/// <https://learn.microsoft.com/troubleshoot/entra/entra-id/governance/verify-first-party-apps-sign-in>
+const APPS: [(&str, Option<Uuid>); 8] = [
+    ("Microsoft Teams", Some(uuid!("1fec8e78-bce4-4aaf-ab1b-5451cc387264"))),
+    ("Office 365 Exchange Online", Some(uuid!("00000002-0000-0ff1-ce00-000000000000"))),
+    ("Office 365 SharePoint Online", Some(uuid!("00000003-0000-0ff1-ce00-000000000000"))),
+    ("Microsoft Office", Some(uuid!("d3590ed6-52b3-4102-aeff-aad2292ab01c"))),
+    ("Azure Portal", Some(uuid!("c44b4083-3bb0-49c1-b47d-974e53cbdf3c"))),
+    ("Microsoft Graph", Some(uuid!("00000003-0000-0000-c000-000000000000"))),
+    ("Contoso Expenses", None),
+    ("Power BI Service", Some(uuid!("00000009-0000-0000-c000-000000000000"))),
 ];
+/// What people read their mail with.
+pub(super) const OUTLOOK: Uuid = uuid!("5d661950-3475-41cd-a2c3-d671a3162bc1");
 pub(super) const FILES: [&str; 8] = [
     "Budget 2026.xlsx",
     "Accounts Overview.docx",
@@ -141,11 +147,48 @@ impl Organisation {
         sites.extend(personal.map(|(url, personal)| Site::new(url, personal, rng)));
         Self {
             id: guid(rng),
-            apps: APPS.map(|name| (name, guid(rng))).to_vec(),
+            apps: APPS.map(|(name, known)| (name, known, guid(rng))).map(|(name, known, own)| (name, known.unwrap_or(own))).to_vec(),
             teams: SITES.map(|name| (name.to_owned(), format!("19:{}@thread.tacv2", guid(rng).simple()))).to_vec(),
             users,
             sites,
         }
+    }
+
+    /// Mostly one of the user's own sites: their team's, the next team's, their personal one.
+    pub(super) fn site_of(&self, user: &User, rng: &mut ChaCha8Rng) -> &Site {
+        let drawn = rng.random_range(0..self.sites.len());
+        let own = user.upn.replace(['@', '.'], "_");
+        let place = match drawn % 10 {
+            0 => drawn,
+            1 | 2 => (user.team + 1) % SITES.len(),
+            3 | 4 => self.sites.iter().position(|site| site.url.ends_with(&own)).unwrap_or(user.team),
+            _ => user.team,
+        };
+        &self.sites[place]
+    }
+
+    /// One of the three that the user's team works with.
+    pub(super) fn app_of(&self, user: &User, rng: &mut ChaCha8Rng) -> &(&'static str, Uuid) {
+        let drawn = rng.random_range(0..self.apps.len());
+        &self.apps[(user.team + drawn % 3) % self.apps.len()]
+    }
+
+    /// Mostly the user's own.
+    pub(super) fn team_of(&self, user: &User, rng: &mut ChaCha8Rng) -> &(String, String) {
+        let drawn = rng.random_range(0..self.teams.len());
+        &self.teams[if drawn < 8 { user.team } else { drawn }]
+    }
+
+    /// Mostly somebody of the user's own team.
+    pub(super) fn colleague_of(&self, user: &User, rng: &mut ChaCha8Rng) -> &User {
+        let drawn = rng.random_range(0..self.users.len());
+        let is_own = drawn % 8 > 0;
+        &self.users[if is_own { drawn / SITES.len() * SITES.len() + user.team } else { drawn }]
+    }
+
+    /// Who looks after the user's account.
+    pub(super) fn administrator_of(&self, user: &User) -> &User {
+        &self.users[user.team % 3]
     }
 }
 
@@ -170,6 +213,7 @@ impl User {
                 v6: Ipv6Addr::new(0x2001, 0xdb8, rng.random(), rng.random(), 0, 0, 0, rng.random()),
             },
             device: guid(rng),
+            team: i % SITES.len(),
         }
     }
 

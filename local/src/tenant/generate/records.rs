@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::organisation::{AGENTS, DOMAIN, FILES, Organisation, User, guid, one};
+use super::organisation::{AGENTS, DOMAIN, FILES, OUTLOOK, Organisation, User, guid, one};
 
 impl Organisation {
     /// Something that happened.
@@ -27,7 +27,7 @@ impl Organisation {
     }
 
     /// The fields that every record has.
-    fn common(&self, at: DateTime<Utc>, workload: &str, record_type: u32, operation: &str, id: Uuid) -> Value {
+    pub(super) fn common(&self, at: DateTime<Utc>, workload: &str, record_type: u32, operation: &str, id: Uuid) -> Value {
         json!({
             // Without a zone, as the service writes it.
             "CreationTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(),
@@ -77,8 +77,8 @@ impl Organisation {
                     50,
                     "MailItemsAccessed",
                     json!({
-                        "AppId": one(&self.apps, rng).1,
-                        "ClientAppId": guid(rng),
+                        "AppId": self.app_of(user, rng).1,
+                        "ClientAppId": outlook(rng),
                         "ClientInfoString": "Client=REST;Client=RESTSystem;;",
                         "OperationProperties": properties(&[("MailAccessType", "Bind"), ("IsThrottled", "False")]),
                         "Folders": [inbox],
@@ -148,7 +148,7 @@ impl Organisation {
     }
 
     fn sharepoint(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
-        let site = one(&self.sites, rng);
+        let site = self.site_of(user, rng);
         let workload = if site.personal { "OneDrive" } else { "SharePoint" };
         let file = *one(&FILES, rng);
         let extension = file.rsplit('.').next().unwrap_or_default();
@@ -180,8 +180,8 @@ impl Organisation {
                         "SourceRelativeUrl": "Shared Documents",
                         "FileSizeBytes": rng.random_range(100..50_000_000),
                         "HighPriorityMediaProcessing": false,
-                        "ApplicationId": one(&self.apps, rng).1,
-                        "ApplicationDisplayName": one(&self.apps, rng).0,
+                        "ApplicationId": self.app_of(user, rng).1,
+                        "ApplicationDisplayName": self.app_of(user, rng).0,
                         "AppAccessContext": {
                             "AADSessionId": guid(rng),
                             "CorrelationId": guid(rng),
@@ -208,7 +208,7 @@ impl Organisation {
                 let (target, kind) = if rng.random_ratio(1, 3) {
                     ("partner_example.com#ext#@contoso.onmicrosoft.com", "Guest")
                 } else {
-                    (one(&self.users, rng).upn.as_str(), "Member")
+                    (self.colleague_of(user, rng).upn.as_str(), "Member")
                 };
                 (
                     14,
@@ -248,7 +248,7 @@ impl Organisation {
             "TargetContextId": self.id,
         });
         if rng.random_ratio(4, 5) {
-            let (name, app) = one(&self.apps, rng);
+            let (name, app) = self.app_of(user, rng);
             let failed = rng.random_ratio(1, 12);
             let own = json!({
                 // It says that the request was handled, not that the sign-in worked.
@@ -278,7 +278,13 @@ impl Organisation {
             return record(record(self.common(at, "AzureActiveDirectory", 15, operation, id), shared), own);
         }
         let other = one(&self.users, rng);
+        let administrator = self.administrator_of(other);
         let own = json!({
+            "UserKey": administrator.object_id,
+            "UserId": administrator.upn,
+            "ClientIP": administrator.home.v4,
+            "ActorIpAddress": administrator.home.v4,
+            "Actor": [{ "ID": administrator.object_id, "Type": 0 }, { "ID": administrator.upn, "Type": 5 }],
             "ResultStatus": "Success",
             "ObjectId": other.upn,
             // JSON inside a string, as the service has it.
@@ -311,7 +317,7 @@ impl Organisation {
             "UserId": user.upn,
             "ClientIP": user.address(rng),
         });
-        let (team, thread) = one(&self.teams, rng);
+        let (team, thread) = self.team_of(user, rng);
         let (workload, record_type, operation, own) = match rng.random_range(0..10) {
             0..6 => (
                 "MicrosoftTeams",
@@ -344,7 +350,7 @@ impl Organisation {
             6..8 => {
                 let members: Vec<Value> = (0..rng.random_range(1..6))
                     .map(|_| {
-                        let member = one(&self.users, rng);
+                        let member = self.colleague_of(user, rng);
                         json!({ "DisplayName": member.name, "Role": 1, "UPN": member.upn })
                     })
                     .collect();
@@ -459,7 +465,7 @@ impl Organisation {
                 }],
             }],
         });
-        let site = one(&self.sites, rng);
+        let site = self.site_of(user, rng);
         let file = *one(&FILES, rng);
         let (workload, record_type, own) = match rng.random_range(0..3) {
             0 => (
@@ -521,8 +527,14 @@ impl Organisation {
     }
 }
 
+/// Draws as much as an id would.
+fn outlook(rng: &mut ChaCha8Rng) -> Uuid {
+    let _ = guid(rng);
+    OUTLOOK
+}
+
 /// Common fields, then the record's own over them.
-fn record(common: Value, own: Value) -> Value {
+pub(super) fn record(common: Value, own: Value) -> Value {
     match (common, own) {
         (Value::Object(mut common), Value::Object(own)) => {
             common.extend(own);
@@ -532,6 +544,6 @@ fn record(common: Value, own: Value) -> Value {
     }
 }
 
-fn properties(pairs: &[(&str, &str)]) -> Value {
+pub(super) fn properties(pairs: &[(&str, &str)]) -> Value {
     pairs.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect()
 }

@@ -1,0 +1,236 @@
+// What somebody must hear of: queries over the log lines that the handler and the Functions host print. The fields of those
+// lines, and what to do when an alert comes, are in OPERATIONS.md.
+param name string
+param location string
+param tags object
+param workspaceId string
+param databaseId string
+param email string
+param lagMinutes int
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
+  name: '${name}-people'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'activity'
+    emailReceivers: [
+      {
+        name: 'people'
+        emailAddress: email
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+// Severity: 1 data is or may become lost, 2 a person has to look, 3 it may pass by itself.
+var rules = [
+  {
+    name: 'listing-stopped'
+    text: 'For an hour no run of QueueEvents has listed any workload. What the API holds stays there for seven days.'
+    severity: 1
+    window: 'PT1H'
+    aggregation: 'Count'
+    column: null
+    operator: 'LessThan'
+    threshold: 1
+    dimension: null
+    query: '''
+AppTraces
+| where Message contains '"function":"QueueEvents"'
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| where line.message == 'invocation'
+| mv-expand entry = line.workloads
+| where entry.outcome != 'failed'
+'''
+  }
+  {
+    name: 'listing-lag'
+    text: 'A workload\'s checkpoint stands still or is behind. What the API holds stays there for seven days.'
+    severity: 1
+    window: 'P1D'
+    aggregation: 'Maximum'
+    column: 'lag_minutes'
+    operator: 'GreaterThan'
+    threshold: lagMinutes
+    dimension: 'workload'
+    query: '''
+AppTraces
+| where Message contains '"function":"QueueEvents"'
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| where line.message == 'invocation'
+| mv-expand entry = line.workloads
+| summarize arg_max(TimeGenerated, entry) by workload = tostring(entry.workload)
+| extend checkpoint = todatetime(entry.checkpoint_after)
+| extend lag_minutes = iff(isnull(checkpoint), 10080, datetime_diff('minute', now(), checkpoint))
+'''
+  }
+  {
+    name: 'content-lost'
+    text: 'Content could not be had or stored whole: lost, gap or reduced. The line names what and why; the journal has it too.'
+    severity: 1
+    window: 'PT30M'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    dimension: null
+    query: '''
+AppTraces
+| where Message has_any ('lost', 'gap', 'reduced')
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| where line.message in (
+    'lost: this content cannot be had',
+    'gap: content of this time can no longer be listed and is lost',
+    'reduced: a record could not be stored whole')
+'''
+  }
+  {
+    name: 'poison-messages'
+    text: 'A queue message failed at every delivery. Its content is queued again after an hour, so a cause that stays repeats this.'
+    severity: 2
+    window: 'PT30M'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    dimension: null
+    // The host's own words.
+    query: '''
+AppTraces
+| where Message startswith 'Message has reached MaxDequeueCount' and Message contains '-poison'
+'''
+  }
+  {
+    name: 'failed-invocations'
+    text: 'Five invocations or more failed within an hour. Each one\'s reason is in a line with the message "invocation failed".'
+    severity: 2
+    window: 'PT1H'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThanOrEqual'
+    threshold: 5
+    dimension: 'Name'
+    // The host's own record: it has those that were killed, too.
+    query: '''
+AppRequests
+| where Success == false and Name in ('QueueEvents', 'StoreEvents')
+'''
+  }
+  {
+    name: 'database-not-answering'
+    text: 'Ten messages or more went back on the queue within an hour because the database throttled or did not answer.'
+    severity: 3
+    window: 'PT1H'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThanOrEqual'
+    threshold: 10
+    dimension: null
+    query: '''
+AppTraces
+| where Message contains 'the database is not answering'
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| where line.message == 'the database is not answering; the message goes back on the queue'
+'''
+  }
+]
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+  name: '${name}-${rule.name}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: rule.name
+    description: rule.text
+    severity: rule.severity
+    enabled: true
+    scopes: [
+      workspaceId
+    ]
+    evaluationFrequency: 'PT15M'
+    windowSize: rule.window
+    autoMitigate: true
+    // The tables come with the first log line; until then the query is no error.
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: rule.query
+          timeAggregation: rule.aggregation
+          metricMeasureColumn: rule.column
+          operator: rule.operator
+          threshold: rule.threshold
+          dimensions: rule.dimension == null ? [] : [
+            {
+              name: rule.dimension
+              operator: 'Include'
+              values: [
+                '*'
+              ]
+            }
+          ]
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: empty(email) ? [] : [
+        people.id
+      ]
+    }
+  }
+}]
+
+// 429 from the database, seen from the database: a metric, which costs no log of every request. Some are part of a first run,
+// and are tried again; a thousand in an hour say that something else is reading or writing too much.
+resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-database-throttled'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'The database refused a thousand requests or more within an hour because they came too fast (429).'
+    severity: 3
+    enabled: true
+    scopes: [
+      databaseId
+    ]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT1H'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          name: 'throttled'
+          criterionType: 'StaticThresholdCriterion'
+          metricNamespace: 'Microsoft.DocumentDB/databaseAccounts'
+          metricName: 'TotalRequests'
+          timeAggregation: 'Count'
+          operator: 'GreaterThanOrEqual'
+          threshold: 1000
+          dimensions: [
+            {
+              name: 'StatusCode'
+              operator: 'Include'
+              values: [
+                '429'
+              ]
+            }
+          ]
+        }
+      ]
+    }
+    actions: empty(email) ? [] : [
+      {
+        actionGroupId: people.id
+      }
+    ]
+  }
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Lets the collector read the tenant's activity, without a secret: makes the managed identity, the app registration that trusts
+# it, and the permission with its consent. Run it before the first deployment, and as often as you like: what is there stays.
+#
+# The deployment itself is main.bicep; it finds the identity by its name.
+set -euo pipefail
+shopt -s inherit_errexit
+
+usage() {
+    cat <<'EOF'
+Usage: infra/register-app.sh --resource-group NAME --location REGION [options]
+
+  --resource-group NAME    where the collector is or will be deployed; made if it is missing
+  --location REGION        its region, such as westeurope
+  --name NAME              as the template's parameter `name`; default: activity
+  --app DISPLAY-NAME       of the app registration; default: Office 365 activity collector
+  --without-app            no app registration: the identity itself holds the permission
+  --without-dlp            no permission to read data loss prevention events (DLP.All)
+  --dry-run                reads only, and says what it would do
+  --help                   this text
+
+Needs the Azure CLI, signed in (az login) to the subscription and tenant meant, as Contributor of the subscription or the
+resource group, and in Entra ID as Privileged Role Administrator (or Global Administrator), who alone may consent.
+EOF
+}
+
+# Office 365 Management APIs: the same application in every tenant. Its roles are looked up by name.
+# https://learn.microsoft.com/office/office-365-management-api/get-started-with-office-365-management-apis
+readonly api=c5393580-f805-4401-95e8-94b7a6ef2fc2
+
+resource_group='' location='' name=activity app='Office 365 activity collector'
+with_app=yes dry_run=no roles=(ActivityFeed.Read ActivityFeed.ReadDlp)
+
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+say() { printf '%s\n' "$*"; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --resource-group | --location | --name | --app)
+            [ -n "${2-}" ] || fail "$1 needs a value; see --help"
+            case $1 in
+                --resource-group) resource_group=$2 ;;
+                --location) location=$2 ;;
+                --name) name=$2 ;;
+                --app) app=$2 ;;
+            esac
+            shift 2
+            ;;
+        --without-app) with_app=no; shift ;;
+        --without-dlp) roles=(ActivityFeed.Read); shift ;;
+        --dry-run) dry_run=yes; shift ;;
+        --help | -h) usage; exit ;;
+        *) usage >&2; fail "unknown option $1" ;;
+    esac
+done
+[ -n "$resource_group" ] || fail '--resource-group is needed; see --help'
+[ -n "$location" ] || fail '--location is needed; see --help'
+[[ $name =~ ^[a-z][a-z0-9-]{2,15}$ ]] || fail '--name takes 3 to 16 lower-case letters, digits and hyphens, a letter first'
+[[ $app != *[\'\"]* ]] || fail '--app takes no quotation marks'
+command -v az >/dev/null || fail 'the Azure CLI (az) is not installed: https://aka.ms/azure-cli'
+
+# What is made is not known everywhere at once: Entra ID needs up to a minute.
+change() { # WHAT az-arguments...
+    local what=$1 try answer word
+    shift
+    if [ "$dry_run" = yes ]; then
+        say "would $what:"
+        printf '    az'
+        for word in "$@"; do [[ $word =~ ^[[:alnum:]./:=_-]+$ ]] && printf ' %s' "$word" || printf ' %s' "${word@Q}"; done
+        printf '\n'
+        return
+    fi
+    say "$what"
+    for try in 1 2 3 4 5 6; do
+        answer=$(az "$@" --only-show-errors --output none 2>&1) && return
+        [[ $answer != *[Pp]rivileges* && $answer != *AuthorizationFailed* ]] || break
+        [ "$try" = 6 ] || { say '  not yet; once more in 10 seconds'; sleep "${RETRY_SECONDS:-10}"; }
+    done
+    fail "could not $what: $answer"
+}
+
+# An answer's value as text; empty where there is none.
+ask() { az "$@" --only-show-errors --output tsv; }
+
+# In a dry run, what would be made has no id yet.
+or_new() { # ID WHAT
+    [ -n "$1" ] || [ "$dry_run" = yes ] || fail "the $2 is not there"
+    printf '%s' "${1:-<$2>}"
+}
+
+make_resource_group() {
+    [ "$(ask group exists --name "$resource_group")" = true ] ||
+        change "make the resource group $resource_group" group create --name "$resource_group" --location "$location"
+}
+
+identity_principal() { ask identity list --resource-group "$resource_group" --query "[?name=='$name-identity'].principalId"; }
+
+make_identity() {
+    local known=''
+    [ "$(ask group exists --name "$resource_group")" != true ] || known=$(identity_principal)
+    if [ -z "$known" ]; then
+        change "make the managed identity $name-identity" \
+            identity create --name "$name-identity" --resource-group "$resource_group" --location "$location"
+        [ "$dry_run" = yes ] || known=$(identity_principal)
+    fi
+    identity=$(or_new "$known" 'id of the identity')
+}
+
+app_ids() { ask ad app list --filter "displayName eq '$app'" --query '[].appId'; }
+
+make_app() {
+    local known
+    known=$(app_ids)
+    [ "$(wc -w <<<"$known")" -le 1 ] || fail "more than one app registration is called '$app': name another with --app, or delete those not in use"
+    if [ -z "$known" ]; then
+        change "make the app registration '$app'" ad app create --display-name "$app" --sign-in-audience AzureADMyOrg
+        [ "$dry_run" = yes ] || known=$(app_ids)
+    fi
+    client=$(or_new "$known" 'client id of the app')
+}
+
+# The tenant's own record of an application, which roles are given to and by.
+service_principal() { # APPLICATION-ID WHAT
+    local known=''
+    [[ $1 == '<'* ]] || known=$(ask ad sp list --filter "appId eq '$1'" --query '[].id')
+    if [ -z "$known" ]; then
+        change "make the service principal of $2" ad sp create --id "$1" >&2
+        [ "$dry_run" = yes ] || known=$(ask ad sp list --filter "appId eq '$1'" --query '[].id')
+    fi
+    or_new "$known" "service principal of $2"
+}
+
+# What the app asks for, as the portal shows it under "API permissions".
+list_permission() { # ROLE-ID ROLE
+    local known=''
+    [[ $client == '<'* ]] || known=$(ask ad app permission list --id "$client" --query "[?resourceAppId=='$api'].resourceAccess[].id")
+    grep -qF -- "$1" <<<"$known" ||
+        change "list the permission $2 on the app" ad app permission add --id "$client" --api "$api" --api-permissions "$1=Role"
+}
+
+# The consent itself. https://learn.microsoft.com/graph/api/serviceprincipal-post-approleassignments
+grant() { # PRINCIPAL ROLE-ID ROLE
+    local known='' url="$graph/v1.0/servicePrincipals/$1/appRoleAssignments"
+    [[ $1 == '<'* ]] || known=$(ask rest --method get --url "$url" --query "value[?resourceId=='$api_principal'].appRoleId")
+    grep -qF -- "$2" <<<"$known" ||
+        change "consent to $3" rest --method post --url "$url" --headers Content-Type=application/json \
+            --body "{\"principalId\":\"$1\",\"resourceId\":\"$api_principal\",\"appRoleId\":\"$2\"}"
+}
+
+# https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
+trust_identity() {
+    local known=''
+    [[ $client == '<'* ]] || known=$(ask ad app federated-credential list --id "$client" --query '[].subject')
+    grep -qF -- "$identity" <<<"$known" ||
+        change "let the identity sign for the app" ad app federated-credential create --id "$client" --parameters \
+            "{\"name\":\"$name-identity\",\"issuer\":\"$login/$tenant/v2.0\",\"subject\":\"$identity\",\"audiences\":[\"api://AzureADTokenExchange\"]}"
+}
+
+tenant=$(ask account show --query tenantId) || fail 'not signed in: run az login'
+say "tenant $tenant, subscription $(ask account show --query name)"
+graph=$(ask cloud show --query endpoints.microsoftGraphResourceId)
+graph=${graph%/}
+login=$(ask cloud show --query endpoints.activeDirectory)
+login=${login%/}
+
+make_resource_group
+make_identity
+api_principal=$(service_principal "$api" 'Office 365 Management APIs')
+if [ "$with_app" = yes ]; then
+    make_app
+    holder=$(service_principal "$client" 'the app')
+    trust_identity
+else
+    client=''
+    holder=$identity
+fi
+for role in "${roles[@]}"; do
+    role_id=''
+    [[ $api_principal == '<'* ]] || role_id=$(ask ad sp show --id "$api" --query "appRoles[?value=='$role'].id")
+    role_id=$(or_new "$role_id" "id of the role $role")
+    [ "$with_app" = no ] || list_permission "$role_id" "$role"
+    grant "$holder" "$role_id" "$role"
+done
+
+if [ "$dry_run" = yes ]; then
+    say 'nothing was changed'
+else
+    say 'done. The deployment needs this:'
+    say "OFFICE365_CLIENT_ID=$client"
+fi

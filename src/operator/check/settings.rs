@@ -1,0 +1,56 @@
+//! The settings, one line each, without what may be a secret.
+
+use super::Check;
+use crate::config::Setting;
+
+/// The host's, not the operator's: shown only where it is wrong.
+const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+/// What is never shown.
+const SECRETS: [&str; 3] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "AzureWebJobsStorage"];
+
+pub(super) fn checks(settings: &[Setting]) -> Vec<Check> {
+    settings.iter().filter(|setting| setting.name != HOST || setting.fault.is_some()).map(check).collect()
+}
+
+fn check(setting: &Setting) -> Check {
+    let name = setting.name.as_str();
+    match (&setting.fault, &setting.value, &setting.default) {
+        (Some(fault), ..) => Check::wrong(name, fault, next_step(name)),
+        (None, Some(value), _) => Check::well(name, shown(name, value)),
+        (None, None, Some(default)) => Check::well(name, format!("{default} (default)")),
+        (None, None, None) => Check::well(name, absent(name)),
+    }
+}
+
+/// The value, unless something secret may be in it: secrets are pasted into the neighbour's field.
+fn shown(name: &str, value: &str) -> String {
+    let is_guid = value.len() == 36 && value.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    let may_be_secret = match name {
+        "OFFICE365_CLIENT_ID" | "AzureWebJobsStorage__clientId" => !is_guid,
+        _ => SECRETS.contains(&name) || value.contains(['@', ';', '?']) && name != "SCHEDULE",
+    };
+    if may_be_secret { "set".to_owned() } else { value.to_owned() }
+}
+
+fn absent(name: &str) -> &'static str {
+    match name {
+        "OFFICE365_CLIENT_ID" => "not set: the managed identity itself holds the permissions",
+        "OFFICE365_CLIENT_SECRET" => "not set: the managed identity signs",
+        "OFFICE365_PUBLISHER_ID" => "not set: the tenant",
+        "COSMOS_KEY" | "AzureWebJobsStorage" => "not set: managed identity",
+        "AzureWebJobsStorage__clientId" => "not set: the system-assigned identity, where one is needed",
+        _ => "not set",
+    }
+}
+
+fn next_step(name: &str) -> String {
+    match name {
+        "OFFICE365_TENANT_ID" => "set it to the tenant's GUID: Microsoft Entra admin center, Overview".to_owned(),
+        "AzureWebJobsStorage" => {
+            "set it to the storage account's connection string, or AzureWebJobsStorage__accountName to the account's name".to_owned()
+        }
+        "COSMOS_ENDPOINT" => "set it to the account's URI: Azure portal, Azure Cosmos DB, Overview".to_owned(),
+        HOST => "the Functions host sets it; leave it out elsewhere".to_owned(),
+        _ => format!("correct the app setting {name}, or remove it for the default"),
+    }
+}

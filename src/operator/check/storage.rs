@@ -1,0 +1,69 @@
+//! The storage account: the state container is written and read, and the content queue sent to, each with something that is
+//! removed again.
+
+use azure_core::{Error, http::StatusCode};
+
+use super::{Check, Outside, answer, identity_advice, words};
+use crate::{queue::ContentQueue, state::State};
+
+pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
+    if let (true, Err(error)) = (outside.config.storage.needs_identity(), &outside.identity) {
+        return vec![Check::wrong("managed identity", words(error), "set AzureWebJobsStorage, or run where the identity is")];
+    }
+    let (state, queue) = tokio::join!(state(outside), queue(outside));
+    [state, queue].map(|checked| checked.unwrap_or_else(|check| check)).into()
+}
+
+async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
+    let (what, name) = ("state container", &outside.config.state_container);
+    let needs = Needs { role: "Storage Blob Data Contributor", permissions: "read, write, create, add, list and delete on blobs" };
+    let judge = |error| refused(what, name, &needs, outside, &error);
+    let state = State::new(outside.config, &outside.door()).map_err(judge)?;
+    if !answer(what, state.is_there(), judge).await? {
+        let next = "the next run of QueueEvents makes it; if it should be there, check STATE_CONTAINER";
+        return Err(Check::wrong(what, format!("{name} is not there"), next));
+    }
+    Ok(match answer(what, state.probe(), judge).await? {
+        None => Check::well(what, format!("{name}: written, read, removed")),
+        Some(left) => Check::well(what, format!("{name}: written and read; {} could not be removed, and does no harm", left.0)),
+    })
+}
+
+async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
+    let (what, name) = ("content queue", &outside.config.content_queue);
+    let needs = Needs { role: "Storage Queue Data Contributor", permissions: "read, write, create, add, process and delete on queues" };
+    let judge = |error| refused(what, name, &needs, outside, &error);
+    let queue = ContentQueue::new(outside.config, &outside.door()).map_err(judge)?;
+    if !answer(what, queue.is_there(), judge).await? {
+        let next = "the next run of QueueEvents makes it; if it should be there, check CONTENT_QUEUE; what was in it is queued again";
+        return Err(Check::wrong(what, format!("{name} is not there"), next));
+    }
+    answer(what, queue.probe(), judge).await?;
+    Ok(Check::well(what, format!("{name}: sent to, and taken back unseen")))
+}
+
+/// What opens a part of the account.
+struct Needs {
+    /// Of a managed identity.
+    role: &'static str,
+    /// Of a shared access signature.
+    permissions: &'static str,
+}
+
+fn refused(what: &str, name: &str, needs: &Needs, outside: &Outside<'_>, error: &Error) -> Check {
+    let words = words(error);
+    let next = match error.http_status() {
+        Some(StatusCode::Forbidden | StatusCode::Unauthorized) if outside.config.storage.needs_identity() => {
+            format!("give the managed identity the role {}; the account's firewall has to let it in", needs.role)
+        }
+        Some(StatusCode::Forbidden | StatusCode::Unauthorized) => format!(
+            "check the key in AzureWebJobsStorage; a shared access signature needs {}; the account's firewall has to let this machine in",
+            needs.permissions
+        ),
+        Some(_) => "try again in some minutes; the collector does so by itself".to_owned(),
+        None => identity_advice(&words)
+            .unwrap_or("check the account's name in AzureWebJobsStorage, and the network and firewall on the way there")
+            .to_owned(),
+    };
+    Check::wrong(what, format!("{name}: {words}"), next)
+}

@@ -1,0 +1,84 @@
+//! What the handler does for the person who operates it, at a command line: `check` tries everything it needs, `status` tells
+//! how far it is. Neither serves the host, starts a subscription or moves a checkpoint.
+
+mod check;
+mod paper;
+mod status;
+
+use std::{
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Collects Office 365 audit activity into Cosmos DB.
+///
+/// Without a command it serves the Azure Functions host, which starts it. With one it
+/// reads the same settings from the environment, prints what it finds, and ends.
+#[derive(Debug, Parser)]
+#[command(name = "handler", version, disable_help_subcommand = true, verbatim_doc_comment)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What a person asks of the handler.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tries all that the collector needs, and says what to do about what is wrong
+    ///
+    /// Checks each setting, the token and its permissions, each subscription and listing,
+    /// the clock, the state container, the content queue and the database. What it writes
+    /// to try them it removes again; it starts no subscription and moves no checkpoint.
+    ///
+    /// Exit code 0: all that is needed is well. 1: something is not.
+    #[command(verbatim_doc_comment)]
+    Check(Form),
+    /// Tells how far the collector is, from what it has written down
+    ///
+    /// For each workload: whether it is Active (subscription on, content seen), Pending (on,
+    /// nothing yet) or Inactive (off), the checkpoint, and what became of the content blobs
+    /// of the last 24 hours and seven days. Reads the state container and nothing else.
+    #[command(verbatim_doc_comment)]
+    Status(Form),
+}
+
+/// What it looks like.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Form {
+    /// For machines: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The command that the process was started with; none: serve. Help and mistakes are printed, and end the process.
+#[must_use]
+pub fn command() -> Option<Command> {
+    Cli::parse().command
+}
+
+/// Does as asked, prints it, and says by its exit code whether all is well.
+///
+/// # Errors
+/// The settings cannot be used, or the state cannot be read.
+pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(form) => {
+            let checked = check::check(|name| std::env::var(name).ok()).await;
+            print(&checked, form)?;
+            Ok(if checked.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Status(form) => {
+            print(&status::status(&crate::config::Config::from_env()?).await?, form)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A reader who has gone is no trouble.
+fn print<T: serde::Serialize + std::fmt::Display>(told: &T, form: Form) -> anyhow::Result<()> {
+    let text = if form.json { serde_json::to_string_pretty(told)? + "\n" } else { told.to_string() };
+    let _ = stdout().write_all(text.as_bytes());
+    Ok(())
+}

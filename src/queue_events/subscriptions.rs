@@ -1,0 +1,83 @@
+//! Keeps the workloads' subscriptions on: starts what is missing, and no more often than the API allows between all
+//! instances. Never stops one: content between a stop and the next start is lost.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::timeout;
+
+use crate::{
+    activity::{self, Workload, parse_utc},
+    app::Services,
+    clock::rfc3339,
+    failure::{Failure, chain},
+    state::{Noted, Subscriptions},
+};
+
+/// The API takes one request to start a subscription in this time.
+const PAUSE: TimeDelta = TimeDelta::minutes(15);
+/// Most time for a call about subscriptions: the listings want theirs.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Trouble with the API holds nothing back once its time is known: whether there is content, the listing says.
+///
+/// # Errors
+/// [`Failure::Storage`], or [`Failure::Unreached`] and [`Failure::OutOfTime`] where the service has not told its time yet: by a
+/// wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
+pub(super) async fn keep_on(services: &Services) -> Result<(), Failure> {
+    match timeout(LONGEST, services.activity.subscriptions()).await {
+        Ok(Ok(listed)) => return start_missing(services, &listed).await.map_err(Failure::Storage),
+        Ok(Err(error)) if !services.clock.is_told() => return Err(Failure::Unreached(error)),
+        Err(_) if !services.clock.is_told() => return Err(Failure::OutOfTime),
+        Ok(Err(error)) => tracing::warn!(error = %chain(&error), "subscriptions could not be listed"),
+        Err(_) => tracing::warn!("subscriptions could not be listed in time"),
+    }
+    Ok(())
+}
+
+/// What is asked for is remembered before it is asked, and what came of it afterwards.
+async fn start_missing(services: &Services, listed: &[activity::Subscription]) -> azure_core::Result<()> {
+    let now = services.clock.now();
+    let before = services.state.subscriptions().await?.unwrap_or_default();
+    let mut noted = Subscriptions { at: rfc3339(now), ..Subscriptions::default() };
+    let mut due = Vec::new();
+    for workload in services.workloads.iter().copied() {
+        let mut note = match listed.iter().any(|entry| entry.is_on(workload)) {
+            true => Noted { on: true, ..Noted::default() },
+            false => Noted { on: false, ..before.subscriptions.get(&workload).cloned().unwrap_or_default() },
+        };
+        if !note.on && may_ask(&note, now) {
+            note.asked = Some(rfc3339(now));
+            due.push(workload);
+        }
+        noted.subscriptions.insert(workload, note);
+    }
+    services.state.note_subscriptions(&noted).await?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    for workload in due {
+        let error = start(services, workload).await.err();
+        let asked = Some(rfc3339(now));
+        noted.subscriptions.insert(workload, Noted { on: error.is_none(), asked, error });
+    }
+    services.state.note_subscriptions(&noted).await
+}
+
+fn may_ask(note: &Noted, now: DateTime<Utc>) -> bool {
+    note.asked.as_deref().and_then(parse_utc).is_none_or(|asked| (now - asked).abs() >= PAUSE)
+}
+
+/// Answers in words why it could not be started.
+async fn start(services: &Services, workload: Workload) -> Result<(), String> {
+    let error = match timeout(LONGEST, services.activity.start_subscription(workload)).await {
+        Ok(Ok(())) => {
+            tracing::info!(%workload, "subscription started");
+            return Ok(());
+        }
+        Ok(Err(error)) => chain(&error),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::error!(%workload, error, "subscription could not be started");
+    Err(error)
+}

@@ -1,0 +1,403 @@
+//! The infrastructure: what its files promise the handler and what the handler expects of them, held together without a tool
+//! and without Azure. Whether Bicep and Azure's types accept them is `.ci/infra`'s matter.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use chrono::{TimeDelta, Utc};
+use handler::{
+    activity::Workload,
+    config::Config,
+    queue_events::{Outcome, WorkloadReport},
+    store_events::{
+        self,
+        document::{Feed, Rules, document},
+        records::Splitter,
+    },
+};
+use serde_json::Value;
+
+/// Every role that is given, and to what; each file says why.
+const ROLES: [(&str, &str); 7] = [
+    ("storage.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"), // Storage Blob Data Owner
+    ("storage.bicep", "974c5e8b-45b9-4653-ba55-5f855dd0fb88"), // Storage Queue Data Contributor
+    ("telemetry.bicep", "3913510d-42f4-4e42-8a64-420c390055eb"), // Monitoring Metrics Publisher
+    ("vault.bicep", "4633458b-17de-408a-b874-0445c86b69e6"),   // Key Vault Secrets User
+    ("database.bicep", "00000000-0000-0000-0000-000000000001"), // Cosmos DB Built-in Data Reader
+    ("database.bicep", "00000000-0000-0000-0000-000000000002"), // Cosmos DB Built-in Data Contributor
+    ("register-app.sh", "c5393580-f805-4401-95e8-94b7a6ef2fc2"), // the application Office 365 Management APIs
+];
+
+/// Settings that the handler reads and no template sets, each for its reason.
+const LEFT_OUT: [&str; 4] = [
+    "FUNCTIONS_CUSTOMHANDLER_PORT",     // the host's word to the handler
+    "AzureWebJobsStorage",              // a connection string: there is none, the identity opens storage
+    "AzureWebJobsStorage__accountName", // addresses are given instead, which hold in every cloud
+    "COSMOS_KEY",                       // the identity opens the database
+];
+
+/// Settings that templates set and only the host reads.
+const HOSTS_OWN: [&str; 3] =
+    ["APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "APPLICATIONINSIGHTS_CONNECTION_STRING", "AzureWebJobsStorage__credential"];
+
+#[test]
+fn every_setting_that_the_handler_reads_is_set_and_no_other() {
+    let (main, collector) = (infra("main.bicep"), infra("collector.bicep"));
+    let set: BTreeSet<_> = [("settings", &main), ("secretSettings", &main), ("hostSettings", &collector)]
+        .iter()
+        .flat_map(|(variable, file)| entries(file, variable))
+        .map(|(name, _)| name)
+        .collect();
+    let read = read_settings();
+    let left_out: BTreeSet<_> = read.difference(&set).map(String::as_str).collect();
+    assert_eq!(left_out, BTreeSet::from(LEFT_OUT), "read by the handler, set by no template");
+    let hosts_own: BTreeSet<_> = set.difference(&read).map(String::as_str).collect();
+    assert_eq!(hosts_own, BTreeSet::from(HOSTS_OWN), "set by a template, read by nobody");
+}
+
+#[test]
+fn what_nobody_chooses_is_in_azure_what_it_is_by_default() {
+    let main = infra("main.bicep");
+    let defaults: BTreeMap<String, String> = entries(&main, "settings")
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let parameter = value.trim_start_matches("string(").trim_end_matches(')').to_owned();
+            let default = line_after(&main, &format!("param {parameter} "))?.split_once("= ")?.1.trim_matches('\'').to_owned();
+            (!default.contains('(')).then_some((name, default))
+        })
+        .collect();
+    assert!(defaults.len() > 12, "the defaults are not found any more: {defaults:?}");
+    let config = |defaults: &BTreeMap<String, String>| {
+        let lookup = |name: &str| least(name).or_else(|| defaults.get(name).cloned());
+        format!("{:?}", Config::from_vars(lookup).unwrap())
+    };
+    assert_eq!(config(&defaults), config(&BTreeMap::new()));
+}
+
+#[test]
+fn the_container_is_made_for_the_documents_that_the_handler_writes() {
+    let (database, mut splitter, mut documents) = (infra("database.bicep"), Splitter::default(), Vec::new());
+    let feed = Feed { content_type: Some(Workload::Exchange), content_id: "c".to_owned(), content_created: None };
+    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: Utc::now() };
+    splitter
+        .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, traits| {
+            documents.push(document(record, traits, &feed, rules).unwrap());
+        })
+        .unwrap();
+    let made: Value = serde_json::from_str(&documents[0].json).unwrap();
+    let key = between(&database, "paths: [", "]").trim().trim_matches('\'');
+    assert_eq!(made[key.trim_start_matches('/')], documents[0].pk.as_str(), "{key}");
+    // On, without a default: without it the ttl that each document brings means nothing.
+    assert!(made["ttl"].is_number() && database.contains("      defaultTtl: -1\n"));
+    for path in ["/pk/?", "/CreationTime/?", "/UserId/?", "/feed/contentType/?", "/edges/[]/from/?", "/edges/[]/to/?"] {
+        assert!(database.contains(&format!("{{ path: '{path}' }}")), "{path} is not indexed");
+    }
+}
+
+#[test]
+fn roles_are_the_fewest_and_reach_only_what_they_are_for() {
+    let mut found = BTreeSet::new();
+    for file in files(&root().join("infra"), &["bicep", "sh"]) {
+        let (name, text) = (file.file_name().unwrap().to_string_lossy().into_owned(), read(&file));
+        found.extend(guids(&text).into_iter().map(|guid| (name.clone(), guid)));
+    }
+    assert_eq!(found, ROLES.iter().map(|(file, guid)| ((*file).to_owned(), (*guid).to_owned())).collect());
+
+    let database = infra("database.bicep");
+    let scopes: Vec<_> = database.lines().filter_map(|line| line.trim().strip_prefix("scope: ")).collect();
+    assert_eq!(scopes, ["'${account.id}/dbs/${databaseName}/colls/${containerName}'", "'${account.id}/dbs/${databaseName}'"]);
+    for name in ["storage.bicep", "telemetry.bicep", "vault.bicep"] {
+        let text = infra(name);
+        let (given, scoped) = (text.matches("Microsoft.Authorization/roleAssignments@").count(), text.matches("\n  scope: ").count());
+        assert_eq!(given, scoped, "{name}: a role without a scope reaches the whole resource group");
+    }
+}
+
+#[test]
+fn what_is_published_is_what_the_host_starts() {
+    let host: Value = serde_json::from_str(&read(&root().join("host.json"))).unwrap();
+    let executable = Path::new(env!("CARGO_BIN_EXE_handler")).file_name().unwrap().to_str().unwrap();
+    // Equal to the letter: publishing makes that one file executable, and `./handler` is another name.
+    assert_eq!(host["customHandler"]["description"]["defaultExecutablePath"], executable);
+    let collector = infra("collector.bicep");
+    assert!(collector.contains("runtime: {\n        name: 'custom'\n        version: '1.0'\n"));
+    for refused in ["FUNCTIONS_WORKER_RUNTIME:", "WEBSITE_RUN_FROM_PACKAGE:"] {
+        assert!(!collector.contains(refused) && !infra("main.bicep").contains(refused), "Flex Consumption takes no {refused}");
+    }
+    for (function, setting) in [("QueueEvents", "%SCHEDULE%"), ("StoreEvents", "%CONTENT_QUEUE%")] {
+        assert!(read(&root().join(function).join("function.json")).contains(setting), "{function}");
+    }
+    assert!(infra("storage.bicep").contains("name: '${contentQueue}-poison'"), "the host's rule for the poison queue's name");
+    let azure = read(&root().join("azure.yaml"));
+    assert!(azure.contains("\n  collector:\n") && collector.contains("'azd-service-name': 'collector'") && azure.contains("dist: dist\n"));
+}
+
+/// Taken out: sampling drops lines under load, and an alert on a line that was dropped never comes.
+#[test]
+fn alerts_ask_for_lines_that_are_printed_and_kept() {
+    let host: Value = serde_json::from_str(&read(&root().join("host.json"))).unwrap();
+    assert_eq!(host["logging"]["applicationInsights"]["samplingSettings"]["isEnabled"], false);
+    assert_eq!(host["logging"]["logLevel"]["Host.Function.Console"], "Information");
+
+    let source: String = files(&root().join("src"), &["rs"]).iter().map(|file| read(file)).collect();
+    let alerts = infra("alerts.bicep");
+    let queries: Vec<&str> = alerts.split("'''").skip(1).step_by(2).collect();
+    assert_eq!(queries.len(), 6);
+    let mut messages = 0;
+    for query in &queries {
+        let named = query.split("line.message ").skip(1).flat_map(|rest| {
+            let end = if rest.starts_with("in (") { rest.find(')').unwrap() } else { rest.find('\n').unwrap() };
+            rest[..end].split('\'').skip(1).step_by(2)
+        });
+        for message in named {
+            assert!(source.contains(&format!("\"{message}\"")), "nothing prints {message:?}");
+            messages += 1;
+        }
+        for field in words_after(query, "line.") {
+            assert!(source.contains(&format!("{field}: ")) && ["message", "workloads"].contains(&field), "{field}");
+        }
+        let printed = queue_events_fields();
+        for field in words_after(query, "entry.") {
+            assert!(printed.contains(field), "{field} is no field of a workload's report: {printed:?}");
+        }
+    }
+    assert_eq!(messages, 6, "the messages are not found any more");
+    assert_eq!(serde_json::to_value(Outcome::Failed).unwrap(), "failed");
+    for function in ["QueueEvents", "StoreEvents"] {
+        assert!(alerts.contains(&format!("'{function}'")) && root().join(function).is_dir(), "{function}");
+        assert!(source.contains(&format!("Invocation::begin(\"{function}\"")), "{function}");
+    }
+}
+
+#[test]
+fn the_documents_explain_every_field_and_every_code() {
+    let operations = read(&root().join("docs/OPERATIONS.md"));
+    let store_events = serde_json::to_value(store_events::Report::default()).unwrap();
+    let fields = queue_events_fields().into_iter().chain(store_events.as_object().unwrap().keys().cloned());
+    for field in fields.chain(["succeeded", "milliseconds", "invocation", "function"].map(str::to_owned)) {
+        assert!(operations.contains(&format!("`{field}`")), "OPERATIONS.md does not explain {field}");
+    }
+    for alert in words_after(&infra("alerts.bicep"), "\n    name: '") {
+        assert!(operations.contains(&format!("`{alert}`")), "OPERATIONS.md does not explain the alert {alert}");
+    }
+    let troubleshooting = read(&root().join("docs/TROUBLESHOOTING.md"));
+    let source = read(&root().join("src/activity/mod.rs"));
+    let codes: BTreeSet<_> =
+        source.split("\"AF").skip(1).filter_map(|rest| rest.split('"').next()).filter(|code| !code.is_empty()).collect();
+    assert!(codes.len() > 8, "the codes are not found any more: {codes:?}");
+    for code in codes {
+        assert!(troubleshooting.contains(&format!("AF{code}")), "TROUBLESHOOTING.md does not explain AF{code}");
+    }
+    let deploy = read(&root().join("docs/DEPLOY.md"));
+    for parameter in words_after(&infra("main.bicep"), "\nparam ") {
+        assert!(deploy.contains(&format!("`{parameter}")), "DEPLOY.md does not name the choice {parameter}");
+    }
+}
+
+/// Keys of Azurite and of the Cosmos DB emulator are everybody's; nothing else that looks like a secret is in a file.
+#[test]
+fn no_file_holds_a_secret() {
+    let everybodys = ["Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq", "C2y6yDjf5"];
+    let mut looked_at = 0;
+    for file in files(&root(), &[]) {
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        looked_at += 1;
+        for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=~._-".contains(c))) {
+            // A storage or database key is 64 bytes in base64; a client secret of Entra ID is 40 characters with `8Q~` or the like.
+            let key = word.len() == 88 && word.ends_with("==");
+            let secret = word.len() == 40 && word.as_bytes().get(3..6).is_some_and(|at| at[0].is_ascii_digit() && at[2] == b'~');
+            // Digests in a lock file of npm are as long.
+            let known = || everybodys.iter().any(|start| word.starts_with(start)) || text.contains("\"integrity\"");
+            assert!(!(key || secret) || known(), "{} holds what looks like a secret", file.display());
+        }
+        assert!(!text.contains(&format!("-----BEGIN {}", "PRIVATE KEY-----")), "{} holds a private key", file.display());
+    }
+    assert!(looked_at > 100, "{looked_at} files were looked at");
+}
+
+#[test]
+fn registering_says_what_it_would_do_does_it_and_does_it_once() {
+    let azure = Azure::new();
+    let dry = azure.register(&["--dry-run"]);
+    for step in ["would make the managed identity", "federated-credential create", "would consent to ActivityFeed.ReadDlp", "nothing was"] {
+        assert!(dry.contains(step), "{step} is missing: {dry}");
+    }
+    assert_eq!(azure.changes(), Vec::<String>::new());
+
+    let done = azure.register(&[]);
+    let (client, identity) = ("22222222-0000-0000-0000-000000000002", "11111111-0000-0000-0000-000000000001");
+    assert!(done.ends_with(&format!("OFFICE365_CLIENT_ID={client}\n")), "{done}");
+    let changes = azure.changes();
+    let trust = changes.iter().find(|change| change.contains("federated-credential")).unwrap();
+    for part in [
+        format!("\"subject\":\"{identity}\""),
+        "\"issuer\":\"https://login.microsoftonline.com/0873ee4d-d342-44f2-8961-74c442a2fad2/v2.0\"".to_owned(),
+        "\"audiences\":[\"api://AzureADTokenExchange\"]".to_owned(),
+    ] {
+        assert!(trust.contains(&part), "{part} is missing: {trust}");
+    }
+    // The roles' ids are the tenant's own, and consent is given to the app.
+    for role in ["44444444-0000-0000-0000-000000000004", "55555555-0000-0000-0000-000000000005"] {
+        let consent = format!(
+            "\"principalId\":\"33333333-0000-0000-0000-000000000002\",\"resourceId\":\"33333333-f805-4401-95e8-94b7a6ef2fc2\",\"appRoleId\":\"{role}\""
+        );
+        assert!(changes.iter().any(|change| change.contains(&consent)), "{role}: {changes:#?}");
+    }
+    azure.register(&[]);
+    assert_eq!(azure.changes(), changes, "the second time there is nothing to do");
+}
+
+#[test]
+fn without_an_app_the_identity_that_the_template_makes_holds_the_role() {
+    let azure = Azure::new();
+    azure.register(&["--without-app", "--without-dlp"]);
+    let changes = azure.changes();
+    assert!(!changes.iter().any(|change| change.contains("ad app") || change.contains("55555555")), "{changes:#?}");
+    assert!(changes.last().unwrap().contains("\"principalId\":\"11111111-0000-0000-0000-000000000001\""), "{changes:#?}");
+    let main = infra("main.bicep");
+    let name = line_after(&main, "param name string = ").unwrap().trim_matches('\'').to_owned();
+    assert!(main.contains("name: '${name}-identity'") && changes.iter().any(|change| change.contains(&format!("--name {name}-identity "))));
+}
+
+/// A tenant and a subscription with nothing in them, behind a stand-in for the Azure CLI.
+struct Azure(PathBuf);
+
+impl Azure {
+    fn new() -> Self {
+        let state = std::env::temp_dir().join(format!("azure-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&state).unwrap();
+        Self(state)
+    }
+
+    fn register(&self, options: &[&str]) -> String {
+        let path = format!("{}:{}", root().join("tests/stories/infra").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("bash")
+            .arg(root().join("infra/register-app.sh"))
+            .args(["--resource-group", "rg", "--location", "westeurope"])
+            .args(options)
+            .env("PATH", path)
+            .env("AZ_STATE", &self.0)
+            .env("RETRY_SECONDS", "0")
+            .output()
+            .unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success(), "{told}");
+        told
+    }
+
+    fn changes(&self) -> Vec<String> {
+        std::fs::read_to_string(self.0.join("changes")).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Azure {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn infra(name: &str) -> String {
+    read(&root().join("infra").join(name))
+}
+
+/// All files below a folder that git would keep, of these extensions, or of any.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if ["target", ".git", "node_modules", "dist", "local.settings.json"].contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(files(&path, extensions));
+        } else if extensions.is_empty() || path.extension().is_some_and(|at| extensions.iter().any(|extension| at == *extension)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The names that the handler asks its environment for, with nothing set and with the least that it needs.
+fn read_settings() -> BTreeSet<String> {
+    let read = RefCell::new(BTreeSet::new());
+    for settings in [|_: &str| None, least] {
+        let _ = Config::from_vars(|name| {
+            read.borrow_mut().insert(name.to_owned());
+            settings(name)
+        });
+    }
+    read.into_inner()
+}
+
+fn least(name: &str) -> Option<String> {
+    let value = match name {
+        "OFFICE365_TENANT_ID" => "0873ee4d-d342-44f2-8961-74c442a2fad2",
+        "AzureWebJobsStorage__blobServiceUri" => "https://name.blob.core.windows.net/",
+        "AzureWebJobsStorage__queueServiceUri" => "https://name.queue.core.windows.net/",
+        "COSMOS_ENDPOINT" => "https://name.documents.azure.com:443/",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// `NAME: value` of a variable that is an object, or an object if something holds.
+fn entries(bicep: &str, variable: &str) -> Vec<(String, String)> {
+    let object = between(bicep, &format!("\nvar {variable} = "), "\n}");
+    let lines = object.lines().skip(1).filter(|line| !line.trim_start().starts_with("//"));
+    let found: Vec<_> =
+        lines.filter_map(|line| line.trim().split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    assert!(!found.is_empty(), "{variable} is not found any more");
+    found
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let from = text.find(start).unwrap_or_else(|| panic!("{start:?} is not found any more")) + start.len();
+    &text[from..from + text[from..].find(end).unwrap()]
+}
+
+fn line_after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    text.find(start).and_then(|at| text[at + start.len()..].lines().next())
+}
+
+fn words_after<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    let word = |rest: &'a str| rest.split(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c))).next();
+    text.split(start).skip(1).filter_map(word).collect()
+}
+
+fn guids(text: &str) -> Vec<String> {
+    let is_guid = |word: &&str| word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    text.split(|c: char| !(c.is_ascii_hexdigit() || c == '-')).filter(is_guid).map(str::to_owned).collect()
+}
+
+/// The fields of a workload's entry in QueueEvents' line.
+fn queue_events_fields() -> BTreeSet<String> {
+    let report = WorkloadReport {
+        workload: Workload::Exchange,
+        outcome: Outcome::Complete,
+        windows: 0,
+        pages: 0,
+        listed: 0,
+        queued: 0,
+        messages: 0,
+        overdue: 0,
+        late: 0,
+        late_by: BTreeMap::from([("10m", 1)]),
+        checkpoint_before: None,
+        checkpoint_after: None,
+        lag_seconds: None,
+    };
+    serde_json::to_value(report).unwrap().as_object().unwrap().keys().cloned().collect()
+}
