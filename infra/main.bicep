@@ -128,7 +128,7 @@ module storage 'storage.bicep' = {
     principalId: identity.properties.principalId
     contentQueue: contentQueue
     stateContainer: stateContainer
-    journalDays: max(retentionDays, 30)
+    journalDays: max(retentionDays, 45)
     isPrivate: privateNetwork
   }
 }

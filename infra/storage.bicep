@@ -73,7 +73,8 @@ resource poison 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-
   name: '${contentQueue}-poison'
 }
 
-// The journal is read for ten days and kept as long as the documents, to answer what became of a content blob.
+// The journal is kept as long as the documents, to answer what became of a content blob; the handler reads it for some ten
+// days, and for up to 39 where it stood still meanwhile.
 resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
   parent: account
   name: 'default'

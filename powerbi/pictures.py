@@ -185,6 +185,12 @@ def nested(svg: str, room: tuple) -> str:
     return inner.replace("clip", f"clip{x}_{y}_")
 
 
+def suspect(activity: list[dict]) -> str | None:
+    """Whoever reads other people's mailboxes most."""
+    others = Counter(row["UserId"].lower() for row in activity if row["LogonType"] in (1, 2) and row["UserType"] == 0)
+    return others.most_common(1)[0][0] if others else None
+
+
 def main() -> None:
     model = Model()
     with collected(3_000) as container, tempfile.NamedTemporaryFile("w", suffix=".csv") as admins:
@@ -199,7 +205,7 @@ def main() -> None:
             continue
         data = Data(tables)
         if page["name"] == "investigate":
-            chosen = active[0].lower()
+            chosen = suspect(tables["Activity"]) or active[0].lower()
             touching = [row for row in tables["Edges"] if chosen in (row["Source"], row["Target"])]
             own = [row for row in tables["Activity"] if str(row["UserId"]).lower() == chosen]
             data, page = Data(tables | {"Edges": touching, "Activity": own}), page | {"chosen": chosen}

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail};
 use azure_core::http::{RetryOptions, Transport};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
@@ -18,7 +18,7 @@ use crate::{
     http,
     identity::managed_identity,
     state::{Figures, Gap, Noted, State, Subscriptions, Sums},
-    storage::Door,
+    storage::{Door, is_not_found},
 };
 
 /// How long all of it may take.
@@ -91,16 +91,17 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
 }
 
 async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
-    ensure!(
-        state.is_there().await?,
-        "the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another",
-        config.state_container
-    );
     let now = Utc::now();
     let (subscriptions, gaps) = futures::try_join!(state.subscriptions(), state.gaps())?;
     let reads = config.workloads.iter().map(|workload| workload_status(state, *workload, subscriptions.as_ref(), &gaps, now));
-    let workloads = try_join_all(reads).await?;
-    Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads })
+    // Not asked beforehand: a signature that may read and list may not ask whether the container is there.
+    match try_join_all(reads).await {
+        Ok(workloads) => Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads }),
+        Err(error) if is_not_found(&error) => {
+            bail!("the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another", config.state_container)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn state(config: &Config) -> anyhow::Result<State> {

@@ -2,7 +2,11 @@
 
 use std::io;
 
+use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
+use futures::TryStreamExt;
+
 use super::State;
+use crate::storage::is_not_found;
 
 /// Below this, so that who meets one knows what it was.
 const FOLDER: &str = "check";
@@ -12,12 +16,17 @@ const FOLDER: &str = "check";
 pub struct LeftBehind(pub String);
 
 impl State {
-    /// Whether the container is there.
+    /// Whether the container is there. It is told by a listing, which a signature for this container alone may ask for; the
+    /// container's properties it may not.
     ///
     /// # Errors
     /// Storage refused or could not be reached.
     pub async fn is_there(&self) -> azure_core::Result<bool> {
-        self.container.exists().await
+        let one = BlobContainerClientListBlobsOptions { maxresults: Some(1), ..Default::default() };
+        match self.container.list_blobs(Some(one))?.try_next().await {
+            Err(error) if is_not_found(&error) => Ok(false),
+            listed => listed.map(|_| true),
+        }
     }
 
     /// Appends to a blob of its own, as the journal is written, reads it and removes it.

@@ -8,6 +8,7 @@ use std::{
     process::Command,
 };
 
+use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{TimeDelta, Utc};
 use handler::{
     activity::Workload,
@@ -19,7 +20,14 @@ use handler::{
         records::Splitter,
     },
 };
+use local::{
+    azurite::{ACCOUNT, ACCOUNT_KEY},
+    tenant::NewBlob,
+};
 use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use crate::world::{EXCHANGE, azurite, type_command, world};
 
 /// Every role that is given, and to what; each file says why.
 const ROLES: [(&str, &str); 7] = [
@@ -118,6 +126,26 @@ fn roles_are_the_fewest_and_reach_only_what_they_are_for() {
 }
 
 #[test]
+fn no_key_opens_what_identities_open() {
+    for (file, line) in [
+        ("storage.bicep", "allowSharedKeyAccess: false"),
+        ("storage.bicep", "allowBlobPublicAccess: false"),
+        ("database.bicep", "disableLocalAuth: !opensByKey"),
+        ("database.bicep", "disableKeyBasedMetadataWriteAccess: true"),
+        ("telemetry.bicep", "DisableLocalAuth: true"),
+        ("telemetry.bicep", "disableLocalAuth: true"),
+        ("vault.bicep", "enableRbacAuthorization: true"),
+    ] {
+        assert!(infra(file).lines().any(|found| found.trim() == line), "{file}: {line} is missing");
+    }
+    // Off unless somebody chooses it.
+    for choice in ["powerBiKey", "secretInKeyVault"] {
+        assert!(infra("main.bicep").contains(&format!("param {choice} bool = false\n")), "{choice}");
+    }
+    assert_eq!(infra("collector.bicep").matches("    allow: false\n").count(), 2, "publishing by password");
+}
+
+#[test]
 fn what_is_published_is_what_the_host_starts() {
     let host: Value = serde_json::from_str(&read(&root().join("host.json"))).unwrap();
     let executable = Path::new(env!("CARGO_BIN_EXE_handler")).file_name().unwrap().to_str().unwrap();
@@ -171,6 +199,57 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
         assert!(alerts.contains(&format!("'{function}'")) && root().join(function).is_dir(), "{function}");
         assert!(source.contains(&format!("Invocation::begin(\"{function}\"")), "{function}");
     }
+}
+
+/// What the queries cut out of a message, cut out of what the handler prints.
+#[tokio::test]
+async fn the_lines_that_alerts_look_for_are_found_in_what_is_printed() {
+    let world = world().await;
+    world
+        .tenant
+        .publish(NewBlob { uri: Some("https://elsewhere.example/blob".to_owned()), ..NewBlob::new(EXCHANGE, world.ago(90), Vec::new()) });
+    world.tick().await;
+    world.store_all().await;
+    let printed: Vec<String> = world.host.output().iter().filter_map(|line| line.find('{').map(|at| line[at..].to_owned())).collect();
+    let alerts = infra("alerts.bicep");
+    for function in ["QueueEvents", "StoreEvents"] {
+        let found = printed
+            .iter()
+            .find(|line| line.contains(&format!("\"function\":\"{function}\"")) && line.contains("\"message\":\"invocation\""));
+        let line: Value = serde_json::from_str(found.unwrap_or_else(|| panic!("no line of {function}: {printed:#?}"))).unwrap();
+        assert_eq!(line["message"], "invocation");
+        assert!(line["workloads"].is_array() == (function == "QueueEvents"), "{line}");
+    }
+    assert!(alerts.contains("Message contains '\"function\":\"QueueEvents\"'"));
+    let lost = "lost: this content cannot be had";
+    let line: Value = serde_json::from_str(printed.iter().find(|line| line.contains(lost)).expect("a line that says lost")).unwrap();
+    assert_eq!((&line["message"], &line["reason"]), (&lost.into(), &"foreign uri".into()), "{line}");
+}
+
+/// As OPERATIONS.md has it: a person lends the handler a signature that reads the state container, and nothing else.
+#[tokio::test]
+async fn a_signature_for_the_state_container_alone_is_enough_to_read_the_status() {
+    let world = world().await;
+    world.publish(90, &["a"]);
+    world.tick().await;
+    let mut settings = world.settings.clone();
+    settings.insert("AzureWebJobsStorage".to_owned(), by_container_signature(&world.container));
+    let typed = type_command(&["status", "--json"], &settings).await;
+    assert_eq!(typed.code, Some(0), "{typed:?}");
+    assert!(typed.stdout.contains(EXCHANGE), "{typed:?}");
+}
+
+/// A connection string that reads and lists one container.
+/// <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>
+fn by_container_signature(container: &str) -> String {
+    let expiry = (Utc::now() + TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let text = format!("rl\n\n{expiry}\n/blob/{ACCOUNT}/{container}\n\n\n\n2022-11-02\nc\n\n\n\n\n\n\n");
+    let signature = hmac_sha256(&text, &Secret::new(ACCOUNT_KEY)).unwrap();
+    let query = Serializer::new(String::new())
+        .extend_pairs([("sv", "2022-11-02"), ("sr", "c"), ("sp", "rl"), ("se", expiry.as_str()), ("sig", signature.as_str())])
+        .finish();
+    let endpoints: Vec<_> = azurite().split(';').filter(|part| part.contains("Endpoint=")).collect();
+    format!("{};SharedAccessSignature={query}", endpoints.join(";"))
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! `handler status`: how far each workload is, told from state alone. What is printed is pinned.
 
+use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use insta::assert_snapshot;
-use local::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions};
+use local::{
+    azurite::{ACCOUNT, ACCOUNT_KEY},
+    tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions},
+};
 use serde_json::{Value, json};
+use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, record};
+use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, azurite, record, type_command};
 
 /// What varies from run to run.
 const VARIES: [(&str, &str); 6] = [
@@ -116,6 +121,32 @@ async fn what_is_wrong_with_the_state_is_told() {
     let typed = world.type_command(&["status"]).await;
     assert_eq!(typed.code, Some(0), "{typed:?}");
     pin!("status of a checkpoint that cannot be read", typed.stdout);
+}
+
+/// Taken out: to ask for more than to read and list the state is to be refused, where a person was lent no more.
+#[tokio::test]
+async fn to_read_and_list_the_state_is_all_it_needs() {
+    let world = busy_world().await;
+    let mut settings = world.settings.clone();
+    let endpoints: Vec<_> = azurite().split(';').filter(|part| part.contains("Endpoint=")).collect();
+    let signed = format!("{};SharedAccessSignature={}", endpoints.join(";"), lent(&world.container));
+    settings.insert("AzureWebJobsStorage".to_owned(), signed);
+    let typed = type_command(&["status", "--json"], &settings).await;
+    assert_eq!(typed.code, Some(0), "{typed:?}");
+    assert_eq!(of(&typed.json(), EXCHANGE)["standing"], "Active");
+    settings.insert("STATE_CONTAINER".to_owned(), "another".to_owned());
+    assert_eq!(type_command(&["status"], &settings).await.code, Some(1));
+}
+
+/// A signature that lets its bearer read and list one container for an hour.
+/// <https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later>
+fn lent(container: &str) -> String {
+    let expiry = (Utc::now() + TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let text = format!("rl\n\n{expiry}\n/blob/{ACCOUNT}/{container}\n\n\n\n2022-11-02\nc\n\n\n\n\n\n\n");
+    let signature = hmac_sha256(&text, &Secret::new(ACCOUNT_KEY)).unwrap();
+    Serializer::new(String::new())
+        .extend_pairs([("sv", "2022-11-02"), ("sr", "c"), ("sp", "rl"), ("se", expiry.as_str()), ("sig", signature.as_str())])
+        .finish()
 }
 
 #[tokio::test]
