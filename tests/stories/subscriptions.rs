@@ -126,7 +126,7 @@ async fn one_that_is_off_while_the_list_cannot_be_had_is_started_by_the_next_run
     world.travel(TimeDelta::hours(3));
     reason(&world.tick().await.invocation);
     let errors = world.logged("ERROR");
-    assert!(errors.contains("AF20022") && errors.contains("is started at the next run"), "{errors}");
+    assert!(errors.contains("AF20022") && errors.contains("the next run of QueueEvents starts it"), "{errors}");
     assert_eq!((world.checkpoint(EXCHANGE).await, starts(&world).len()), (before, 0));
     world.tenant.clear_faults();
     let tick = world.tick().await;
