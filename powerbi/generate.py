@@ -39,7 +39,9 @@ def _model() -> dict[str, str]:
     tables = LOADED + CALCULATED
     return {
         ".platform": _json(_platform("SemanticModel")),
-        "definition.pbism": _json({"$schema": f"{SCHEMAS}/item/semanticModel/definitionProperties/1.0.0/schema.json", "version": "4.2"}),
+        "definition.pbism": _json(
+            {"$schema": f"{SCHEMAS}/item/semanticModel/definitionProperties/1.0.0/schema.json", "version": "4.2"}
+        ),
         "definition/database.tmdl": "database\n\tcompatibilityLevel: 1600\n",
         "definition/model.tmdl": _model_tmdl(tables),
         "definition/expressions.tmdl": "\n".join([*map(_parameter, LIST["parameter"]), *map(_expression, EXPRESSIONS)]),
@@ -51,7 +53,9 @@ def _model_tmdl(tables: list[str]) -> str:
     head = ["model Model", "\tculture: en-US", "\tdefaultPowerBIDataSourceVersion: powerBI_V3", "\tsourceQueryCulture: en-US"]
     access = ["\tdataAccessOptions", "\t\tlegacyRedirects", "\t\treturnErrorValuesAsNull", ""]
     # Without this, Power BI hides a date table of its own behind each date.
-    return "\n".join([*head, *access, "annotation __PBI_TimeIntelligenceEnabled = 0", "", *(f"ref table {table}" for table in tables), ""])
+    return "\n".join(
+        [*head, *access, "annotation __PBI_TimeIntelligenceEnabled = 0", "", *(f"ref table {table}" for table in tables), ""]
+    )
 
 
 def _parameter(parameter: dict) -> str:
@@ -74,7 +78,9 @@ def m_literal(value) -> str:
 
 def _expression(name: str) -> str:
     kind = {"UtcNow": "DateTime", "CosmosText": "Function"}.get(name, "Text")
-    return f"expression {name} =\n{_indent(m_source(name), 2)}\n\tlineageTag: {_guid(name)}\n\n\tannotation PBI_ResultType = {kind}\n"
+    return (
+        f"expression {name} =\n{_indent(m_source(name), 2)}\n\tlineageTag: {_guid(name)}\n\n\tannotation PBI_ResultType = {kind}\n"
+    )
 
 
 def _relationship(many: str, one: str) -> str:
@@ -90,7 +96,9 @@ def _table(table: str) -> str:
     parts += [_column(table, column) for column in TABLES[table]]
     calculated = table in CALCULATED
     source = dax_table(table) if calculated else m_source(table)
-    parts.append(f"\tpartition {_name(table)} = {'calculated' if calculated else 'm'}\n\t\tmode: import\n\t\tsource =\n{_indent(source, 4)}\n")
+    parts.append(
+        f"\tpartition {_name(table)} = {'calculated' if calculated else 'm'}\n\t\tmode: import\n\t\tsource =\n{_indent(source, 4)}\n"
+    )
     return "\n".join(parts)
 
 
@@ -179,7 +187,9 @@ def _page(page: dict, definition: str) -> dict:
 
 def _visual(name: str, number: int, visual: dict, definition: str) -> dict:
     x, y, width, height = visual["at"]
-    query = {"queryState": {role: {"projections": [_projection(text) for text in texts]} for role, texts in visual["roles"].items()}}
+    query = {
+        "queryState": {role: {"projections": [_projection(text) for text in texts]} for role, texts in visual["roles"].items()}
+    }
     if sort := _sort(visual):
         query["sortDefinition"] = sort
     body = {"visualType": visual["type"], "query": query}
@@ -327,7 +337,9 @@ def differences() -> list[tuple[Path, str | None]]:
     """What to write, and what (None) to remove, so that the project is what the list says."""
     wanted = {HERE / path: text for path, text in project().items()}
     # What Power BI Desktop keeps beside a project is its own (.pbi/).
-    there = {path for folder in (MODEL, REPORT) for path in (HERE / folder).rglob("*") if path.is_file() and ".pbi" not in path.parts}
+    there = {
+        path for folder in (MODEL, REPORT) for path in (HERE / folder).rglob("*") if path.is_file() and ".pbi" not in path.parts
+    }
     written = [(path, text) for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
     return written + [(path, None) for path in sorted(there - wanted.keys())]
 

@@ -41,7 +41,9 @@ class Model:
         self.columns[table] = {column.strip("'"): source.strip("[]") for column, _, source in found}
         for measure, value in re.findall(rf"^\tmeasure {name} =(.*?)\n\t\tformatString", text, re.M | re.S):
             self.measures[measure.strip("'")] = (table, value)
-        kind, source = re.search(rf"^\tpartition {name} = (\w+)\n\t\tmode: import\n\t\tsource =\n(.*)", text, re.M | re.S).groups()[1:]
+        kind, source = re.search(rf"^\tpartition {name} = (\w+)\n\t\tmode: import\n\t\tsource =\n(.*)", text, re.M | re.S).groups()[
+            1:
+        ]
         (self.m if kind == "m" else self.dax)[table] = re.sub(r"^\t\t\t\t", "", source, flags=re.M)
 
 

@@ -37,7 +37,12 @@ class Data:
         rows = [row for row in self.tables[table] if all(self.value(row, text) in values for text, values in where.items())]
         if "top" in visual:
             by = top_by(visual)
-            rows = self.first([row for row in rows if self.value(row, by) not in (None, "") or "present" not in visual], by, measures[0], visual["top"])
+            rows = self.first(
+                [row for row in rows if self.value(row, by) not in (None, "") or "present" not in visual],
+                by,
+                measures[0],
+                visual["top"],
+            )
         return [
             dict(zip(columns, key, strict=True)) | {text: self.measure(text, part) for text in measures}
             for key, part in grouped(rows, lambda row: tuple(self.value(row, text) for text in columns))
@@ -63,7 +68,11 @@ class Data:
         if "known" in measure:
             rows = [row for row in rows if str(row["UserId"]).lower() in self.roles]
         values = [row[measure["of"]] for row in rows if row[measure["of"]] is not None] if "of" in measure else rows
-        return {"rows": len, "distinct": lambda v: len(set(v)), "sum": sum, "min": min, "max": max}[measure["how"]](values) if values else None
+        return (
+            {"rows": len, "distinct": lambda v: len(set(v)), "sum": sum, "min": min, "max": max}[measure["how"]](values)
+            if values
+            else None
+        )
 
 
 def grouped(rows: list[dict], key) -> list[tuple]:
@@ -77,7 +86,8 @@ def page_svg(page: dict, data: Data) -> str:
     parts = [visual_svg(visual, data, page.get("where", {}), chosen=page.get("chosen")) for visual in page["visual"]]
     caption = text_svg(16, 733, f"{page['title']}. {CAPTION}", 12, PALE)
     body = "".join(parts)
-    return f"<svg xmlns='http://www.w3.org/2000/svg' width='1280' height='744'><rect width='1280' height='744' fill='#eef0f3'/>{body}{caption}</svg>"
+    ground = "<rect width='1280' height='744' fill='#eef0f3'/>"
+    return f"<svg xmlns='http://www.w3.org/2000/svg' width='1280' height='744'>{ground}{body}{caption}</svg>"
 
 
 def visual_svg(visual: dict, data: Data, where: dict, chosen: str | None) -> str:
@@ -88,7 +98,12 @@ def visual_svg(visual: dict, data: Data, where: dict, chosen: str | None) -> str
     room = (x + 8, y + 30, width - 16, height - 38)
     if visual["type"] == "slicer":
         picked = chosen if chosen and visual.get("single") else "All"
-        return box + head + text_svg(x + 10, y + 44, fitted(picked, width - 40, 12), 12, PALE) + text_svg(x + width - 22, y + 44, "▾", 12, PALE)
+        return (
+            box
+            + head
+            + text_svg(x + 10, y + 44, fitted(picked, width - 40, 12), 12, PALE)
+            + text_svg(x + width - 22, y + 44, "▾", 12, PALE)
+        )
     rows = data.rows(visual, where)
     if visual["type"] == "card":
         return box + head + card_svg(rows, room)
@@ -111,14 +126,20 @@ def chart(visual: dict, rows: list[dict], room: tuple) -> dict:
     category, measures = visual["roles"]["Category"][0], visual["roles"]["Y"]
     series = visual["roles"].get("Series", [None])[0]
     values = [
-        {"at": shown(row[category]), "of": row[series] if series else field(measure)[1], "n": row[measure] or 0} for row in rows for measure in measures
+        {"at": shown(row[category]), "of": row[series] if series else field(measure)[1], "n": row[measure] or 0}
+        for row in rows
+        for measure in measures
     ]
     many = series or len(measures) > 1
     along = {"field": "at", "type": "ordinal", "title": None, "axis": {"labelLimit": 190, "labelAngle": 0}}
     if visual["type"] == "barChart":
         along["sort"] = "-x"
     elif category == "Activity.Hour":
-        along |= {"type": "ordinal", "sort": [str(hour) for hour in range(24)], "scale": {"domain": [str(hour) for hour in range(24)]}}
+        along |= {
+            "type": "ordinal",
+            "sort": [str(hour) for hour in range(24)],
+            "scale": {"domain": [str(hour) for hour in range(24)]},
+        }
     size = {"field": "n", "type": "quantitative", "title": None}
     horizontal = visual["type"] == "barChart"
     encoding = {"y" if horizontal else "x": along, "x" if horizontal else "y": size}
@@ -132,7 +153,11 @@ def chart(visual: dict, rows: list[dict], room: tuple) -> dict:
         "data": {"values": values},
         "mark": {"type": "line", "point": True} if visual["type"] == "lineChart" else {"type": "bar"},
         "encoding": encoding,
-        "config": {"view": {"stroke": None}, "mark": {"color": BLUE}, "axis": {"labelFontSize": 10, "gridColor": "#edf0f3", "domain": False}},
+        "config": {
+            "view": {"stroke": None},
+            "mark": {"color": BLUE},
+            "axis": {"labelFontSize": 10, "gridColor": "#edf0f3", "domain": False},
+        },
     }
 
 
@@ -163,7 +188,9 @@ def table_svg(visual: dict, rows: list[dict], room: tuple) -> str:
         room_here = width * length / sum(wide)
         for line, value in enumerate([field(text)[1], *(row[text] for row in rows)]):
             colour = INK if line else PALE
-            parts.append(text_svg(left + 4, y + 13 + line * 17, fitted(shown(value), room_here - 6, 10.5), 10.5, colour, bold=not line))
+            parts.append(
+                text_svg(left + 4, y + 13 + line * 17, fitted(shown(value), room_here - 6, 10.5), 10.5, colour, bold=not line)
+            )
         left += room_here
     return "".join(parts)
 
@@ -181,15 +208,32 @@ def text_svg(x: float, y: float, text: str, size: float, colour: str, bold: bool
 def nested(svg: str, room: tuple) -> str:
     """A drawn picture in its place on the page."""
     x, y, width, height = room
-    inner = re.sub(r"^.*?<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>", rf"<svg x='{x}' y='{y}' width='{width}' height='{height}' viewBox='\1'>", svg, count=1, flags=re.S)
+    inner = re.sub(
+        r"^.*?<svg[^>]*?viewBox=\"([^\"]*)\"[^>]*>",
+        rf"<svg x='{x}' y='{y}' width='{width}' height='{height}' viewBox='\1'>",
+        svg,
+        count=1,
+        flags=re.S,
+    )
     return inner.replace("clip", f"clip{x}_{y}_")
+
+
+def suspect(activity: list[dict]) -> str | None:
+    """Whoever reads other people's mailboxes most."""
+    others = Counter(row["UserId"].lower() for row in activity if row["LogonType"] in (1, 2) and row["UserType"] == 0)
+    return others.most_common(1)[0][0] if others else None
 
 
 def main() -> None:
     model = Model()
     with collected(3_000) as container, tempfile.NamedTemporaryFile("w", suffix=".csv") as admins:
         database = Database(container, model)
-        active = [user for user, _ in Counter(document["UserId"] for document in database.documents if document["UserType"] == 0).most_common(12)]
+        active = [
+            user
+            for user, _ in Counter(document["UserId"] for document in database.documents if document["UserType"] == 0).most_common(
+                12
+            )
+        ]
         admins.write("User,Role\n" + "".join(f"{user},Helpdesk Administrator\n" for user in active[3:6]))
         admins.flush()
         tables = {table: database.table(table, AdminListPath=admins.name) for table in ("Activity", "Edges", "AdminList", "Date")}
@@ -199,7 +243,7 @@ def main() -> None:
             continue
         data = Data(tables)
         if page["name"] == "investigate":
-            chosen = active[0].lower()
+            chosen = suspect(tables["Activity"]) or active[0].lower()
             touching = [row for row in tables["Edges"] if chosen in (row["Source"], row["Target"])]
             own = [row for row in tables["Activity"] if str(row["UserId"]).lower() == chosen]
             data, page = Data(tables | {"Edges": touching, "Activity": own}), page | {"chosen": chosen}

@@ -12,7 +12,13 @@ LIST = tomllib.loads((SOURCE / "project.toml").read_text())
 NAME = LIST["name"]
 
 # What a column's type is in M, and which function of Activity.pq makes a value of it.
-M_TYPES = {"string": "type text", "int64": "Int64.Type", "dateTime": "type datetime", "date": "type date", "boolean": "type logical"}
+M_TYPES = {
+    "string": "type text",
+    "int64": "Int64.Type",
+    "dateTime": "type datetime",
+    "date": "type date",
+    "boolean": "type logical",
+}
 M_CONVERSIONS = {"string": "AsText", "int64": "AsNumber", "dateTime": "AsTime", "boolean": "AsLogical"}
 # M expressions that are no table, in the order in which they build on each other.
 EXPRESSIONS = ["UtcNow", "CosmosText", "Condition", "ActivityQuery", "EdgesQuery"]

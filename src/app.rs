@@ -1,6 +1,10 @@
 //! The application: services built once a process, and the router that the host speaks to: two functions and its probe.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::{
@@ -12,8 +16,8 @@ use axum::{
     routing::{get, post},
 };
 use azure_core::http::{RetryOptions, Transport};
-use chrono::{TimeDelta, Utc};
-use futures::{StreamExt, stream};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::{StreamExt, future::join_all, stream};
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -73,7 +77,12 @@ pub struct Services {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
+    /// Hours of the journal to which the last append failed.
+    unwritable: Mutex<HashSet<JournalHour>>,
 }
+
+/// A workload's name and an hour of contentCreated.
+type JournalHour = (&'static str, DateTime<Utc>);
 
 impl Services {
     /// Builds every client; none of them connects yet.
@@ -102,6 +111,7 @@ impl Services {
             partitions_per_day: config.partitions_per_day,
             fetches: Semaphore::new(FETCHES),
             writes: Semaphore::new(WRITES),
+            unwritable: Mutex::default(),
             clock,
         })
     }
@@ -132,20 +142,50 @@ impl Services {
         let acknowledged: Vec<&[Item]> =
             messages.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|((items, _), _)| items.as_slice()).collect();
         let now = self.clock.now();
-        let lines: Vec<_> = acknowledged.iter().copied().flatten().map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
-        Sent { messages: acknowledged.len(), items: lines.len(), journalled: self.journal(lines).await, taken: taken.into_iter().collect() }
+        // A hand-made item whose time nobody knows ends in another hour than it began in, and would count as never stored.
+        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some());
+        let lines = lines.map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
+        Sent {
+            messages: acknowledged.len(),
+            items: acknowledged.iter().map(|items| items.len()).sum(),
+            journalled: self.journal(lines).await,
+            taken: taken.into_iter().collect(),
+        }
     }
 
-    /// Journals each line with its content blob's workload and hour; one append an hour.
+    /// Journals each line with its content blob's workload and hour; one append an hour, of which one that fails holds back
+    /// no other.
     pub(crate) async fn journal(&self, lines: Vec<(&Item, Line)>) -> azure_core::Result<()> {
         let mut by_hour: HashMap<_, Vec<Line>> = HashMap::new();
         for (item, line) in lines {
-            // A hand-made item whose time nobody knows is journalled under the present hour.
-            let hour = hour_of(item.created.unwrap_or_else(|| self.clock.now()));
-            by_hour.entry((item.workload_name(), hour)).or_default().push(line);
+            by_hour.entry(self.journal_hour(item)).or_default().push(line);
         }
-        let appends: Vec<_> = by_hour.iter().map(|((workload, hour), lines)| self.state.append(workload, *hour, lines)).collect();
-        futures::future::try_join_all(appends).await.map(drop)
+        let appends: Vec<_> = by_hour.iter().map(|(hour, lines)| self.append(*hour, lines)).collect();
+        join_all(appends).await.into_iter().collect()
+    }
+
+    /// Fails where these could not be journalled once they are queued: each run would queue them again. Only hours to which
+    /// an append failed before are tried, with a line that says nothing.
+    pub(crate) async fn ensure_journal(&self, items: impl Iterator<Item = &Item>) -> azure_core::Result<()> {
+        let hours: HashSet<_> = items.map(|item| self.journal_hour(item)).collect();
+        let doubtful: Vec<_> = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner).intersection(&hours).copied().collect();
+        join_all(doubtful.into_iter().map(|hour| self.append(hour, &[]))).await.into_iter().collect()
+    }
+
+    async fn append(&self, hour: JournalHour, lines: &[Line]) -> azure_core::Result<()> {
+        let appended = self.state.append(hour.0, hour.1, lines).await;
+        let mut unwritable = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner);
+        if appended.is_ok() {
+            unwritable.remove(&hour)
+        } else {
+            unwritable.insert(hour)
+        };
+        appended
+    }
+
+    /// A hand-made item whose time nobody knows is journalled under the present hour.
+    fn journal_hour(&self, item: &Item) -> JournalHour {
+        (item.workload_name(), hour_of(item.created.unwrap_or_else(|| self.clock.now())))
     }
 }
 

@@ -17,10 +17,12 @@ use tokio::sync::OnceCell;
 pub use self::probe::Made;
 use crate::{config, store_events::document::Document};
 
-/// Sub-statuses that change what a status means; the first is the SDK's own.
+/// Sub-statuses that change what a status means; the first is the SDK's own. Where regions fail over (403/3, 403/1008,
+/// 404/1002), the SDK itself makes a 503 of it once it gives up.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb>
 const TOKEN_ACQUISITION_FAILED: u16 = 20402;
 const PARTITION_KEY_MISMATCH: u16 = 1001;
+const PARTITION_FULL: u16 = 1014;
 
 /// Single creates side by side, once a batch was refused for a conflict.
 const SINGLES: usize = 8;
@@ -56,10 +58,9 @@ pub enum DatabaseError {
 impl From<CosmosError> for DatabaseError {
     /// The one place where the database's answer is judged.
     fn from(error: CosmosError) -> Self {
-        let sub_status = error.status().sub_status().map(|sub_status| sub_status.value());
-        match (u16::from(error.status().status_code()), sub_status) {
-            // No token at the moment; the region or the account is moving; the session has not arrived there yet.
-            (401, Some(TOKEN_ACQUISITION_FAILED)) | (403, Some(3 | 1008)) | (404, Some(1002)) => Self::Passing(Box::new(error)),
+        match statuses(&error) {
+            // No token at the moment.
+            (401, Some(TOKEN_ACQUISITION_FAILED)) => Self::Passing(Box::new(error)),
             (400, Some(PARTITION_KEY_MISMATCH)) | (401 | 403 | 404, _) => Self::Refused(Box::new(error)),
             (400 | 413, _) => Self::Unfit(Box::new(error)),
             _ => Self::Passing(Box::new(error)),
@@ -88,13 +89,18 @@ impl DatabaseError {
 }
 
 fn next_step(error: &CosmosError) -> &'static str {
-    match u16::from(error.status().status_code()) {
-        401 => ": check COSMOS_KEY",
-        403 => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
-        404 => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
-        400 => ": the container's partition key path must be /pk",
+    match statuses(error) {
+        (401, _) => ": check COSMOS_KEY",
+        (403, Some(PARTITION_FULL)) => ": a day's logical partition is full; raise PARTITIONS_PER_DAY",
+        (403, _) => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
+        (404, _) => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
+        (400, _) => ": the container's partition key path must be /pk",
         _ => "",
     }
+}
+
+fn statuses(error: &CosmosError) -> (u16, Option<u16>) {
+    (u16::from(error.status().status_code()), error.status().sub_status().map(|sub_status| sub_status.value()))
 }
 
 /// The container that documents go to. The connection is made at the first write, so that a start waits for nothing.

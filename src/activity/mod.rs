@@ -366,7 +366,8 @@ impl ActivityClient {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            if error.is_throttling() {
+            // Starts have a limit of their own, which says nothing of the other calls.
+            if error.is_throttling() && method != Method::POST {
                 self.pace.halve(sent);
             }
             match error.trouble() {

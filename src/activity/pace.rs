@@ -43,10 +43,12 @@ impl Pace {
         if pace.as_ref().is_some_and(|slowed| sent < slowed.since) {
             return;
         }
-        let spacing = (pace.as_ref().map_or(ALLOWANCE, |slowed| slowed.spacing) * 2).min(SLOWEST);
+        let (spacing, next) = pace.as_ref().map_or((ALLOWANCE, sent), |slowed| (slowed.spacing, slowed.next));
+        let spacing = (spacing * 2).min(SLOWEST);
         tracing::warn!(spacing_milliseconds = spacing.as_millis(), "the service says that calls come too fast; they are spaced out");
         let now = Instant::now();
-        *pace = Some(Slowed { spacing, since: now, next: now + spacing });
+        // Turns that were given out already stand.
+        *pace = Some(Slowed { spacing, since: now, next: next.max(now + spacing) });
     }
 
     fn next_turn(&self, now: Instant) -> Instant {
@@ -94,6 +96,15 @@ mod tests {
         pace.halve(sent);
         pace.halve(sent - Duration::from_millis(1));
         assert_eq!(spacing(&pace, Instant::now()), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn turns_that_were_given_out_before_a_complaint_are_not_given_out_twice() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        pace.halve(now);
+        let last = (0..10).map(|_| pace.next_turn(now)).last().unwrap();
+        pace.halve(Instant::now());
+        assert!(pace.next_turn(Instant::now()) > last);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde::Serialize;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
@@ -154,12 +154,12 @@ impl<'a> WorkloadRun<'a> {
     }
 
     async fn run(mut self, deadline: Deadline) -> (WorkloadReport, anyhow::Result<()>) {
-        let result = match timeout_at(deadline.work, self.collect()).await {
+        let result = match timeout_at(deadline.end, self.collect(deadline.work)).await {
             Ok(result) => result,
             Err(_) => {
                 self.report.outcome = Outcome::Deadline;
-                tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from here");
-                timeout_at(deadline.end, self.note_how_far()).await.unwrap_or(Ok(()))
+                tracing::warn!(workload = %self.workload, "time ran out before it could be noted how far this run came");
+                self.first_failure()
             }
         };
         let result = match result {
@@ -180,23 +180,28 @@ impl<'a> WorkloadRun<'a> {
         (self.report, result)
     }
 
-    /// Every window of the plan; one that fails holds back neither the others nor, if it only sweeps, the checkpoint.
-    async fn collect(&mut self) -> anyhow::Result<()> {
+    /// Every window of the plan; one that fails holds back neither the others nor, if it only sweeps, the checkpoint. Only
+    /// listing and queueing are cut off by time: a checkpoint's write that is cut off may have been carried out, and would
+    /// then pass for another run's.
+    async fn collect(&mut self, until: Instant) -> anyhow::Result<()> {
         let now = self.services.clock.now();
         let Plan { windows, sweeping, sweeps } = self.start(now).await?;
         self.sweeping = sweeping;
         for window in windows {
-            match self.list_and_queue(window).await {
-                Ok(listed) => {
+            match timeout_at(until, self.list_and_queue(window)).await {
+                Ok(Ok(listed)) => {
                     self.move_checkpoint(listed).await?;
                     self.sweeping = self.sweeping.map(|sweeping| sweeping.past(window));
                 }
-                Err(error) => self.failures.push(error),
+                Ok(Err(error)) => self.failures.push(error),
+                Err(_) => return self.run_out_of_time().await,
             }
         }
         if sweeping.is_some_and(|sweeping| sweeping.is_deep) {
-            let given_up = self.give_up_what_is_past(now).await;
-            self.failures.extend(given_up.err());
+            match timeout_at(until, self.give_up_what_is_past(now)).await {
+                Ok(given_up) => self.failures.extend(given_up.err()),
+                Err(_) => return self.run_out_of_time().await,
+            }
         }
         if !self.failures.is_empty() {
             return self.fail().await;
@@ -204,10 +209,14 @@ impl<'a> WorkloadRun<'a> {
         Ok(self.note_sweeps(sweeps).await?)
     }
 
-    /// The first failure is told; those that follow tend to be the same.
     async fn fail(&mut self) -> anyhow::Result<()> {
         let anew = self.note_sweeps(self.sweeps().begun_anew()).await;
         self.failures.extend(anew.err().map(anyhow::Error::from));
+        self.first_failure()
+    }
+
+    /// The first failure is told; those that follow tend to be the same.
+    fn first_failure(&mut self) -> anyhow::Result<()> {
         let mut failures = std::mem::take(&mut self.failures).into_iter();
         let first = failures.next();
         for error in failures {
@@ -291,6 +300,7 @@ impl<'a> WorkloadRun<'a> {
         let batches = self.services.pack(items, self.services.batch_size).await?;
         let messages: Vec<_> = batches.into_iter().map(|batch| (batch, Duration::ZERO)).collect();
         for messages in messages.chunks(MESSAGES_A_JOURNALLING) {
+            self.services.ensure_journal(messages.iter().flat_map(|(items, _)| items)).await?;
             let sent = self.services.send(messages).await;
             self.report.messages += sent.messages;
             self.report.queued += sent.items;
@@ -310,7 +320,9 @@ impl<'a> WorkloadRun<'a> {
         for (hour, shard) in self.journal(hours).await? {
             let lines: Vec<Line> =
                 shard.queued_before(now - OVERDUE).map(|id| self.lost(id, "never stored, and too old to be listed again")).collect();
-            self.services.state.append(self.workload.as_str(), hour, &lines).await?;
+            if !lines.is_empty() {
+                self.services.state.append(self.workload.as_str(), hour, &lines).await?;
+            }
         }
         Ok(())
     }
@@ -339,7 +351,9 @@ impl<'a> WorkloadRun<'a> {
 
     /// A sweep that time cut off is gone on with at the next run. One that met a failure begins anew, lest a window that
     /// fails for days keep all others from being swept.
-    async fn note_how_far(&mut self) -> anyhow::Result<()> {
+    async fn run_out_of_time(&mut self) -> anyhow::Result<()> {
+        self.report.outcome = Outcome::Deadline;
+        tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from here");
         if !self.failures.is_empty() {
             return self.fail().await;
         }

@@ -165,7 +165,8 @@ impl State {
         Ok(shard)
     }
 
-    /// Appends lines to one hour of a workload's journal.
+    /// Appends lines to one hour of a workload's journal; where there are none, an empty line, which shows that it can be
+    /// written.
     ///
     /// # Errors
     /// Storage refused or could not be reached; some of the lines may be there.
@@ -180,7 +181,7 @@ impl State {
             block.push(b'\n');
         }
         if block.is_empty() {
-            return Ok(());
+            block.push(b'\n');
         }
         self.append_to_hour(workload, hour, block).await
     }

@@ -519,6 +519,23 @@ mod tests {
         assert_eq!(value["omitted"].as_array().map(Vec::len), Some(3000 + 1 + 6 - value.as_object().unwrap().len()));
     }
 
+    #[test]
+    fn a_record_that_is_cut_down_keeps_its_edges_and_their_room_is_counted() {
+        let members: Vec<_> = (0..2000).map(|n| json!({"UPN": format!("someone-{n}@contoso.com")})).collect();
+        let members = json!(members).to_string();
+        for length in [MOST_BYTES - members.len() - 66_000, MOST_BYTES - members.len() - 1000, 3_000_000] {
+            let large = "x".repeat(length);
+            let (document, value) = made(&format!(
+                r#"{{"Id":"a","UserId":"megan@contoso.com","ClientIP":"203.0.113.7","Members":{members},"Large":"{large}"}}"#
+            ));
+            let edges = value["edges"].as_array().unwrap();
+            assert!(document.json.len() <= MOST_BYTES, "{length}: {}", document.json.len());
+            assert_eq!((&edges[0]["to"], &edges[1]["to"]), (&json!("203.0.113.7"), &json!("someone-0@contoso.com")));
+            assert!(edges.len() > 400 && value["edges"].to_string().len() <= 64 * 1024, "{}", edges.len());
+            assert_eq!(document.reduced.is_some(), length > MOST_BYTES - members.len() - 66_000, "{length}");
+        }
+    }
+
     proptest! {
         #[test]
         fn key_and_partition_are_the_records_alone(id in ".{0,40}", time in "[0-9T:-]{0,20}", content_id in ".{0,20}", later in 0_i64..10_000_000) {

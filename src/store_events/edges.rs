@@ -1,7 +1,7 @@
 //! Ties the names of a record together: who did what to what, from where, as the edges of a graph. One table of rules. Pure,
 //! and of the record alone. What a name stands for is next door.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -125,7 +125,17 @@ struct Record<'a> {
     kind: Kind,
     /// Who acted.
     actor: Option<Node>,
+    /// A cmdlet's, once they were asked for.
+    parameters: OnceCell<Vec<(&'static str, String)>>,
 }
+
+/// Parameters of cmdlets that rules ask for.
+#[rustfmt::skip]
+const PARAMETERS: [&str; 16] = [
+    "Mailbox", "User", "Trustee", "GrantSendOnBehalfTo", "Member", "Members", "Links",
+    "ForwardTo", "RedirectTo", "ForwardAsAttachmentTo", "ForwardingSmtpAddress", "ForwardingAddress",
+    "BlindCopyTo", "CopyTo", "RedirectMessageTo", "AddToRecipients",
+];
 
 /// Kinds of record that rules tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +177,7 @@ impl<'a> Record<'a> {
             label: fields.text("Operation").unwrap_or_default(),
             kind: Kind::of(fields),
             actor: fields.text("UserId").and_then(|name| Node::account(&name, user_type)),
+            parameters: OnceCell::new(),
         };
         match record.sender() {
             Some(sender) if !record.actor.as_ref().is_some_and(Node::is_person) => Self { actor: Some(sender), ..record },
@@ -200,18 +211,26 @@ impl<'a> Record<'a> {
         });
     }
 
-    /// Calls for each value of a cmdlet's parameters of these names.
-    fn parameters(&self, names: &[&str], mut take: impl FnMut(&str)) {
+    /// Values of a cmdlet's parameters of these names, all of which are in `PARAMETERS`.
+    fn parameters(&self, names: &[&str]) -> impl Iterator<Item = &str> {
+        let known = self.parameters.get_or_init(|| self.known_parameters());
+        known.iter().filter(|(known, _)| names.contains(known)).map(|(_, value)| value.as_str())
+    }
+
+    fn known_parameters(&self) -> Vec<(&'static str, String)> {
+        let mut known = Vec::new();
         if let Some(line) = self.text("Parameters").filter(|line| line.starts_with('-')) {
-            return names.iter().filter_map(|name| argument(&line, name)).for_each(take);
+            known.extend(PARAMETERS.iter().filter_map(|name| Some((*name, argument(&line, name)?.to_owned()))));
+            return known;
         }
         self.properties("Parameters", |name, parameter| {
-            if names.iter().any(|other| name.eq_ignore_ascii_case(other))
+            if let Some(name) = PARAMETERS.iter().find(|known| known.eq_ignore_ascii_case(name))
                 && let Some(value) = parameter.get("Value")
             {
-                for_each(value, |value| take(&text(value).unwrap_or_default()));
+                for_each(value, |value| known.push((name, text(value).unwrap_or_default().into_owned())));
             }
         });
+        known
     }
 
     /// What a cmdlet is about: `New-InboxRule` about an `InboxRule`.
@@ -222,8 +241,7 @@ impl<'a> Record<'a> {
 
     /// The mailbox that a cmdlet is about.
     fn mailbox(&self) -> Option<Node> {
-        let mut named = None;
-        self.parameters(&["Mailbox"], |name| named = named.take().or_else(|| self.mailbox_of(name)));
+        let named = self.parameters(&["Mailbox"]).find_map(|name| self.mailbox_of(name));
         let is_rule = matches!(self.noun(), "InboxRule" | "SweepRule");
         // Without that parameter, a rule is made in the mailbox of whoever makes it.
         let own = || self.actor.as_ref().filter(|actor| is_rule && actor.is_person()).and_then(|actor| self.mailbox_of(&actor.name));
@@ -431,7 +449,9 @@ fn membership(record: &Record<'_>, edges: &mut Edges<'_>) {
     }
     if record.noun().contains("Group") {
         let group = record.text("ObjectId").and_then(|name| Node::new(NodeType::Group, recipient(&name)));
-        record.parameters(&["Member", "Members", "Links"], |member| edges.add(record.recipient(member).as_ref(), group.clone()));
+        for member in record.parameters(&["Member", "Members", "Links"]) {
+            edges.add(record.recipient(member).as_ref(), group.clone());
+        }
     }
 }
 
@@ -455,28 +475,24 @@ fn named_beside(record: &Record<'_>) -> (Option<Node>, Option<Node>) {
 }
 
 fn delegate(record: &Record<'_>, edges: &mut Edges<'_>) {
-    if !record.is_about_mailbox() {
-        return;
+    if record.is_about_mailbox() {
+        for name in record.parameters(&["User", "Trustee", "GrantSendOnBehalfTo"]) {
+            edges.add(record.recipient(name).as_ref(), record.mailbox());
+        }
     }
-    let mut mailbox = None;
-    record.parameters(&["User", "Trustee", "GrantSendOnBehalfTo"], |name| {
-        let mailbox = mailbox.get_or_insert_with(|| record.mailbox());
-        edges.add(record.recipient(name).as_ref(), mailbox.clone());
-    });
 }
 
 fn forwarding(record: &Record<'_>, edges: &mut Edges<'_>) {
-    const MAILBOX: [&str; 5] = ["ForwardTo", "RedirectTo", "ForwardAsAttachmentTo", "ForwardingSmtpAddress", "ForwardingAddress"];
-    const MAIL_FLOW: [&str; 4] = ["BlindCopyTo", "CopyTo", "RedirectMessageTo", "AddToRecipients"];
     if record.is_about_mailbox() {
-        let mut mailbox = None;
-        record.parameters(&MAILBOX, |to| {
-            let mailbox = mailbox.get_or_insert_with(|| record.mailbox());
-            add_addresses(record, mailbox.as_ref(), to, edges);
-        });
+        let names = ["ForwardTo", "RedirectTo", "ForwardAsAttachmentTo", "ForwardingSmtpAddress", "ForwardingAddress"];
+        for to in record.parameters(&names) {
+            add_addresses(record, record.mailbox().as_ref(), to, edges);
+        }
     } else if record.noun() == "TransportRule" {
         let rule = record.text("ObjectId").and_then(|name| Node::new(NodeType::Object, &name));
-        record.parameters(&MAIL_FLOW, |to| add_addresses(record, rule.as_ref(), to, edges));
+        for to in record.parameters(&["BlindCopyTo", "CopyTo", "RedirectMessageTo", "AddToRecipients"]) {
+            add_addresses(record, rule.as_ref(), to, edges);
+        }
     }
     // Rules that are made in Outlook come as an operation on the mailbox.
     let owner = record.text("MailboxOwnerUPN").and_then(|name| record.mailbox_of(&name));

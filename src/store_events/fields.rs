@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
+                let mut fields: Vec<Field<'de>> = Vec::with_capacity(4);
                 while let Some(Name(name)) = map.next_key()? {
                     fields.push(Field { name, value: map.next_value()? });
                 }
@@ -70,6 +70,10 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn keep_last(fields: &mut Vec<Field<'_>>) {
+    let is_twice = |(at, field): (usize, &Field<'_>)| fields[..at].iter().any(|other| other.name == field.name);
+    if fields.len() < 8 && !fields.iter().enumerate().any(is_twice) {
+        return;
+    }
     let mut names = std::collections::HashSet::with_capacity(fields.len());
     if fields.iter().all(|field| names.insert(field.name.clone())) {
         return;

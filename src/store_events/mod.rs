@@ -51,6 +51,8 @@ const JOURNAL_HOURS: usize = 8;
 const FIRST_DELAY: Duration = Duration::from_secs(30);
 /// The longest delay, shorter than the time after which a queued blob counts as overdue.
 const LONGEST_DELAY: Duration = Duration::from_secs(30 * 60);
+/// The longest delay that the service may ask for, for the same reason.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
 /// What is put back by hand has no expiry; it is tried for as long as content can be listed.
 const HAND_MADE: TimeDelta = TimeDelta::days(7);
 
@@ -359,7 +361,7 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
                 }
                 Fate::PutOff(retry_after) => {
                     warn_put_off(item, error);
-                    delayed.push((vec![item.clone()], delay(item.attempt).max(retry_after.unwrap_or_default())));
+                    delayed.push((vec![item.clone()], delay(item.attempt).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))));
                 }
             },
         }

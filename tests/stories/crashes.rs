@@ -74,27 +74,39 @@ async fn killed_at(world: &World, function: &str, message: Option<&str>, writes:
     killed
 }
 
+/// Rounds of which each is killed one write later than the one before, until one ends before it is killed: first with the
+/// write not carried out, then with its answer lost. Answers the Ids of all their records.
+async fn kill_at_each_write(world: &World, least_rounds: usize, is_killed: impl AsyncFn(usize, What) -> bool) -> Vec<String> {
+    let (mut ids, mut round) = (Vec::new(), 0);
+    for what in [What::HeldBefore, What::HeldAfter] {
+        for writes in 0.. {
+            round += 1;
+            ids.extend(publish_round(world, round));
+            if !is_killed(writes, what).await {
+                break;
+            }
+        }
+    }
+    assert!(round >= least_rounds, "only {round} rounds");
+    ids
+}
+
 /// Taken out: with a blob journalled before its message is acknowledged, or the checkpoint moved before the journal, a
 /// kill between the two loses it.
 #[tokio::test]
 async fn a_tick_killed_at_any_write_to_storage_loses_nothing() {
     let world = Setting::default().with("BATCH_SIZE", "2").wired().start().await;
     world.tick().await;
-    let mut ids = Vec::new();
-    let mut round = 0;
-    for what in [What::HeldBefore, What::HeldAfter] {
-        for writes in 0.. {
-            round += 1;
-            ids.extend(publish_round(&world, round));
-            if !killed_at(&world, "QueueEvents", None, writes, what).await {
-                break;
-            }
+    let ids = kill_at_each_write(&world, 11, async |writes, what| {
+        let killed = killed_at(&world, "QueueEvents", None, writes, what).await;
+        if killed {
             assert_state_is_true(&world).await;
             // What the killed one left does not pile up, so that every round has the same writes.
             assert!(world.tick().await.invocation.outcome.is_success());
         }
-    }
-    assert!(round > 10, "only {round} rounds");
+        killed
+    })
+    .await;
     assert_nothing_lost(&world, ids).await;
 }
 
@@ -103,29 +115,21 @@ async fn a_tick_killed_at_any_write_to_storage_loses_nothing() {
 #[tokio::test]
 async fn a_message_killed_at_any_write_to_storage_is_stored_by_its_next_delivery() {
     let world = Setting::default().wired().start().await;
-    let mut ids = Vec::new();
-    let mut round = 0;
-    for what in [What::HeldBefore, What::HeldAfter] {
-        for writes in 0.. {
-            round += 1;
-            ids.extend(publish_round(&world, round));
-            // One blob of each round is in trouble, so that a return to the queue is among the writes.
-            world.tick().await;
-            let message = world.last_sent().text();
-            world.tenant.fail(Fault::once(Operation::FetchContent, later(503, "", 60)));
-            let killed = killed_at(&world, "StoreEvents", Some(&message), writes, what).await;
-            world.tenant.clear_faults();
-            // What went back is hidden for a while; here it is delivered by hand, and so is the message itself.
-            for sent in world.wire().sent() {
-                world.store(&sent.text()).await;
-            }
-            world.storage.clear_queue(&world.queue).await.unwrap();
-            if !killed {
-                break;
-            }
+    let ids = kill_at_each_write(&world, 5, async |writes, what| {
+        // One blob of each round is in trouble, so that a return to the queue is among the writes.
+        world.tick().await;
+        let message = world.last_sent().text();
+        world.tenant.fail(Fault::once(Operation::FetchContent, later(503, "", 60)));
+        let killed = killed_at(&world, "StoreEvents", Some(&message), writes, what).await;
+        world.tenant.clear_faults();
+        // What went back is hidden for a while; here it is delivered by hand, and so is the message itself.
+        for sent in world.wire().sent() {
+            world.store(&sent.text()).await;
         }
-    }
-    assert!(round > 4, "only {round} rounds");
+        world.storage.clear_queue(&world.queue).await.unwrap();
+        killed
+    })
+    .await;
     assert_nothing_lost(&world, ids).await;
 }
 

@@ -131,7 +131,7 @@ async fn what_the_host_says_of_a_message_is_told_when_it_fails() {
 async fn probes_are_answered_while_invocations_run_and_nobody_else_is_listened_to() {
     let world = world().await;
     let blob = world.publish(3, &["a"]);
-    world.tenant.fail(Fault::once(Operation::FetchContent, FaultKind::Delay(Duration::from_millis(500))));
+    world.tenant.fail(Fault::once(Operation::FetchContent, FaultKind::Delay(Duration::from_secs(4))));
     let message = world.message(&[blob]);
     let probes = async {
         until(|| !world.calls(Operation::FetchContent).is_empty()).await;

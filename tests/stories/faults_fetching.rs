@@ -26,6 +26,8 @@ async fn a_blob_in_passing_trouble_goes_back_alone_and_is_stored_once_when_the_t
         ("AF429 as 429", FaultKind::throttled(429), 24..=36),
         ("Retry-After of ten minutes", later(503, "", 600), 600..=600),
         ("AF50005 with Retry-After", later(500, "AF50005", 900), 900..=900),
+        // Not longer than until it would count as overdue, and be queued besides.
+        ("Retry-After of a day", later(503, "", 86_400), 3300..=3300),
         ("connection reset", FaultKind::Reset, 24..=36),
         ("body cut by a lost connection", FaultKind::Truncated { bytes: 40 }, 24..=36),
         ("body that ends too soon", FaultKind::Clipped { bytes: 40 }, 24..=36),

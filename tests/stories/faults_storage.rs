@@ -54,7 +54,8 @@ async fn when_the_queue_stops_taking_messages_only_what_it_took_is_journalled() 
 }
 
 /// Taken out: with the checkpoint moved before the journal knows, or in spite of it, the first tick's checkpoint differs
-/// and the second queues nothing though nothing is journalled.
+/// and the last queues nothing though nothing is journalled; without `ensure_journal` each tick sends all of it once more, for
+/// as long as the trouble lasts.
 #[tokio::test]
 async fn when_the_journal_cannot_be_written_the_checkpoint_stays_and_the_work_is_done_twice_at_most() {
     let world = ten_messages().await;
@@ -63,6 +64,10 @@ async fn when_the_journal_cannot_be_written_the_checkpoint_stays_and_the_work_is
     reason(&world.tick().await.invocation);
     assert_eq!((world.wire().sent().len(), world.journal(EXCHANGE).await.len()), (10, 0));
     assert_eq!(world.checkpoint(EXCHANGE).await, before);
+    for _ in 0..2 {
+        reason(&world.tick().await.invocation);
+        assert_eq!(world.wire().sent().len(), 10, "sent again though it cannot be journalled");
+    }
     world.wire().mend();
     assert_eq!(world.tick().await.exchange()["queued"], json!(10));
     world.store_all().await;
@@ -167,6 +172,21 @@ async fn a_message_whose_end_cannot_be_journalled_is_delivered_again() {
     let stored = world.journalled("stored").await;
     assert_eq!((stored.len(), &stored[0]["id"], &stored[0]["duplicates"]), (1, &json!(blob), &json!(2)), "{stored:?}");
     assert_eq!(world.ids().await, ["a", "b"]);
+}
+
+/// Taken out: with the other appends given up at the first that fails, little of what is done is on record, and all of it is
+/// done again.
+#[tokio::test]
+async fn an_hour_that_cannot_be_journalled_holds_back_no_other() {
+    let world = Setting::default().wired().start().await;
+    let blobs: Vec<String> = (1..9).map(|hours| world.publish(60 * hours, &[&hours.to_string()])).collect();
+    world.storage.create_container(&world.container).await.unwrap();
+    world.wire().spoil(At::Append, 0, 1, What::Refused);
+    let (invocation, _) = world.store(&world.message(&blobs)).await;
+    reason(&invocation);
+    assert_eq!(world.journalled("stored").await.len(), 7);
+    let (_, line) = world.store(&world.message(&blobs)).await;
+    assert_eq!((&line["stored_before"], &line["stored"]), (&json!(7), &json!(1)), "{line}");
 }
 
 /// Taken out: were the message failed for the journal's sake, the blob would be sent once more at each of its deliveries, and

@@ -1,9 +1,12 @@
 //! StoreEvents: fetching, duplicates, documents, journal.
 
-use local::{host::Outcome, tenant::Operation};
+use local::{
+    host::Outcome,
+    tenant::{Operation, TenantOptions},
+};
 use serde_json::{Value, json};
 
-use crate::world::{EXCHANGE, world};
+use crate::world::{EXCHANGE, Setting, world};
 
 #[tokio::test]
 async fn what_was_queued_becomes_documents_and_the_journal_says_so() {
@@ -23,6 +26,22 @@ async fn what_was_queued_becomes_documents_and_the_journal_says_so() {
     let [log] = logs.as_slice() else { panic!("one line in Logs: {logs:?}") };
     assert_eq!(serde_json::from_str::<Value>(log).unwrap(), line, "the figures in Logs are those on stdout");
     assert_eq!(line["workloads"][EXCHANGE]["documents"], json!(2));
+}
+
+/// Taken out: with the identifier left off the content's own address, all fetches share one allowance with everybody else who
+/// leaves it off.
+#[tokio::test]
+async fn every_call_names_its_publisher() {
+    let tenant = TenantOptions { subscribed: false, ..TenantOptions::default() };
+    let world = Setting { tenant, ..Setting::default() }.start().await;
+    world.publish(90, &["a"]);
+    world.tick().await;
+    world.store_all().await;
+    let publisher = world.tenant.tenant_id().to_string();
+    for operation in [Operation::ListSubscriptions, Operation::StartSubscription, Operation::ListContent, Operation::FetchContent] {
+        let calls = world.calls(operation);
+        assert!(!calls.is_empty() && calls.iter().all(|call| call.publisher.as_ref() == Some(&publisher)), "{calls:?}");
+    }
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ const REFUSALS: [(&str, u16, &str, &str); 5] = [
     ("internal", 500, "AF50000", "An internal error occurred."),
 ];
 
-/// Taken out: with a POST tried again like a GET, or without the pause of 15 minutes, there is more than one call; with the failure
-/// let out of `start_subscriptions`, the other workload is not listed.
+/// Taken out: with a POST tried again like a GET, or without the pause of 15 minutes, there is more than one call; with the
+/// failure let out of `start_subscription`, the other workload is not listed; with a start's limit taken for that of all calls,
+/// they are spaced out.
 #[tokio::test]
 async fn a_refused_start_is_told_and_tried_again_after_15_minutes_and_holds_nothing_back() {
     join_all(REFUSALS.map(|(name, status, code, message)| async move {
@@ -58,6 +59,7 @@ async fn a_refused_start_is_told_and_tried_again_after_15_minutes_and_holds_noth
             assert_eq!((&tick.of(SHAREPOINT)["outcome"], &tick.of(EXCHANGE)["outcome"]), (&json!("complete"), &json!("failed")), "{name}");
         }
         assert_eq!(starts(&world), [EXCHANGE], "{name}: one start in 15 minutes");
+        assert!(!world.logged("WARN").contains("calls come too fast"), "{name}");
         let errors = world.logged("ERROR");
         assert!(
             errors.contains("subscription could not be started") && errors.contains(code) && errors.contains(message),
@@ -110,6 +112,26 @@ async fn a_list_of_subscriptions_that_fails_holds_nothing_back() {
     assert!(tick.invocation.outcome.is_success(), "{:?}", tick.invocation);
     assert_eq!((tick.exchange()["queued"].clone(), starts(&world).len()), (json!(1), 0));
     assert!(world.logged("WARN").contains("subscriptions could not be listed"));
+}
+
+/// Taken out: with the checkpoint moved though nothing could be listed, the blob is never seen.
+#[tokio::test]
+async fn one_that_is_off_while_the_list_cannot_be_had_is_started_by_the_next_run_and_nothing_is_missed() {
+    let world = Setting::default().start().await;
+    world.tick().await;
+    let before = world.checkpoint(EXCHANGE).await;
+    world.tenant.set_subscription(EXCHANGE, Subscription::Absent);
+    world.publish(1, &["a"]);
+    world.tenant.fail(Fault::always(Operation::ListSubscriptions, later(500, "AF50000", 60)));
+    world.travel(TimeDelta::hours(3));
+    reason(&world.tick().await.invocation);
+    let errors = world.logged("ERROR");
+    assert!(errors.contains("AF20022") && errors.contains("the next run of QueueEvents starts it"), "{errors}");
+    assert_eq!((world.checkpoint(EXCHANGE).await, starts(&world).len()), (before, 0));
+    world.tenant.clear_faults();
+    let tick = world.tick().await;
+    assert!(tick.invocation.outcome.is_success(), "{:?}", tick.invocation);
+    assert_eq!((starts(&world).len(), tick.exchange()["queued"].clone()), (1, json!(1)), "{}", tick.line);
 }
 
 /// Taken out: without the lines of `explain`, people are left with the service's words, which say something else.

@@ -11,7 +11,7 @@ use local::{
 };
 use serde_json::json;
 
-use crate::world::{EXCHANGE, World, record, world};
+use crate::world::{EXCHANGE, Setting, World, later, record, world};
 
 /// When each sweep ran last, as the checkpoint's metadata has it.
 async fn swept(world: &World, sweep: &str) -> DateTime<Utc> {
@@ -166,6 +166,27 @@ async fn what_was_never_stored_and_is_too_old_to_be_listed_is_lost_on_record_how
     world.travel(TimeDelta::hours(13));
     world.tick().await;
     assert_eq!(world.journalled("lost").await.len(), 1, "once is enough");
+}
+
+/// Taken out: with a `queued` line under the hour in which it was put off, and `stored` under that in which it was stored, it
+/// counts as lost a week later.
+#[tokio::test]
+async fn what_a_person_put_on_the_queue_is_not_given_up_after_it_was_stored() {
+    let world = Setting::default().wired().start().await;
+    let opaque = NewBlob { id: Some("4926".to_owned()), ..NewBlob::new(EXCHANGE, world.ago(10), vec![record("a")]) };
+    let blob = world.tenant.publish(opaque);
+    world.storage.create_queue(&world.queue).await.unwrap();
+    world.tenant.fail(Fault::always(Operation::FetchContent, later(503, "", 60)));
+    let by_hand = json!([{"uri": world.tenant.content_uri(&blob).unwrap(), "type": EXCHANGE}]);
+    assert_eq!(world.store(&by_hand.to_string()).await.1["requeued"], json!(1));
+    world.tenant.clear_faults();
+    world.travel(TimeDelta::minutes(61));
+    assert_eq!(world.store(&world.last_sent().text()).await.1["stored"], json!(1));
+    world.storage.clear_queue(&world.queue).await.unwrap();
+    world.travel(TimeDelta::days(8));
+    world.tick().await;
+    assert_eq!(world.journalled("lost").await.len(), 0);
+    assert_eq!(world.ids().await, ["a"]);
 }
 
 async fn befall(world: &World, mishap: Mishap) {

@@ -249,7 +249,7 @@ impl World {
 
     /// The queue's listener, until nothing is left.
     pub(crate) async fn store_all(&self) -> QueueSummary {
-        self.host.run_queue(QueueUntil::empty().within(Duration::from_secs(60))).await.unwrap()
+        self.host.run_queue(QueueUntil::empty().within(Duration::from_secs(300))).await.unwrap()
     }
 
     /// The one structured line that an invocation prints.

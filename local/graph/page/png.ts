@@ -5,38 +5,49 @@ import { kindOf } from "./kinds";
 import { drawLabels } from "./labels";
 
 const SCALE = 2;
-const FOOT = 54;
+const LINE = 17;
 
 export async function png(canvas: Canvas, types: string[], lines: [string, string]): Promise<Blob> {
   const { cy } = canvas;
   const [width, height] = [cy.width(), cy.height()];
   const ink = canvas.ink();
   const paper = document.createElement("canvas");
-  paper.width = width * SCALE;
-  paper.height = (height + FOOT) * SCALE;
   const context = paper.getContext("2d");
   if (!context) throw new Error("The picture cannot be drawn.");
-  context.fillStyle = ink.halo === "rgba(0, 0, 0, 0)" ? "white" : background();
+  const font = '12px system-ui, "DejaVu Sans", sans-serif';
+  context.font = font;
+  const legend = places(types, width, (text) => context.measureText(text).width);
+  const rows = (legend.at(-1)?.row ?? 0) + 1;
+  paper.width = width * SCALE;
+  paper.height = (height + 8 + (rows + lines.length) * LINE) * SCALE;
+  context.fillStyle = getComputedStyle(document.getElementById("stage")!).backgroundColor;
   context.fillRect(0, 0, paper.width, paper.height);
   context.drawImage(await canvas.drawing(SCALE), 0, 0, width * SCALE, height * SCALE);
   drawLabels(cy, context, SCALE, ink);
 
   context.scale(SCALE, SCALE);
-  context.font = '12px system-ui, "DejaVu Sans", sans-serif';
-  let x = 12;
-  for (const type of types) {
+  context.font = font;
+  for (const { type, x, row } of legend) {
     context.fillStyle = kindOf(type).color;
     context.beginPath();
-    context.arc(x + 5, height + 12, 5, 0, 2 * Math.PI);
+    context.arc(x + 5, height + 8 + row * LINE, 5, 0, 2 * Math.PI);
     context.fill();
     context.fillStyle = ink.text;
-    context.fillText(kindOf(type).name, x + 14, height + 16);
-    x += context.measureText(kindOf(type).name).width + 30;
+    context.fillText(kindOf(type).name, x + 14, height + 12 + row * LINE);
   }
-  lines.forEach((line, row) => context.fillText(line, 12, height + 33 + 16 * row, width - 24));
+  context.fillStyle = ink.text;
+  lines.forEach((line, row) => context.fillText(line, 12, height + 12 + (rows + row) * LINE, width - 24));
   return new Promise((resolve, reject) => paper.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("The picture cannot be drawn."))), "image/png"));
 }
 
-function background(): string {
-  return getComputedStyle(document.getElementById("stage")!).backgroundColor;
+/** Side by side, and in another row where there is no room. */
+function places(types: string[], width: number, measure: (text: string) => number): { type: string; x: number; row: number }[] {
+  let [x, row] = [12, 0];
+  return types.map((type) => {
+    const wide = measure(kindOf(type).name) + 30;
+    if (x > 12 && x + wide > width) [x, row] = [12, row + 1];
+    const place = { type, x, row };
+    x += wide;
+    return place;
+  });
 }

@@ -28,7 +28,7 @@ use store::Store;
 /// Which graph, and of which database.
 #[derive(Args, Clone, Debug)]
 pub struct GraphOptions {
-    /// Address of the database: what a stack that is kept up (--keep) shows, or https://ACCOUNT.documents.azure.com/
+    /// Address of the database: what a stack that is kept up (--keep) shows, or that of an account in Azure
     #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
     pub endpoint: Option<String>,
     /// Database

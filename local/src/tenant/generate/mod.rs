@@ -133,4 +133,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn one_attack_is_among_them_and_takes_nothing_from_their_number() {
+        let records: Vec<Value> = texts(&generate(5, 5000, Utc::now())).iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        assert_eq!(records.len(), 5000);
+        let from =
+            |address: &str| records.iter().filter(|record| record["ClientIP"].as_str().is_some_and(|ip| ip.starts_with(address))).count();
+        // Two dozen accounts tried, two ways in, and three cmdlets from there; what was taken, from elsewhere.
+        assert_eq!((from("198.18.7.66"), from("198.18.91.4")), (29, 20));
+        let led_out = |name: &str| records.iter().filter(|record| record["Parameters"].to_string().contains(name)).count();
+        assert_eq!(led_out("collector@mailbox.example"), 2);
+        let few = generate(5, 1000, Utc::now());
+        assert!(!texts(&few).iter().any(|text| text.contains("198.18.")));
+    }
 }
