@@ -159,6 +159,7 @@ async fn what_an_administrator_has_to_do_is_said() {
 }
 
 /// What a collector never does, however it goes with the subscriptions: content between a stop and the next start is lost.
+/// Put in: with a stop before each start, as some mend a subscription that way, there are calls.
 #[tokio::test]
 async fn nothing_ever_stops_a_subscription() {
     let world = unsubscribed().with("WORKLOADS", "").start().await;

@@ -58,7 +58,8 @@ async fn a_refused_token_is_renewed_once_wherever_it_is_refused() {
     .await;
 }
 
-/// Taken out: with the token of the start kept for the whole run, what comes after its life is refused.
+/// Taken out: with the token of the start kept for the whole run, what comes after its life of half a minute is refused; without
+/// the renewal of one that is refused, what comes after an hour by the service's clock.
 #[tokio::test]
 async fn a_token_that_lives_for_half_a_minute_or_an_hour_is_outlived() {
     for seconds in [30, 3599] {
