@@ -18,7 +18,9 @@ use crate::{
 };
 
 /// What varies from run to run.
-const VARIES: [(&str, &str); 5] = [
+const VARIES: [(&str, &str); 6] = [
+    // How storage is asked, in an address.
+    (r"\?[a-z0-9=&]+\)", ")"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "GUID"),
     (r"(localhost|127\.0\.0\.1):[0-9]+", "$1:PORT"),
     (r"Timestamp: [0-9-]+ [0-9:]+Z", "Timestamp: TIME"),
