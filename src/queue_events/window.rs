@@ -97,13 +97,14 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
 }
 
 /// Cuts a range at 0, 6, 12 and 18 o'clock UTC. A contentId can be a range itself, so the same cuts should come again at each
-/// run: a range starts on a whole hour, and each further window on one of these.
+/// run: a range starts on a whole hour, and each further window on one of these. A rest shorter than the overlap stays with the
+/// last window, so that what is new is listed by one call, and packed together, at any time of day.
 fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {
         let next = from.duration_trunc(LONGEST).unwrap_or(from) + LONGEST;
-        let to = next.min(end);
+        let to = if end - next < OVERLAP { end } else { next };
         windows.push(Window { start: from, end: to });
         from = to;
     }
@@ -165,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_new_is_in_one_window_at_any_time_of_day() {
+        for minute in 0..24 * 60 {
+            let now = at("2026-11-20T00:00:07Z") + TimeDelta::minutes(minute);
+            assert_eq!(plan(now - TimeDelta::minutes(5), swept(now), now).windows.len(), 1, "{now}");
+            let first_run = plan(oldest_listable(now), Sweeps::default(), now).windows;
+            let last = first_run.last().unwrap();
+            assert!(last.start <= last.end - OVERLAP, "{last:?}");
+        }
+    }
+
+    #[test]
     fn a_sweep_that_was_cut_off_goes_on_after_its_last_complete_window() {
         let now = at("2026-11-20T10:08:20Z");
         let ran = Sweeps { deep_sweep: None, ..swept(now) };
@@ -195,7 +207,7 @@ mod tests {
             prop_assert_eq!(last.end, (now - SETTLE).trunc_subsecs(0));
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
             for window in &windows {
-                prop_assert!(window.start < window.end && window.end - window.start <= LONGEST);
+                prop_assert!(window.start < window.end && window.end - window.start <= LONGEST + OVERLAP);
                 prop_assert_eq!(window.start.timestamp_subsec_nanos() + window.end.timestamp_subsec_nanos(), 0);
             }
         }
