@@ -90,7 +90,7 @@ impl Services {
     /// # Errors
     /// The settings, valid one by one, do not make a client here.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
-        let client = http::client().context("the TLS roots could not be loaded")?;
+        let client = http::client()?;
         let transport = Transport::new(Arc::new(client.clone()));
         let needs_identity = config.storage.needs_identity() || config.cosmos.key.is_none();
         let identity = needs_identity
@@ -123,15 +123,16 @@ impl Services {
 
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
     pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
-        const REASON: &str = "content uri too long";
         let packed = pack(items, most_items);
-        let now = self.clock.now();
-        let lost = packed.too_long.iter().map(|item| {
-            tracing::error!(workload = item.workload_name(), content_id = item.id, reason = REASON, "lost: this content cannot be had");
-            (item, Line { reason: Some(REASON.to_owned()), ..Line::new(now, Event::Lost, &item.id) })
-        });
+        let lost = packed.too_long.iter().map(|item| (item, self.lost(item.workload_name(), &item.id, "content uri too long")));
         self.journal(lost.collect()).await?;
         Ok(packed.batches)
+    }
+
+    /// Says that content is lost that was never asked for, and how the journal puts it.
+    pub(crate) fn lost(&self, workload: &str, content_id: &str, reason: &str) -> Line {
+        tracing::error!(workload, content_id, reason, "lost: this content cannot be had");
+        Line { reason: Some(reason.to_owned()), ..Line::new(self.clock.now(), Event::Lost, content_id) }
     }
 
     /// Sends messages, each hidden for its own time; what the queue acknowledged is journalled even where it did not take

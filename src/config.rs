@@ -295,8 +295,7 @@ impl Vars<'_> {
     }
 
     fn guid(&mut self, name: &str, text: String) -> Option<String> {
-        let shape = text.len() == 36
-            && text.char_indices().all(|(at, c)| if [8, 13, 18, 23].contains(&at) { c == '-' } else { c.is_ascii_hexdigit() });
+        let shape = is_guid(&text);
         if !shape {
             // Not what it is: secrets are pasted into the neighbour's field.
             self.fault(name, "is no GUID; it must be one such as 0873ee4d-d342-44f2-8961-74c442a2fad2");
@@ -324,6 +323,15 @@ impl Vars<'_> {
         }
         Some(url)
     }
+}
+
+/// Whether a text has the shape of a GUID, in either case.
+pub(crate) fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
 
 /// Whether an address stays on this machine.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use reqwest::{Client, redirect::Policy};
 
 /// How long a connection may take to open.
@@ -14,11 +15,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The TLS roots cannot be loaded.
-pub fn client() -> reqwest::Result<Client> {
+pub fn client() -> anyhow::Result<Client> {
     Client::builder()
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
         .redirect(Policy::none())
         .user_agent(concat!("office365-activity-collector/", env!("CARGO_PKG_VERSION")))
         .build()
+        .context("the TLS roots could not be loaded")
 }

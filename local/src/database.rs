@@ -1,4 +1,5 @@
-//! The door to a Cosmos DB that somebody names by its address: the connection, and nothing of what is asked through it.
+//! The door to a Cosmos DB that somebody names by its address: the connection, and what every answer through it has in
+//! common. What is asked is elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,14 @@ use anyhow::{Result, anyhow};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, RoutingStrategy};
+use serde_json::Value;
 use tokio::time::timeout;
 
 /// The SDK goes on trying for longer than a person waits.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What Cosmos DB adds to each document.
+const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// What opens an account.
 #[derive(Clone, Debug)]
@@ -40,4 +45,12 @@ pub async fn connect(endpoint: &str, credential: Credential, database: &str, con
     let container = timeout(CONNECT_LIMIT, connect).await.unwrap_or_else(|_| Err(anyhow!("no answer")));
     // The SDK's own chain says the same four times over; its last link says what happened.
     container.map_err(|error| anyhow!("no database can be asked at {endpoint} ({})", error.root_cause()))
+}
+
+/// A document, or a part of one, less what the database added.
+pub fn without_system_properties(mut document: Value) -> Value {
+    if let Some(fields) = document.as_object_mut() {
+        fields.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
+    }
+    document
 }

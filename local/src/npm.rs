@@ -42,18 +42,28 @@ impl Package {
             return Ok(());
         }
         progress(&format!("installing {} (npm ci, once, {})…", self.what.trim_end_matches(','), self.size));
-        let output = Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-            .current_dir(&path)
+        let failed = format!("npm ci failed in {}", path.display());
+        self.run("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], &failed).await?;
+        fs::copy(path.join("package-lock.json"), installed(&path)).with_context(|| format!("note that {} is installed", self.folder))?;
+        Ok(())
+    }
+
+    /// Runs a program of Node.js there to its end, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// One line: the program is missing; or it `failed`, and the end of its complaint.
+    pub async fn run(&self, program: &str, arguments: &[&str], failed: &str) -> Result<Vec<u8>> {
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(self.path())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
             .await
-            .map_err(|error| self.cannot_run("npm", &error))?;
-        let complaint = || last_lines(&String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "npm ci failed in {}: {}", path.display(), complaint());
-        fs::copy(path.join("package-lock.json"), installed(&path)).with_context(|| format!("note that {} is installed", self.folder))?;
-        Ok(())
+            .map_err(|error| self.cannot_run(program, &error))?;
+        ensure!(output.status.success(), "{failed}: {}", last_lines(&String::from_utf8_lossy(&output.stderr)));
+        Ok(output.stdout)
     }
 
     /// Why a program of Node.js did not start, and what to do.

@@ -1,5 +1,5 @@
-//! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do, because each request is
-//! signed.
+//! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do,
+//! because each request is signed.
 
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
@@ -12,11 +12,8 @@ use futures::TryStreamExt as _;
 use serde_json::Value;
 
 use crate::cosmos::COSMOS_KEY;
-use crate::database::{Credential, connect};
+use crate::database::{Credential, connect, without_system_properties};
 use crate::question::Question;
-
-/// What Cosmos DB adds to each document.
-pub(crate) const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -52,12 +49,9 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
     let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
     let mut results = question.ask(&container).await?;
     let mut count = 0;
-    while let Some(mut result) = results.try_next().await? {
-        if let Some(document) = result.as_object_mut() {
-            document.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
-        }
+    while let Some(result) = results.try_next().await? {
         count += 1;
-        if writeln!(stdout(), "{result}").is_err() {
+        if writeln!(stdout(), "{}", without_system_properties(result)).is_err() {
             break; // the reader has gone
         }
     }

@@ -16,6 +16,7 @@ use crate::executable::build;
 use crate::host::{Host, Invocation, Outcome, QueueUntil};
 use crate::screen::Screen;
 use crate::stack::{Stack, StackOptions};
+use crate::stage::EXECUTABLE;
 use crate::table::Count;
 use check::Witness;
 use log::{Log, Sums};
@@ -59,7 +60,7 @@ pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Scre
     let (handler, host) = match staged {
         Some(folder) => {
             screen.part("handler", format_args!("what is staged in {}", folder.display()));
-            (folder.join("handler"), stack.staged_host(folder, Some(log.sink(screen))).await?)
+            (folder.join(EXECUTABLE), stack.staged_host(folder, Some(log.sink(screen))).await?)
         }
         None => {
             let handler = build(screen).await?;

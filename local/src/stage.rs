@@ -17,7 +17,7 @@ use crate::table::{Count, Table};
 
 /// `defaultExecutablePath` must be this to the letter: Core Tools make executable the file of that name, and no other.
 /// <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#deploying>
-const EXECUTABLE: &str = "handler";
+pub(crate) const EXECUTABLE: &str = "handler";
 /// What ships beside it.
 const FILES: [&str; 3] = ["host.json", "QueueEvents/function.json", "StoreEvents/function.json"];
 /// In the head of an ELF file: 64 bits, little end first; and at byte 18 the machine, x86-64.

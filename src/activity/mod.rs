@@ -26,6 +26,11 @@ use crate::{
 /// How far back content can be listed. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
 pub const LISTABLE: TimeDelta = TimeDelta::days(7);
 
+/// The newest seconds are left out of a listing: it may still be settling there.
+pub const SETTLE: TimeDelta = TimeDelta::seconds(5);
+/// A machine's clock that is further from the service's is worth a word: far beyond it, signatures and tokens are refused.
+pub const SKEW: TimeDelta = TimeDelta::seconds(60);
+
 /// Tries of one call, the first included: a hiccup is bridged here, anything longer is the queue's or the next tick's.
 const TRIES: u32 = 4;
 /// Pause before the second try; doubled before each further one, and jittered.
@@ -36,8 +41,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MOST_PAGES: usize = 10_000;
 /// Most of an error body that is read.
 const ERROR_BODY: usize = 16 * 1024;
-/// A skew beyond this is worth a warning.
-const SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// Why a call got no usable answer.
 #[derive(Debug, thiserror::Error)]

@@ -105,7 +105,7 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
 }
 
 fn state(config: &Config) -> anyhow::Result<State> {
-    let transport = Transport::new(Arc::new(http::client().context("the TLS roots could not be loaded")?));
+    let transport = Transport::new(Arc::new(http::client()?));
     let identity = config.storage.needs_identity().then(|| managed_identity(config, &transport)).transpose()?;
     Ok(State::new(config, &Door { transport, identity, retry: RetryOptions::none() })?)
 }

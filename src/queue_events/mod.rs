@@ -22,7 +22,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     failure::{Failure, chain},
-    state::{Checkpoint, CheckpointError, Event, Line, Shard, Standing, Sweeps, hour_of},
+    state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
 };
 
 /// Messages between two appends to the journal: what a crash makes the next run send again.
@@ -75,6 +75,28 @@ pub struct WorkloadReport {
     pub checkpoint_after: Option<String>,
     /// Now minus the checkpoint.
     pub lag_seconds: Option<i64>,
+}
+
+impl WorkloadReport {
+    /// Before anything was done.
+    #[must_use]
+    pub fn new(workload: Workload) -> Self {
+        Self {
+            workload,
+            outcome: Outcome::Complete,
+            windows: 0,
+            pages: 0,
+            listed: 0,
+            queued: 0,
+            messages: 0,
+            overdue: 0,
+            late: 0,
+            late_by: BTreeMap::new(),
+            checkpoint_before: None,
+            checkpoint_after: None,
+            lag_seconds: None,
+        }
+    }
 }
 
 /// How a workload's part of a run ended.
@@ -135,21 +157,7 @@ struct WorkloadRun<'a> {
 
 impl<'a> WorkloadRun<'a> {
     fn new(services: &'a Services, workload: Workload) -> Self {
-        let report = WorkloadReport {
-            workload,
-            outcome: Outcome::Complete,
-            windows: 0,
-            pages: 0,
-            listed: 0,
-            queued: 0,
-            messages: 0,
-            overdue: 0,
-            late: 0,
-            late_by: BTreeMap::new(),
-            checkpoint_before: None,
-            checkpoint_after: None,
-            lag_seconds: None,
-        };
+        let report = WorkloadReport::new(workload);
         Self { services, workload, report, checkpoint: None, known_until: DateTime::UNIX_EPOCH, sweeping: None, failures: Vec::new() }
     }
 
@@ -318,18 +326,15 @@ impl<'a> WorkloadRun<'a> {
         let unseen = now - self.sweeps().deep_sweep.unwrap_or(now - UNKNOWN_SWEEP);
         let hours = (0..(unseen.num_hours() + 2).clamp(1, MOST_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
         for (hour, shard) in self.journal(hours).await? {
-            let lines: Vec<Line> =
-                shard.queued_before(now - OVERDUE).map(|id| self.lost(id, "never stored, and too old to be listed again")).collect();
+            let lines: Vec<Line> = shard
+                .queued_before(now - OVERDUE)
+                .map(|id| self.services.lost(self.workload.as_str(), id, "never stored, and too old to be listed again"))
+                .collect();
             if !lines.is_empty() {
                 self.services.state.append(self.workload.as_str(), hour, &lines).await?;
             }
         }
         Ok(())
-    }
-
-    fn lost(&self, content_id: &str, reason: &str) -> Line {
-        tracing::error!(workload = %self.workload, content_id, reason, "lost: this content cannot be had");
-        Line { reason: Some(reason.to_owned()), ..Line::new(self.services.clock.now(), Event::Lost, content_id) }
     }
 
     /// W moves to the end of a complete window that reaches on from W, and nowhere else.

@@ -3,12 +3,10 @@
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 
 use crate::{
-    activity::{LISTABLE, Window},
+    activity::{LISTABLE, SETTLE, Window},
     state::{Sweeps, hour_of},
 };
 
-/// The newest seconds are left for the next run: a listing may still be settling there.
-const SETTLE: TimeDelta = TimeDelta::seconds(5);
 /// Kept from the oldest listable time, so that it is still listable when its turn comes.
 const EDGE: TimeDelta = TimeDelta::minutes(5);
 /// What is left of that edge at the last moment: clocks differ, and requests take their time.

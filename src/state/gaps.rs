@@ -48,6 +48,7 @@ impl State {
         line.push(b'\n');
         self.append_block(BLOB, line).await
     }
+
     /// All gaps that were ever written down. A line that cannot be read is passed over.
     ///
     /// # Errors

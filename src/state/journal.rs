@@ -83,6 +83,11 @@ impl Line {
             omitted: None,
         }
     }
+
+    /// Its time; one that cannot be read counts as long ago.
+    pub(super) fn time(&self) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(&self.at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc())
+    }
 }
 
 /// What the journal says of one content blob; the greatest of what its lines say, in whatever order they stand.
@@ -123,15 +128,18 @@ impl Shard {
     pub fn read(&mut self, text: &str) -> usize {
         let mut unreadable = 0;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            match serde_json::from_str::<Line>(line) {
-                Ok(Line { event: Event::Stored, id, .. }) => self.note(id, Standing::Stored),
-                Ok(Line { event: Event::Lost, id, .. }) => self.note(id, Standing::Lost),
-                Ok(Line { event: Event::Queued, id, at, .. }) => {
-                    let at = DateTime::parse_from_rfc3339(&at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc());
-                    self.note(id, Standing::Queued(at));
+            let Ok(line) = serde_json::from_str::<Line>(line) else {
+                unreadable += 1;
+                continue;
+            };
+            match line.event {
+                Event::Stored => self.note(line.id, Standing::Stored),
+                Event::Lost => self.note(line.id, Standing::Lost),
+                Event::Queued => {
+                    let at = line.time();
+                    self.note(line.id, Standing::Queued(at));
                 }
-                Ok(Line { event: Event::Reduced, .. }) => {}
-                Err(_) => unreadable += 1,
+                Event::Reduced => {}
             }
         }
         unreadable

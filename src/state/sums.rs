@@ -125,12 +125,10 @@ struct Blob {
 fn add_up(text: &str) -> (Figures, Option<Waiting>) {
     let mut blobs: HashMap<String, Blob> = HashMap::new();
     for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        let at = line.time();
         let blob = blobs.entry(line.id).or_default();
         match line.event {
-            Event::Queued => {
-                let at = DateTime::parse_from_rfc3339(&line.at).map_or(DateTime::UNIX_EPOCH, |at| at.to_utc());
-                blob.since = Some(blob.since.map_or(at, |since| since.min(at)));
-            }
+            Event::Queued => blob.since = Some(blob.since.map_or(at, |since| since.min(at))),
             Event::Stored => {
                 blob.is_stored = true;
                 blob.records = blob.records.max(line.records.unwrap_or_default());

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::{
     fields::{Fields, for_each, text},
-    nodes::{Node, NodeType, addresses, cut, is_guid, recipient, site_of},
+    nodes::{Node, NodeType, addresses, cut, recipient, site_of},
 };
+use crate::config::is_guid;
 
 /// Most bytes of a record's edges as JSON: about five hundred. What is beyond stays in the record's own fields.
 pub(super) const MOST_BYTES: usize = 64 * 1024;

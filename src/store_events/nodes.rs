@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::config::is_guid;
+
 /// Most bytes of a node's name; longer ones are cut. The longest that services allow, a SharePoint path, stays below.
 const MOST_NAME: usize = 1024;
 /// What stands where no name is known.
@@ -128,14 +130,6 @@ fn is_domain(domain: &str) -> bool {
 /// An account's id: a GUID, a PUID, or the security identifier of an account of a domain.
 fn is_id(name: &str) -> bool {
     is_guid(name) || (name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())) || name.starts_with("s-1-5-21-")
-}
-
-pub(super) fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }
 
 /// `1.2.3.4`, `1.2.3.4:5`, `[1.2.3.4]:5`, `::1`, `[::1]`, `[::1]:5`, `fe80::1%eth0`.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use insta::assert_snapshot;
 use local::{
     cosmos::{CosmosFault, CosmosOptions, Fault as CosmosTrouble},
     tenant::{Fault, FaultKind, Operation, Subscription, TenantOptions},
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     wire::{At, What},
-    world::{EXCHANGE, Identity, Setting, Typed, World, type_command},
+    world::{EXCHANGE, Identity, Setting, Typed, World, pin, type_command},
 };
 
 /// What varies from run to run.
@@ -27,15 +26,6 @@ const VARIES: [(&str, &str); 6] = [
     (r"is 6[0-9]{2} s|is 59[0-9] s", "is 600 s"),
     (r"[0-9-]{10}T[0-9:]{8}", "TIME"),
 ];
-
-/// Pins what a command printed.
-macro_rules! pin {
-    ($name:expr, $text:expr) => {
-        insta::with_settings!({ filters => VARIES.to_vec(), omit_expression => true, prepend_module_to_snapshot => false }, {
-            assert_snapshot!($name, $text)
-        })
-    };
-}
 
 /// A world whose collector has run, so that all it makes by itself is there.
 async fn ran(setting: Setting) -> World {

@@ -3,7 +3,6 @@
 use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use insta::assert_snapshot;
 use local::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
     tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions},
@@ -11,7 +10,7 @@ use local::{
 use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, azurite, record, type_command};
+use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, azurite, pin, record, type_command};
 
 /// What varies from run to run.
 const VARIES: [(&str, &str); 6] = [
@@ -23,14 +22,6 @@ const VARIES: [(&str, &str); 6] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "GUID"),
     (r"[0-9]{8}T[0-9]+\$\S+", "CONTENT-ID"),
 ];
-
-macro_rules! pin {
-    ($name:expr, $text:expr) => {
-        insta::with_settings!({ filters => VARIES.to_vec(), omit_expression => true, prepend_module_to_snapshot => false }, {
-            assert_snapshot!($name, $text)
-        })
-    };
-}
 
 async fn told(world: &World) -> Value {
     let typed = world.type_command(&["status", "--json"]).await;

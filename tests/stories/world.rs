@@ -441,6 +441,16 @@ pub(crate) fn reason(invocation: &Invocation) -> &str {
     }
 }
 
+/// Pins what a command printed, less what `VARIES` where it is called.
+macro_rules! pin {
+    ($name:expr, $text:expr) => {
+        insta::with_settings!({ filters => VARIES.to_vec(), omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!($name, $text)
+        })
+    };
+}
+pub(crate) use pin;
+
 /// Real records, where they are at hand beside the checkout.
 pub(crate) fn real_records() -> Option<PathBuf> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/audit-records.ndjson");

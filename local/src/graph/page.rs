@@ -1,13 +1,24 @@
 //! The page's files: markup and style as they stand, and one script made of ours and its libraries by their lock file.
 
-use std::process::Stdio;
+use anyhow::{Context as _, Result};
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::process::Command;
-
-use crate::npm::{Package, last_lines};
+use crate::npm::Package;
 
 const PACKAGE: Package = Package { folder: "graph", what: "the libraries of the graph page,", size: "about 20 MB" };
+
+/// What makes one script of ours and its libraries.
+const BUNDLE: [&str; 10] = [
+    "node_modules/esbuild/bin/esbuild",
+    "page/main.ts",
+    "--bundle",
+    "--minify",
+    "--format=iife",
+    "--target=es2022",
+    "--charset=utf8",
+    "--legal-comments=inline",
+    "--define:process.env.NODE_ENV=\"production\"",
+    "--log-level=error",
+];
 
 /// The markup; it names the other two.
 pub(super) const MARKUP: &str = include_str!("../../graph/page/index.html");
@@ -21,16 +32,6 @@ pub(super) const STYLE: &str = include_str!("../../graph/page/style.css");
 /// One line that says what to do: Node.js is missing, or the install failed.
 pub(super) async fn script(progress: impl Fn(&str)) -> Result<String> {
     PACKAGE.install(progress).await?;
-    let output = Command::new("node")
-        .args(["node_modules/esbuild/bin/esbuild", "page/main.ts", "--bundle", "--minify", "--format=iife", "--target=es2022"])
-        .args(["--charset=utf8", "--legal-comments=inline", "--define:process.env.NODE_ENV=\"production\"", "--log-level=error"])
-        .current_dir(PACKAGE.path())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|error| PACKAGE.cannot_run("node", &error))?;
-    let complaint = || last_lines(&String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "the graph page's script cannot be made: {}", complaint());
-    String::from_utf8(output.stdout).context("the graph page's script is no text")
+    let script = PACKAGE.run("node", &BUNDLE, "the graph page's script cannot be made").await?;
+    String::from_utf8(script).context("the graph page's script is no text")
 }

@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use serde_json::Value;
 
 use super::edges::Edges;
-use crate::query::SYSTEM_PROPERTIES;
+use crate::database::without_system_properties;
 
 /// A container of activity.
 pub(super) struct Store {
@@ -18,8 +18,8 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Reads what the graph is made of. Nothing is counted there: the emulator cannot group, and a real account is asked once
-    /// and not at every change of a filter.
+    /// Reads what the graph is made of. Nothing is counted there, so that the account is asked once and not at every change of a
+    /// filter.
     pub(super) async fn edges(&self, since: Option<DateTime<Utc>>) -> Result<Edges> {
         const FIELDS: &str = "SELECT c.id, c.pk, c.CreationTime, c.Workload, c.UserId, c.Operation, c.edges FROM c";
         let query = match since {
@@ -44,13 +44,7 @@ impl Store {
     /// A record as it stands in the database, less what the database added. `None`: it is gone.
     pub(super) async fn record(&self, pk: &str, id: &str) -> Result<Option<Value>> {
         match self.container.read_item(pk.to_owned(), id, None).await {
-            Ok(response) => {
-                let mut document: Value = response.into_model()?;
-                if let Some(fields) = document.as_object_mut() {
-                    fields.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
-                }
-                Ok(Some(document))
-            }
+            Ok(response) => Ok(Some(without_system_properties(response.into_model()?))),
             Err(error) if u16::from(error.status().status_code()) == 404 => Ok(None),
             Err(error) => Err(error).context("read a record"),
         }

@@ -8,7 +8,6 @@ mod storage;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use azure_core::{
     credentials::TokenCredential,
     http::{RetryOptions, Transport},
@@ -113,7 +112,7 @@ struct Outside<'a> {
 
 impl<'a> Outside<'a> {
     fn new(config: &'a Config) -> anyhow::Result<Self> {
-        let http = http::client().context("the TLS roots could not be loaded")?;
+        let http = http::client()?;
         let transport = Transport::new(Arc::new(http.clone()));
         Ok(Self { identity: managed_identity(config, &transport), config, http, transport })
     }

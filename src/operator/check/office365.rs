@@ -7,7 +7,7 @@ use chrono::{SubsecRound, TimeDelta};
 
 use super::{Check, Outside, answer, identity_advice, words};
 use crate::{
-    activity::{ActivityClient, ActivityError, Subscription, Window, Workload},
+    activity::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window, Workload},
     clock::Clock,
     config::Config,
     identity::Claims,
@@ -15,10 +15,6 @@ use crate::{
 
 /// What is listed to see whether it can be.
 const LISTED: TimeDelta = TimeDelta::hours(1);
-/// The newest seconds may still be settling.
-const SETTLE: TimeDelta = TimeDelta::seconds(5);
-/// A machine's clock may be off by so much; far beyond it, signatures and tokens are refused.
-const SKEW: TimeDelta = TimeDelta::seconds(60);
 
 pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
     let clock = Arc::new(Clock::default());

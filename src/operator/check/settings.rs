@@ -1,7 +1,7 @@
 //! The settings, one line each, without what may be a secret.
 
 use super::Check;
-use crate::config::Setting;
+use crate::config::{Setting, is_guid};
 
 /// The host's, not the operator's: shown only where it is wrong.
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -24,9 +24,8 @@ fn check(setting: &Setting) -> Check {
 
 /// The value, unless something secret may be in it: secrets are pasted into the neighbour's field.
 fn shown(name: &str, value: &str) -> String {
-    let is_guid = value.len() == 36 && value.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     let may_be_secret = match name {
-        "OFFICE365_CLIENT_ID" | "AzureWebJobsStorage__clientId" => !is_guid,
+        "OFFICE365_CLIENT_ID" | "AzureWebJobsStorage__clientId" => !is_guid(value),
         _ => SECRETS.contains(&name) || value.contains(['@', ';', '?']) && name != "SCHEDULE",
     };
     if may_be_secret { "set".to_owned() } else { value.to_owned() }
