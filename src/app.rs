@@ -22,19 +22,19 @@ use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    activity::{ActivityClient, Workload},
+    azure::http,
+    azure::identity::managed_identity,
+    azure::storage::Door,
     batch::{Item, pack},
     clock::{Clock, rfc3339},
     config::Config,
-    cosmos::Cosmos,
+    database::Cosmos,
     failure::{Failure, chain},
-    http,
-    identity::managed_identity,
     invocation::{INVOCATION_ID, QueueMessage, Reply},
+    management_api::{ActivityClient, Workload},
     queue::ContentQueue,
     queue_events,
     state::{Event, Line, State, hour_of},
-    storage::Door,
     store_events,
 };
 

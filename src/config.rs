@@ -6,7 +6,7 @@ use std::{cell::RefCell, fmt, net::Ipv4Addr, str::FromStr, time::Duration};
 use azure_core::credentials::Secret;
 use url::Url;
 
-use crate::{activity::Workload, storage::StorageAccount};
+use crate::{azure::storage::StorageAccount, management_api::Workload};
 
 /// Office 365 clouds: the API root and the Entra authority of each.
 /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference>

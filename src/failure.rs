@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use tracing::Level;
 
 use crate::{
-    activity::{ActivityError, Workload},
     batch::NotABatch,
-    cosmos::DatabaseError,
+    database::DatabaseError,
     invocation::NotAnInvocation,
+    management_api::{ActivityError, Workload},
 };
 
 /// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the

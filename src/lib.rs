@@ -14,15 +14,15 @@ pub mod store_events;
 
 pub mod batch;
 
-pub mod activity;
-pub mod cosmos;
+pub mod document;
+
+pub mod database;
+pub mod management_api;
 pub mod queue;
 pub mod state;
 
+pub mod azure;
 pub mod clock;
-pub mod http;
-pub mod identity;
-pub mod storage;
 
 use std::sync::Arc;
 

@@ -10,9 +10,9 @@ use azure_storage_queue::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::{
+    azure::storage::{Door, is_conflict, is_not_found},
     batch::{self, Item},
     config::Config,
-    storage::{Door, is_conflict, is_not_found},
 };
 
 /// The service hides a message for seven days at most.

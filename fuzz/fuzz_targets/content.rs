@@ -3,8 +3,8 @@
 #![no_main]
 
 use chrono::{DateTime, TimeDelta};
-use handler::store_events::{
-    document::{Feed, Rules, document},
+use handler::document::{
+    Feed, Rules, document,
     records::{BodyError, Splitter, Traits},
 };
 use libfuzzer_sys::fuzz_target;
@@ -38,6 +38,6 @@ fn check(record: &[u8], traits: Traits) {
     assert!(!document.id.is_empty() && document.id.len() <= 1023);
     assert!(!document.id.contains(['/', '\\', '?', '#']) && !document.id.ends_with(' '));
     assert!(document.json.len() <= 2 * 1024 * 1024);
-    let again = handler::store_events::document::document(record, traits, &feed, rules).expect("the same again");
+    let again = handler::document::document(record, traits, &feed, rules).expect("the same again");
     assert_eq!((document.id, document.pk), (again.id, again.pk));
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 pub(crate) use self::pack::pack;
 use crate::{
-    activity::{ContentBlob, Workload},
     clock::rfc3339,
+    management_api::{ContentBlob, Workload},
 };
 
 /// Most text in one message, before base64: the queue takes 64 KiB of base64.
@@ -133,7 +133,7 @@ fn item(element: Value) -> Option<Item> {
 /// Times in a message: RFC 3339, milliseconds.
 mod time {
     use super::{DateTime, Utc, rfc3339};
-    use crate::activity::parse_utc;
+    use crate::management_api::parse_utc;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -152,7 +152,7 @@ mod time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activity::parse_utc;
+    use crate::management_api::parse_utc;
 
     #[test]
     fn a_message_has_the_documented_fields() {

@@ -45,7 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::activity::Workload;
+    use crate::management_api::Workload;
 
     fn item(number: usize, length: usize) -> Item {
         Item {

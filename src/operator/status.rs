@@ -11,14 +11,14 @@ use tokio::time::timeout;
 
 use super::paper::{Columns, count, span};
 use crate::{
-    activity::{Workload, parse_utc},
+    azure::http,
+    azure::identity::managed_identity,
+    azure::storage::{Door, is_not_found},
     clock::rfc3339,
     config::Config,
     failure::chain,
-    http,
-    identity::managed_identity,
+    management_api::{Workload, parse_utc},
     state::{Figures, Gap, Noted, State, Subscriptions, Sums},
-    storage::{Door, is_not_found},
 };
 
 /// How long all of it may take.

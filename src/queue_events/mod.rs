@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout_at};
 
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
-    activity::{LISTABLE, Window, Workload},
     app::{Deadline, Services},
     batch::Item,
     clock::rfc3339,
     failure::{Failure, chain},
+    management_api::{LISTABLE, Window, Workload},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
 };
 

@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::timeout;
 
 use crate::{
-    activity::{self, Workload, parse_utc},
     app::Services,
     clock::rfc3339,
     failure::{Failure, chain},
+    management_api::{self, Workload, parse_utc},
     state::{Noted, Subscriptions},
 };
 
@@ -36,7 +36,7 @@ pub(super) async fn keep_on(services: &Services) -> Result<(), Failure> {
 }
 
 /// What is asked for is remembered before it is asked, and what came of it afterwards.
-async fn start_missing(services: &Services, listed: &[activity::Subscription]) -> azure_core::Result<()> {
+async fn start_missing(services: &Services, listed: &[management_api::Subscription]) -> azure_core::Result<()> {
     let now = services.clock.now();
     let before = services.state.subscriptions().await?.unwrap_or_default();
     let mut noted = Subscriptions { at: rfc3339(now), ..Subscriptions::default() };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 
 use crate::{
-    activity::{LISTABLE, SETTLE, Window},
+    management_api::{LISTABLE, SETTLE, Window},
     state::{Sweeps, hour_of},
 };
 
@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::activity::parse_utc;
+    use crate::management_api::parse_utc;
 
     fn at(text: &str) -> DateTime<Utc> {
         parse_utc(text).unwrap()

@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::State;
 use crate::{
-    activity::{Workload, parse_utc},
+    azure::storage::is_conflict,
     clock::rfc3339,
-    storage::is_conflict,
+    management_api::{Workload, parse_utc},
 };
 
 /// Clocks differ by so much without meaning anything by it.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::{
+    azure::storage::{is_conflict, is_full, is_not_found},
     clock::rfc3339,
-    storage::{is_conflict, is_full, is_not_found},
 };
 
 /// The service takes 4 MiB in an append at least; longer ones are cut at a line's end.

@@ -20,8 +20,8 @@ pub use self::{
     sums::{Figures, Sums, Waiting},
 };
 use crate::{
+    azure::storage::{Door, is_conflict, is_not_found},
     config::Config,
-    storage::{Door, is_conflict, is_not_found},
 };
 
 /// The state container.

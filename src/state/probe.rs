@@ -6,7 +6,7 @@ use azure_storage_blob::models::BlobContainerClientListBlobsOptions;
 use futures::TryStreamExt;
 
 use super::State;
-use crate::storage::is_not_found;
+use crate::azure::storage::is_not_found;
 
 /// Below this, so that who meets one knows what it was.
 const FOLDER: &str = "check";

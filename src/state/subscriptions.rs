@@ -8,7 +8,7 @@ use azure_storage_blob::models::BlockBlobClientUploadOptions;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::activity::Workload;
+use crate::management_api::Workload;
 
 const BLOB: &str = "subscriptions.json";
 

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::document::{Document, MOST_BYTES};
+use crate::document::{Document, MOST_BYTES};
 
 /// Cosmos's limits of a transactional batch. <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations>
 const MOST_OPERATIONS: usize = 100;

@@ -2,11 +2,6 @@
 //! goes back on the queue alone, or into the journal as lost; the message is done when every one of its blobs is.
 
 mod dedupe;
-pub mod document;
-mod edges;
-mod fields;
-mod nodes;
-pub mod records;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -22,18 +17,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::{
-    dedupe::{Batch, Batches, Sourced, Taken},
-    document::{Document, Feed, Rules, document},
-    records::{BodyError, Splitter},
-};
+use self::dedupe::{Batch, Batches, Sourced, Taken};
 use crate::{
-    activity::{ActivityError, Trouble, body_error},
     app::{Deadline, Services},
     batch::{self, Item},
     clock::{Clock, rfc3339},
-    cosmos::{DatabaseError, Written},
+    database::{DatabaseError, Written},
+    document::{
+        Document, Feed, Rules, document,
+        records::{BodyError, Splitter},
+    },
     failure::{Failure, chain},
+    management_api::{ActivityError, Trouble, body_error},
     state::{Event, Line, Shard, Standing, hour_of},
 };
 

@@ -11,14 +11,11 @@ use std::{
 use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{TimeDelta, Utc};
 use handler::{
-    activity::Workload,
     config::Config,
+    document::{Feed, Rules, document, records::Splitter},
+    management_api::Workload,
     queue_events::{Outcome, WorkloadReport},
-    store_events::{
-        self,
-        document::{Feed, Rules, document},
-        records::Splitter,
-    },
+    store_events,
 };
 use local::{
     azurite::{ACCOUNT, ACCOUNT_KEY},

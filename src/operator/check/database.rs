@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::{Check, Outside, answer, identity_advice, words};
-use crate::cosmos::{Cosmos, DatabaseError};
+use crate::database::{Cosmos, DatabaseError};
 
 /// What every document is filed under.
 const PARTITION_KEY: &str = "/pk";

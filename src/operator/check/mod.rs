@@ -15,7 +15,11 @@ use azure_core::{
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{config::Config, failure::chain, http, identity::managed_identity, storage::Door};
+use crate::{
+    azure::{http, identity::managed_identity, storage::Door},
+    config::Config,
+    failure::chain,
+};
 
 /// How long one thing may take to answer before it counts as unreachable; the SDKs go on trying for longer than a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,10 +7,10 @@ use chrono::{SubsecRound, TimeDelta};
 
 use super::{Check, Outside, answer, identity_advice, words};
 use crate::{
-    activity::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window, Workload},
+    azure::identity::Claims,
     clock::Clock,
     config::Config,
-    identity::Claims,
+    management_api::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window, Workload},
 };
 
 /// What is listed to see whether it can be.

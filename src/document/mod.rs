@@ -1,18 +1,23 @@
 //! Makes a document of a record: key, partition, time to live, edges, and the record's own fields verbatim. Pure; writing it is
 //! next door.
 
+mod edges;
+mod fields;
+mod nodes;
+pub mod records;
+
 use std::borrow::Cow;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{
+use self::{
     edges::edges,
     fields::{Field, Fields},
     records::Traits,
 };
-use crate::activity::{Workload, parse_utc};
+use crate::management_api::{Workload, parse_utc};
 
 /// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
@@ -360,7 +365,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{super::records::Splitter, *};
+    use super::{records::Splitter, *};
 
     fn rules() -> Rules {
         Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: parse_utc("2026-11-20T12:00:00Z").unwrap() }

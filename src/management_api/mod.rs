@@ -18,9 +18,9 @@ use url::Url;
 use self::pace::Pace;
 pub use self::wire::{ContentBlob, ServiceError, Subscription, Workload, parse_utc};
 use crate::{
+    azure::identity::{ActivityToken, Claims},
     clock::Clock,
     config::Config,
-    identity::{ActivityToken, Claims},
 };
 
 /// How far back content can be listed. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>

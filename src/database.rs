@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
 pub use self::probe::Made;
-use crate::{config, store_events::document::Document};
+use crate::{config, document::Document};
 
 /// Sub-statuses that change what a status means; the first is the SDK's own. Where regions fail over (403/3, 403/1008,
 /// 404/1002), the SDK itself makes a 503 of it once it gives up.

@@ -1,0 +1,5 @@
+//! Connections to Azure: the HTTP client, identities, storage clients.
+
+pub mod http;
+pub mod identity;
+pub mod storage;
