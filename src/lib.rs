@@ -14,6 +14,8 @@ pub mod store_events;
 
 pub mod batch;
 
+pub mod findings;
+
 pub mod document;
 
 pub mod database;

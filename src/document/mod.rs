@@ -3,6 +3,7 @@
 
 mod edges;
 mod fields;
+pub(crate) use self::fields::Fields;
 mod nodes;
 pub mod records;
 
@@ -12,11 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use self::{
-    edges::edges,
-    fields::{Field, Fields},
-    records::Traits,
-};
+use self::{edges::edges, fields::Field, records::Traits};
 use crate::management_api::{Workload, parse_utc};
 
 /// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
