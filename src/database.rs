@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
 use azure_data_cosmos_driver::{
-    CosmosDriver, CosmosDriverRuntime, CosmosError, CosmosResponse, DriverOptions,
+    CosmosDriver, CosmosDriverRuntime, CosmosError, CosmosErrorBuilder, CosmosResponse, DriverOptions,
     models::{AccountReference, ContainerReference, CosmosOperation, ItemReference},
     options::{BinaryEncodingOptions, OperationOptions},
 };
@@ -154,7 +154,11 @@ impl Cosmos {
         // No region is preferred: the account's own order holds, and its write region is where creates go.
         let options = DriverOptions::builder(account).with_operation_options(as_text).build();
         let driver = CosmosDriverRuntime::builder().build().await?.create_driver(options).await?;
-        let container = driver.resolve_container(&self.config.database, &self.config.container, OperationOptions::default()).await?;
+        let (database, container) = (&self.config.database, &self.config.container);
+        let container = driver.resolve_container(database, container, OperationOptions::default()).await.map_err(|error| {
+            let context = format!("failed to resolve container metadata for '{database}/{container}'");
+            CosmosErrorBuilder::from_error(error).with_context(context).build()
+        })?;
         Ok(Connection { driver, container })
     }
 }
