@@ -125,7 +125,7 @@ impl RuleSet {
 
     /// The rules that a record fires by itself, most severe first, each once; those that count only over time are not among them.
     #[must_use]
-    pub fn ask(&self, fields: &Fields<'_>) -> Vec<Finding<'_>> {
+    pub(crate) fn ask(&self, fields: &Fields<'_>) -> Vec<Finding<'_>> {
         let fired = self.fired(fields, |place| !self.rules[place].is_only_counted);
         let mut findings = fired.into_iter().map(|place| self.rules[place].finding()).collect::<Vec<_>>();
         self.silences.silence(fields, &mut findings);
@@ -133,6 +133,12 @@ impl RuleSet {
         let mut seen = HashSet::new();
         findings.retain(|finding| seen.insert(finding.rule));
         findings
+    }
+
+    /// As for a record that is stored already: its document's text. None where it is no JSON object.
+    #[must_use]
+    pub fn ask_document(&self, json: &str) -> Option<Vec<Finding<'_>>> {
+        Fields::of(json).map(|fields| self.ask(&fields))
     }
 
     /// Begins to ask the rules over time.

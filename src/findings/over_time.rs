@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use chrono::{DateTime, Utc};
 use rsigma_eval::Event as _;
 use rsigma_parser::{ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode};
 use sha2::{Digest, Sha256};
@@ -13,7 +12,7 @@ use super::{
     load::{Refused, Rule, level},
     record::{MAX_TEXT, Record},
 };
-use crate::document::Fields;
+use crate::{document::Fields, management_api::parse_utc};
 
 /// Most records that one group of one rule keeps.
 const MAX_KEPT: usize = 10_000;
@@ -219,9 +218,15 @@ impl<'r> OverTime<'r> {
         Self { set, fields, hits: Vec::new(), seen: HashSet::new(), texts: HashMap::from([("".into(), ABSENT)]) }
     }
 
-    /// Takes a record, which stands at `line`. One that was delivered before, or has no readable time, is not counted.
-    pub fn take(&mut self, line: u64, created: Option<DateTime<Utc>>, fields: &Fields<'_>) {
-        let Some(created) = created else { return };
+    /// Takes a record, or its document, which stands at `line`. One that was delivered before, or has no readable time, is not counted.
+    pub fn take(&mut self, line: u64, json: &str) {
+        if let Some(fields) = Fields::of(json) {
+            self.take_fields(line, &fields);
+        }
+    }
+
+    fn take_fields(&mut self, line: u64, fields: &Fields<'_>) {
+        let Some(created) = fields.text("CreationTime").and_then(|time| parse_utc(&time)) else { return };
         let set = self.set;
         let counted = |place: usize| set.correlations.iter().any(|correlation| correlation.bases.contains(&Base::Rule(place)));
         let fired = set.fired(fields, counted);

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::{Value, json, value::RawValue};
 
 use super::*;
-use crate::management_api::parse_utc;
 
 fn data() -> impl Iterator<Item = (String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/findings");
@@ -25,7 +24,7 @@ fn titles(set: &RuleSet, records: &[Value]) -> Vec<String> {
         let text = record.to_string();
         let fields = Fields::of(&text).unwrap();
         titles.extend(set.ask(&fields).iter().map(|finding| finding.title.to_owned()));
-        over_time.take(line, fields.text("CreationTime").and_then(|time| parse_utc(&time)), &fields);
+        over_time.take(line, &text);
     }
     titles.extend(over_time.findings().into_values().flatten().map(|finding| finding.title.to_owned()));
     titles
@@ -112,7 +111,7 @@ fn look() {
             let inner: Value = serde_json::from_str(line).unwrap();
             let text = inner.get("record").map_or_else(|| value.get().to_owned(), Value::to_string);
             let fields = Fields::of(&text).unwrap();
-            over_time.take(number, fields.text("CreationTime").and_then(|time| parse_utc(&time)), &fields);
+            over_time.take(number, &text);
             out.push((
                 fields.text("Id").unwrap_or_default().into_owned(),
                 fields.text("Operation").unwrap_or_default().into_owned(),
