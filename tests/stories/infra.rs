@@ -17,11 +17,11 @@ use handler::{
     queue_events::{Outcome, WorkloadReport},
     store_events,
 };
-use local::{
+use serde_json::Value;
+use standins::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
     tenant::NewBlob,
 };
-use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use crate::world::{EXCHANGE, azurite, type_command, world};
@@ -238,7 +238,7 @@ fn every_threat_names_a_test_that_there_is() {
     let threats = read(&root().join("docs/THREATS.md"));
     let rows: Vec<_> = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| boundary") && !line.contains("---")).collect();
     assert!(rows.len() > 8, "{rows:?}");
-    let sources = ["src", "tests/stories", "standins/src", "standins/tests", "activity/src", "activity/tests", "local/src", "local/tests"];
+    let sources = ["src", "tests/stories", "standins/src", "standins/tests", "activity/src", "activity/tests"];
     let tests: String = sources
         .iter()
         .map(|folder| root().join(folder))
