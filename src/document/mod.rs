@@ -17,7 +17,7 @@ use self::{
     fields::{Field, Fields},
     records::Traits,
 };
-use crate::management_api::{Workload, parse_utc};
+use crate::{clock::parse_utc, workload::Workload};
 
 /// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>

@@ -19,16 +19,18 @@ use tokio::{
 
 use self::dedupe::{Batch, Batches, Sourced, Taken};
 use crate::{
-    app::{Deadline, Services},
     batch::{self, Item},
     clock::{Clock, rfc3339},
     database::{DatabaseError, Written},
     document::{
-        Document, Feed, Rules, document,
+        Document, Feed, document,
         records::{BodyError, Splitter},
     },
-    failure::{Failure, chain},
+    error_text::chain,
+    failure::Failure,
+    limits::{Deadline, MAX_DELAY, MAX_RETRY_AFTER},
     management_api::{ActivityError, Trouble, body_error},
+    services::Services,
     state::{Event, Line, Shard, Standing, hour_of},
 };
 
@@ -44,10 +46,6 @@ const GATHERED: usize = 2 * 1024 * 1024;
 const JOURNAL_HOURS: usize = 8;
 /// Delay of a blob's first return to the queue; doubled at each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(30);
-/// The longest delay, shorter than the time after which a queued blob counts as overdue.
-const LONGEST_DELAY: Duration = Duration::from_secs(30 * 60);
-/// The longest delay that the service may ask for, for the same reason.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
 /// What is put back by hand has no expiry; it is tried for as long as content can be listed.
 const HAND_MADE: TimeDelta = TimeDelta::days(7);
 
@@ -151,7 +149,7 @@ async fn not_stored(services: &Services, items: Vec<Item>) -> azure_core::Result
 type Hour = (&'static str, DateTime<Utc>);
 
 async fn journal_hour(services: &Services, workload: &'static str, hour: DateTime<Utc>) -> azure_core::Result<(Hour, Shard)> {
-    Ok(((workload, hour), services.state.journal(workload, hour).await?))
+    Ok(((workload, hour), services.clients.state.journal(workload, hour).await?))
 }
 
 /// A content blob after fetching and writing.
@@ -214,7 +212,7 @@ async fn fetch_and_write(services: &Services, items: &[Item]) -> Result<Vec<Blob
 
 async fn fetch(services: &Services, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
-    let _permit = services.fetches.acquire().await;
+    let _permit = services.storing.fetches.acquire().await;
     if let Err(error) = fetch_records(services, at, item, documents, &mut blob).await {
         blob.trouble = Some(Shortfall::Fetch(error));
     }
@@ -229,13 +227,13 @@ async fn fetch_records(
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
 ) -> Result<(), ActivityError> {
-    let body = services.activity.fetch(&item.uri).await?;
+    let body = services.clients.activity.fetch(&item.uri).await?;
     let content_type = body.content_type().to_owned();
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
-    let rules = services.rules();
+    let rules = services.storing.rules(services.clients.clock.now());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
@@ -314,9 +312,9 @@ fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally])
 type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
 
 async fn write_batch(services: &Services, batch: Batch) -> WrittenBatch {
-    let _permit = services.writes.acquire().await;
+    let _permit = services.storing.writes.acquire().await;
     let documents: Vec<&Document> = batch.documents.iter().map(|sourced| &sourced.document).collect();
-    let written = services.cosmos.create(&documents).await?;
+    let written = services.storing.database.create(&documents).await?;
     Ok((batch, written))
 }
 
@@ -341,7 +339,7 @@ fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseErr
 
 /// Every blob ends in one of three ways, and each is on record before the message is acknowledged.
 async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
-    let now = services.clock.now();
+    let now = services.clients.clock.now();
     let (mut lines, mut delayed) = (Vec::new(), Vec::new());
     for (item, blob) in items.iter().zip(&blobs) {
         match &blob.trouble {
@@ -349,20 +347,20 @@ async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report:
                 report.count_stored(item, blob);
                 lines.extend(stored_lines(item, blob, now).map(|line| (item, line)));
             }
-            Some(error) => match fate(item, error, &services.clock) {
+            Some(error) => match fate(item, error, &services.clients.clock) {
                 Fate::Lost(reason) => {
                     report.count_lost(item);
                     lines.push((item, lost(item, error, reason, now)));
                 }
                 Fate::PutOff(retry_after) => {
                     warn_put_off(item, error);
-                    delayed.push((vec![item.clone()], delay(item.attempt).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))));
+                    delayed.push((vec![item.clone()], delay(item.attempt).max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))));
                 }
             },
         }
     }
     // First what is done: should the queue fail then, the message's next delivery has only the rest to do.
-    services.journal(lines).await.map_err(Failure::Storage)?;
+    services.clients.outbox.journal(lines).await.map_err(Failure::Storage)?;
     put_off(services, delayed, report).await
 }
 
@@ -427,14 +425,14 @@ fn lost(item: &Item, error: &Shortfall, reason: String, now: DateTime<Utc>) -> L
 /// Back on the queue in messages of their own, each hidden for its time. They are acknowledged before the old message is
 /// done with, and the journal knows of them after that.
 async fn put_off(services: &Services, groups: Vec<(Vec<Item>, Duration)>, report: &mut Report) -> Result<(), Failure> {
-    let now = services.clock.now();
+    let now = services.clients.clock.now();
     let mut messages = Vec::new();
     for (items, delay) in groups {
         let items = items.into_iter().map(|item| again(item, now)).collect();
-        let batches = services.pack(items, usize::MAX).await.map_err(Failure::Storage)?;
+        let batches = services.clients.outbox.pack(items, usize::MAX).await.map_err(Failure::Storage)?;
         messages.extend(batches.into_iter().map(|batch| (batch, delay)));
     }
-    let sent = services.send(&messages).await;
+    let sent = services.clients.outbox.send(&messages).await;
     report.requeued += sent.items;
     if let Err(error) = sent.journalled {
         // To fail for this would send them once more, and again at every delivery; without their lines they only count as
@@ -450,8 +448,8 @@ fn again(item: Item, now: DateTime<Utc>) -> Item {
 
 /// 30 s doubled at each attempt, half an hour at most, a fifth more or less so that blobs do not march in step.
 fn delay(attempt: u32) -> Duration {
-    let whole = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempt)).min(LONGEST_DELAY);
-    whole.mul_f64(0.8 + 0.4 * fastrand::f64()).min(LONGEST_DELAY)
+    let whole = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(attempt)).min(MAX_DELAY);
+    whole.mul_f64(0.8 + 0.4 * fastrand::f64()).min(MAX_DELAY)
 }
 
 impl Report {
@@ -472,12 +470,5 @@ impl Report {
     fn count_lost(&mut self, item: &Item) {
         self.lost += 1;
         self.workloads.entry(item.workload_name()).or_default().lost += 1;
-    }
-}
-
-/// How documents are made now.
-impl Services {
-    fn rules(&self) -> Rules {
-        Rules { partitions_per_day: self.partitions_per_day, retention: self.retention, now: self.clock.now() }
     }
 }

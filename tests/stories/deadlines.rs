@@ -4,11 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use handler::{
-    app::{Deadline, Services},
-    config::Config,
-    queue_events, store_events,
-};
+use handler::{config::Config, limits::Deadline, queue_events, services::Services, store_events};
 use local::tenant::{Fault, FaultKind, Operation};
 use serde_json::{Value, json};
 use tokio::{process::Command, time::Instant};
@@ -141,7 +137,7 @@ async fn run_in_a_process_of_its_own() {
             (serde_json::to_value(report).unwrap(), result)
         }
         Err(_) => {
-            let (report, result) = queue_events::run(&services, deadline).await;
+            let (report, result) = queue_events::run(&services.clients, &services.listing, deadline).await;
             (serde_json::to_value(report).unwrap(), result)
         }
     };
