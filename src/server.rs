@@ -51,7 +51,7 @@ async fn store_events(State(services): State<Arc<Services>>, headers: HeaderMap,
         Ok(message) => message,
         Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
     };
-    let (report, result) = store_events::run(&services, &message.text, invocation.deadline()).await;
+    let (report, result) = store_events::run(&services.clients, &services.storing, &message.text, invocation.deadline()).await;
     let what_follows = format!(
         "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
          queue; content blobs in it that the journal has as queued are queued again by a run after an hour",

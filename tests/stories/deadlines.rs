@@ -133,7 +133,7 @@ async fn run_in_a_process_of_its_own() {
     let deadline = Deadline { work, end: work + TIME };
     let (mut report, result) = match std::env::var("STORY_MESSAGE") {
         Ok(message) => {
-            let (report, result) = store_events::run(&services, &message, deadline).await;
+            let (report, result) = store_events::run(&services.clients, &services.storing, &message, deadline).await;
             (serde_json::to_value(report).unwrap(), result)
         }
         Err(_) => {
