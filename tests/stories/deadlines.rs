@@ -4,16 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-<<<<<<< HEAD
 use handler::{config::Config, limits::Deadline, queue_events, services::Services, store_events};
-use local::tenant::{Fault, FaultKind, Operation};
-=======
-use handler::{
-    app::{Deadline, Services},
-    config::Config,
-    queue_events, store_events,
-};
->>>>>>> main
 use serde_json::{Value, json};
 use standins::tenant::{Fault, FaultKind, Operation};
 use tokio::{process::Command, time::Instant};
