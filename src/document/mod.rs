@@ -12,8 +12,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use self::{edges::ExplainedEdge, nodes::NodeType};
 use self::{
-    edges::edges,
     fields::{Field, Fields},
     records::Traits,
 };
@@ -81,6 +81,31 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+    document_with(record, traits, Some(feed), rules, edges::edges)
+}
+
+/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
+    let mut rows = Vec::new();
+    let document = document_with(record, any, None, rules, |fields| {
+        let (edges, explained) = edges::explained(fields);
+        rows = explained;
+        edges
+    })?;
+    Ok((document, rows))
+}
+
+fn document_with(
+    record: &[u8],
+    traits: Traits,
+    feed: Option<&Feed>,
+    rules: Rules,
+    edges: impl FnOnce(&Fields<'_>) -> String,
+) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut mended = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut mended)) } else { text };
@@ -108,7 +133,8 @@ struct Head<'a> {
     id: &'a str,
     pk: &'a str,
     ttl: i64,
-    feed: &'a Feed,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<&'a Feed>,
 }
 
 /// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
@@ -236,7 +262,7 @@ fn levels(json: &str) -> usize {
 }
 
 fn length_of(head: &Head<'_>) -> usize {
-    head.id.len() + head.pk.len() + 3 * head.feed.content_id.len() + 200
+    head.id.len() + head.pk.len() + 3 * head.feed.map_or(0, |feed| feed.content_id.len()) + 200
 }
 
 fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
