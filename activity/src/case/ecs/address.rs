@@ -110,7 +110,7 @@ fn is_address(text: &str) -> bool {
     }
     let parts: Vec<_> = text.split('.').collect();
     let small = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u8>().is_ok();
-    parts.len() == 4 && parts.iter().all(|part| small(&part))
+    parts.len() == 4 && parts.into_iter().all(small)
 }
 
 /// The port at the start of a text: digits, the first no zero, then no letter.
