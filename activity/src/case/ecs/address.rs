@@ -109,7 +109,7 @@ fn is_address(text: &str) -> bool {
         return address.parse::<IpAddr>().is_ok() && zone != Some("");
     }
     let parts: Vec<_> = text.split('.').collect();
-    let small = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u8>().is_ok();
+    let small = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()) && part.parse::<u8>().is_ok();
     parts.len() == 4 && parts.into_iter().all(small)
 }
 
