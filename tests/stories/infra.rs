@@ -13,9 +13,9 @@ use chrono::{TimeDelta, Utc};
 use handler::{
     config::Config,
     document::{Feed, Rules, document, records::Splitter},
-    management_api::Workload,
     queue_events::{Outcome, WorkloadReport},
     store_events,
+    workload::Workload,
 };
 use serde_json::Value;
 use standins::{
