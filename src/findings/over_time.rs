@@ -12,7 +12,7 @@ use super::{
     load::{Refused, Rule, level},
     record::{MAX_TEXT, Record},
 };
-use crate::{document::Fields, management_api::parse_utc};
+use crate::{clock::parse_utc, document::Fields};
 
 /// Most records that one group of one rule keeps.
 const MAX_KEPT: usize = 10_000;

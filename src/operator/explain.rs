@@ -12,6 +12,7 @@ use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
+use super::input::RecordReader;
 use crate::{
     document::{self, Document, ExplainedEdge, Fields, Rules},
     findings::{self, Finding, RuleSet},
@@ -75,57 +76,58 @@ fn rules(lookup: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Rules> {
     })
 }
 
-/// Reads all of the input, asks the rules over time of it, then explains each line. Returns how many lines were no record.
-fn explain_all(mut input: impl BufRead, out: impl Write, json: bool, rules: Rules, set: Option<&'static RuleSet>) -> io::Result<u64> {
-    let Some(set) = set else { return explain_each(input, out, json, rules, None, BTreeMap::new()) };
+/// Reads all of the input, asks the rules over time of it, then explains each record. Returns how many lines were no record.
+fn explain_all(input: impl BufRead, out: impl Write, json: bool, rules: Rules, set: Option<&'static RuleSet>) -> io::Result<u64> {
+    let mut records = RecordReader::new(input)?;
+    let Some(set) = set else { return explain_each(|record| records.read(record), out, json, rules, None, BTreeMap::new()) };
     let (mut waiting, mut over_time) = (io::BufWriter::new(tempfile::tempfile()?), set.over_time());
-    each_line(&mut input, |number, line| {
-        over_time.take(number, &String::from_utf8_lossy(record_of(number, line)));
-        waiting.write_all(line)
-    })?;
+    let (mut number, mut record) = (0, Vec::new());
+    while records.read(&mut record)? {
+        number += 1;
+        over_time.take(number, &String::from_utf8_lossy(&record));
+        waiting.write_all(&(record.len() as u64).to_le_bytes())?;
+        waiting.write_all(&record)?;
+    }
     let mut waiting = waiting.into_inner()?;
     waiting.rewind()?;
-    explain_each(io::BufReader::new(waiting), out, json, rules, Some(set), over_time.findings())
+    let mut waiting = io::BufReader::new(waiting);
+    explain_each(|record| read_waiting(&mut waiting, record), out, json, rules, Some(set), over_time.findings())
+}
+
+/// Reads back one record: its length, then its bytes. Returns whether there was one.
+fn read_waiting(waiting: &mut impl BufRead, record: &mut Vec<u8>) -> io::Result<bool> {
+    if waiting.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut length = [0; 8];
+    waiting.read_exact(&mut length)?;
+    record.resize(usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?, 0);
+    waiting.read_exact(record)?;
+    Ok(true)
 }
 
 fn explain_each(
-    mut input: impl BufRead,
+    mut next: impl FnMut(&mut Vec<u8>) -> io::Result<bool>,
     mut out: impl Write,
     json: bool,
     rules: Rules,
     set: Option<&'static RuleSet>,
     mut over_time: BTreeMap<u64, Vec<Finding<'static>>>,
 ) -> io::Result<u64> {
-    let mut failed = 0;
-    each_line(&mut input, |number, line| {
-        let explained = explain_line(record_of(number, line), rules, set, over_time.remove(&number).unwrap_or_default());
+    let (mut failed, mut number, mut record) = (0, 0_u64, Vec::new());
+    while next(&mut record)? {
+        number += 1;
+        let explained = explain_line(record.trim_ascii(), rules, set, over_time.remove(&number).unwrap_or_default());
         failed += u64::from(matches!(explained, Line::NoRecord { .. }));
         if json {
             serde_json::to_writer(&mut out, &explained)?;
-            out.write_all(b"\n")
+            out.write_all(b"\n")?;
         } else {
-            write!(out, "{}", Readable(number, &explained))
+            write!(out, "{}", Readable(number, &explained))?;
         }
-    })?;
+    }
     out.flush()?;
     Ok(failed)
-}
-
-/// Calls for each line, its end included; the first has the number 1.
-fn each_line(input: &mut impl BufRead, mut take: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-    let (mut number, mut line) = (0, Vec::new());
-    while input.read_until(b'\n', &mut line)? > 0 {
-        number += 1;
-        take(number, &line)?;
-        line.clear();
-    }
-    Ok(())
-}
-
-/// A line without its end, the first without a byte order mark.
-fn record_of(number: u64, line: &[u8]) -> &[u8] {
-    let record = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
-    record.trim_ascii()
 }
 
 fn explain_line(record: &[u8], rules: Rules, set: Option<&'static RuleSet>, over_time: Vec<Finding<'static>>) -> Line {
