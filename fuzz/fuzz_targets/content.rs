@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeDelta};
 use handler::document::{
     Feed, Rules, document,
+    redact::DlpValues,
     records::{BodyError, Splitter, Traits},
 };
 use libfuzzer_sys::fuzz_target;
@@ -29,7 +30,7 @@ fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, Traits)>, BodyError> 
 
 fn check(record: &[u8], traits: Traits) {
     let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
-    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: DateTime::UNIX_EPOCH };
+    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: DateTime::UNIX_EPOCH, dlp_values: DlpValues::Drop };
     let Ok(document) = document(record, traits, &feed, rules) else { return };
     let json: serde_json::Value = serde_json::from_str(&document.json).expect("a document is valid JSON");
     assert_eq!(json["id"], document.id);

@@ -5,6 +5,7 @@ mod edges;
 mod fields;
 mod nodes;
 pub mod records;
+pub mod redact;
 mod repair;
 mod trim;
 
@@ -18,6 +19,7 @@ pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
 use self::{
     fields::{Field, Fields},
     records::Traits,
+    redact::{DlpValues, Redacted, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
 };
@@ -49,6 +51,8 @@ pub struct Rules {
     pub retention: TimeDelta,
     /// The service's time.
     pub now: DateTime<Utc>,
+    /// Treatment of values that data loss prevention matched.
+    pub dlp_values: DlpValues,
 }
 
 /// A document, ready to be written.
@@ -104,9 +108,13 @@ fn document_with(
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
-    let mut fields = Fields::of(&text).ok_or(NotARecord)?;
+    let redaction = redact(&text, rules.dlp_values);
+    let redacted = redaction.as_ref().map(|(_, redacted)| *redacted);
+    let original = &text;
+    let text = redaction.as_ref().map_or(&*text, |(text, _)| text.as_str());
+    let mut fields = Fields::of(text).ok_or(NotARecord)?;
 
-    let id = id(&fields, &text);
+    let id = id(&fields, original);
     let hash = Sha256::digest(id.as_bytes());
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
     let edges = edges(&fields);
@@ -115,7 +123,7 @@ fn document_with(
 
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
-    let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let json = compose(&head, &edges, redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
@@ -140,7 +148,11 @@ fn id(fields: &Fields<'_>, text: &str) -> String {
     });
     match id.map(|id| encode_id(&id)) {
         Some(id) if id.len() <= MAX_ID_BYTES => id,
-        _ => format!("sha256-{:x}", Sha256::digest(canonical(text))),
+        _ => {
+            // Without the values that were matched, so that no setting and no key makes another id.
+            let dropped = redact(text, DlpValues::Drop);
+            format!("sha256-{:x}", Sha256::digest(canonical(dropped.as_ref().map_or(text, |(text, _)| text))))
+        }
     }
 }
 
@@ -185,12 +197,22 @@ fn length_of(head: &Head<'_>) -> usize {
     head.id.len() + head.pk.len() + 3 * head.feed.map_or(0, |feed| feed.content_id.len()) + 200
 }
 
-fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
+fn compose(
+    head: &Head<'_>,
+    edges: &str,
+    redacted: Option<Redacted>,
+    omitted: &[String],
+    fields: &[Field<'_>],
+) -> serde_json::Result<String> {
     let mut json = serde_json::to_string(head)?;
     json.reserve(edges.len() + fields.iter().map(Field::length).sum::<usize>() + 32);
     json.pop();
     json.push_str(",\"edges\":");
     json.push_str(edges);
+    if let Some(redacted) = redacted {
+        json.push_str(",\"redacted\":");
+        json.push_str(&serde_json::to_string(&redacted)?);
+    }
     if !omitted.is_empty() {
         json.push_str(",\"omitted\":");
         json.push_str(&serde_json::to_string(omitted)?);
@@ -213,7 +235,12 @@ mod tests {
     use super::{records::Splitter, *};
 
     fn rules() -> Rules {
-        Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: parse_utc("2026-11-20T12:00:00Z").unwrap() }
+        Rules {
+            partitions_per_day: 4,
+            retention: TimeDelta::days(90),
+            now: parse_utc("2026-11-20T12:00:00Z").unwrap(),
+            dlp_values: DlpValues::Drop,
+        }
     }
 
     fn feed() -> Feed {

@@ -11,7 +11,7 @@ use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::document::{self, Document, ExplainedEdge, Rules};
+use crate::document::{self, Document, ExplainedEdge, Rules, redact::DlpValues};
 
 /// What a line of input becomes.
 #[derive(Serialize)]
@@ -58,6 +58,7 @@ fn rules(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Rules> {
         partitions_per_day: u8::try_from(number("PARTITIONS_PER_DAY", 4, 100)?)?,
         retention: TimeDelta::days(i64::try_from(days)?),
         now: Utc::now(),
+        dlp_values: DlpValues::Drop,
     })
 }
 

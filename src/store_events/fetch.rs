@@ -70,5 +70,10 @@ async fn fetch_records(
 }
 
 fn rules(services: &Services) -> Rules {
-    Rules { partitions_per_day: services.partitions_per_day, retention: services.retention, now: services.clock.now() }
+    Rules {
+        partitions_per_day: services.partitions_per_day,
+        retention: services.retention,
+        now: services.clock.now(),
+        dlp_values: crate::document::redact::DlpValues::Drop,
+    }
 }
