@@ -408,8 +408,8 @@ mod tests {
             for treatment in [DlpValues::Drop, hash("key")] {
                 let (text, redacted) = redact(&form, treatment).unwrap_or_else(|| panic!("nothing was found in {form}"));
                 assert!(redacted.values > 0, "{form}");
-                let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-                assert!(!text.contains("4111") && !value.to_string().contains("4111"), "{form} became {text}");
+                assert!(serde_json::from_str::<&RawValue>(&text).is_ok(), "{form} became {text}");
+                assert!(!text.contains("4111"), "{form} became {text}");
                 assert!(!text.contains("\\u003"), "{form} became {text}");
             }
         }
