@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 
 use super::fields::{Field, Fields, text};
+use crate::config::DlpValues;
 
 /// The name and version of this rule, as documents and tokens bear it.
 pub const RULE: &str = "dlp1";
@@ -28,15 +29,26 @@ const MAX_LEVELS: usize = 128;
 const DIGEST_BYTES: usize = 16;
 
 /// Treatment of matched values.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum DlpValues {
+#[derive(Clone, Copy, Debug)]
+pub enum Treatment {
     /// They are taken out.
-    #[default]
     Drop,
     /// Each becomes `dlp1:<key id>:<digest>`, equal for equal values of one type under one key. What stands around it is taken out.
     Hash(HashKey),
     /// The record stays as it is.
     Keep,
+}
+
+impl Treatment {
+    /// As the settings have it, for a tenant.
+    #[must_use]
+    pub fn new(values: &DlpValues, tenant: &str) -> Self {
+        match values {
+            DlpValues::Drop => Self::Drop,
+            DlpValues::Hash(secret) => Self::Hash(HashKey::new(secret.secret(), tenant)),
+            DlpValues::Keep => Self::Keep,
+        }
+    }
 }
 
 /// A tenant's key for tokens.
@@ -81,11 +93,11 @@ pub struct Redacted {
 }
 
 /// Treats the matched values of a JSON text. `None`: it holds none, or they are kept.
-pub(super) fn redact(json: &str, treatment: DlpValues) -> Option<(String, Redacted)> {
+pub(super) fn redact(json: &str, treatment: Treatment) -> Option<(String, Redacted)> {
     let key = match treatment {
-        DlpValues::Keep => return None,
-        DlpValues::Drop => None,
-        DlpValues::Hash(key) => Some(key),
+        Treatment::Keep => return None,
+        Treatment::Drop => None,
+        Treatment::Hash(key) => Some(key),
     };
     let mut redaction = Redaction { key, values: 0 };
     let redacted = redaction.value(json, Scope::default())?;
@@ -312,11 +324,11 @@ mod tests {
 
     const CANARY: &str = "4111 1111 1111 1111";
 
-    fn hash(secret: &str) -> DlpValues {
-        DlpValues::Hash(HashKey::new(secret, "11111111-2222-3333-4444-555555555555"))
+    fn hash(secret: &str) -> Treatment {
+        Treatment::Hash(HashKey::new(secret, "11111111-2222-3333-4444-555555555555"))
     }
 
-    fn treated(record: &str, treatment: DlpValues) -> (Value, usize) {
+    fn treated(record: &str, treatment: Treatment) -> (Value, usize) {
         match redact(record, treatment) {
             Some((text, redacted)) => (serde_json::from_str(&text).unwrap(), redacted.values),
             None => (serde_json::from_str(record).unwrap(), 0),
@@ -335,7 +347,7 @@ mod tests {
     fn matched_values_are_dropped_and_what_counts_them_stays() {
         let detected =
             json!([{"Name": CANARY, "Value": format!("pay with {CANARY} please")}, {"Name": "5500 0000 0000 0004", "Value": "…"}]);
-        assert_eq!(treated(&dlp(&detected).to_string(), DlpValues::Drop), (dlp(&json!([])), 2));
+        assert_eq!(treated(&dlp(&detected).to_string(), Treatment::Drop), (dlp(&json!([])), 2));
     }
 
     #[test]
@@ -359,13 +371,13 @@ mod tests {
         let mut other_type = one.clone();
         other_type["PolicyDetails"][0]["Rules"][0]["ConditionsMatched"]["SensitiveInformation"][0]["SensitiveType"] = json!("other");
         assert_ne!(first, token(&other_type, hash("key one")));
-        let elsewhere = DlpValues::Hash(HashKey::new("key one", "another tenant"));
+        let elsewhere = Treatment::Hash(HashKey::new("key one", "another tenant"));
         assert_ne!(first, token(&one, elsewhere));
     }
 
     #[test]
     fn a_record_that_is_kept_stays_byte_for_byte() {
-        assert!(redact(&dlp(&json!([{"Name": CANARY}])).to_string(), DlpValues::Keep).is_none());
+        assert!(redact(&dlp(&json!([{"Name": CANARY}])).to_string(), Treatment::Keep).is_none());
     }
 
     /// A record in each form in which a matched value was seen, or could stand.
@@ -405,7 +417,7 @@ mod tests {
     #[test]
     fn no_form_lets_a_matched_value_through() {
         for form in forms(CANARY) {
-            for treatment in [DlpValues::Drop, hash("key")] {
+            for treatment in [Treatment::Drop, hash("key")] {
                 let (text, redacted) = redact(&form, treatment).unwrap_or_else(|| panic!("nothing was found in {form}"));
                 assert!(redacted.values > 0, "{form}");
                 assert!(serde_json::from_str::<&RawValue>(&text).is_ok(), "{form} became {text}");
@@ -422,14 +434,14 @@ mod tests {
             r#"{"DetectedValues":null,"X":[{"DetectedValues":[]}]}"#,
             r#"{"Path":"C:\\\\u0045","Data":"{\"Detection\":\"x\"}"}"#,
         ] {
-            assert!(redact(record, DlpValues::Drop).is_none(), "{record}");
+            assert!(redact(record, Treatment::Drop).is_none(), "{record}");
         }
     }
 
     #[test]
     fn what_stands_around_matched_values_stays_verbatim() {
         let record = r#"{"A":1.10,"B":"\u0027 é","DetectedValues":["x"],"C":[ 1e2 ]}"#;
-        let (text, _) = redact(record, DlpValues::Drop).unwrap();
+        let (text, _) = redact(record, Treatment::Drop).unwrap();
         assert_eq!(text, r#"{"A":1.10,"B":"\u0027 é","DetectedValues":[],"C":[ 1e2 ]}"#);
     }
 
@@ -446,7 +458,7 @@ mod tests {
         #[test]
         fn any_text_is_treated_or_left_alone(text in ".{0,60}") {
             let record = json!({"DetectedValuesOfX": text, "Y": format!("{{\"DetectedValues\":{text}}}")}).to_string();
-            if let Some((text, _)) = redact(&record, DlpValues::Drop) {
+            if let Some((text, _)) = redact(&record, Treatment::Drop) {
                 prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
             }
         }

@@ -1,9 +1,9 @@
 //! `handler status`: how far each workload is, from what the collector has written down, and from nothing else.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use anyhow::{Context, bail};
-use azure_core::http::{RetryOptions, Transport};
+use azure_core::http::RetryOptions;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::Serialize;
@@ -11,14 +11,12 @@ use tokio::time::timeout;
 
 use super::paper::{Columns, count, span};
 use crate::{
-    azure::http,
-    azure::identity::managed_identity,
-    azure::storage::{Door, is_not_found},
-    clock::rfc3339,
+    azure::{Connection, storage::is_not_found},
+    clock::{parse_utc, rfc3339},
     config::Config,
-    failure::chain,
-    management_api::{Workload, parse_utc},
+    error_text::chain,
     state::{Figures, Gap, Noted, State, Subscriptions, Sums},
+    workload::Workload,
 };
 
 /// How long all of it may take.
@@ -34,6 +32,8 @@ pub(super) struct Status {
     /// When QueueEvents last heard from the service.
     last_run: Option<String>,
     workloads: Vec<WorkloadStatus>,
+    /// `DLP_VALUES`: drop, hash or keep.
+    dlp_values: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,7 +84,7 @@ struct Range {
 /// # Errors
 /// Storage refused or could not be reached.
 pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
-    let state = state(config)?;
+    let state = State::new(config, &Connection::new(config, RetryOptions::none())?)?;
     let unread = "the state cannot be read; `handler check` says more";
     let read = timeout(PATIENCE, read(&state, config)).await;
     read.with_context(|| format!("no answer within {} seconds", PATIENCE.as_secs())).context(unread)?.context(unread)
@@ -96,18 +96,17 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
     let reads = config.workloads.iter().map(|workload| workload_status(state, *workload, subscriptions.as_ref(), &gaps, now));
     // Not asked beforehand: a signature that may read and list may not ask whether the container is there.
     match try_join_all(reads).await {
-        Ok(workloads) => Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads }),
+        Ok(workloads) => Ok(Status {
+            at: rfc3339(now),
+            last_run: subscriptions.map(|subscriptions| subscriptions.at),
+            workloads,
+            dlp_values: config.documents.dlp_values.as_str(),
+        }),
         Err(error) if is_not_found(&error) => {
             bail!("the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another", config.state_container)
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn state(config: &Config) -> anyhow::Result<State> {
-    let transport = Transport::new(Arc::new(http::client()?));
-    let identity = config.storage.needs_identity().then(|| managed_identity(config, &transport)).transpose()?;
-    Ok(State::new(config, &Door { transport, identity, retry: RetryOptions::none() })?)
 }
 
 async fn workload_status(
@@ -191,7 +190,7 @@ impl Status {
         table.row([head, "listed", "stored", "waiting", "lost", "records", "documents", "duplicates"]);
         let mut total = Figures::default();
         let mut row = |name: String, figures: Figures| {
-            let Figures { listed, stored, waiting, lost, records, documents, duplicates, reduced: _ } = figures;
+            let Figures { listed, stored, waiting, lost, records, documents, duplicates, .. } = figures;
             let numbers = [listed, stored, waiting, lost, records, documents, duplicates].map(count);
             table.row(std::iter::once(name).chain(numbers));
         };
@@ -213,12 +212,19 @@ impl Status {
             }
             None => writeln!(f, "\nNothing is waiting.")?,
         }
+        writeln!(f, "Values that data loss prevention matched: {}.", self.dlp_values)?;
         for WorkloadStatus { workload, reason, gaps, last_7_days, .. } in &self.workloads {
             if let Some(reason) = reason {
                 writeln!(f, "{workload}: {reason}")?;
             }
             for Range { from, to } in gaps {
                 writeln!(f, "{workload}: gap: what became available from {from} to {to} could not be listed any more")?;
+            }
+            if last_7_days.left_out > 0 {
+                writeln!(f, "{workload}: {} records were left out, as LEAVE_OUT says", count(last_7_days.left_out))?;
+            }
+            if last_7_days.erased > 0 {
+                writeln!(f, "{workload}: {} records were not stored again, since they were erased", count(last_7_days.erased))?;
             }
             if last_7_days.reduced > 0 {
                 writeln!(f, "{workload}: {} documents lack something of their record", count(last_7_days.reduced))?;

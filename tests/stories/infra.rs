@@ -12,10 +12,10 @@ use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{TimeDelta, Utc};
 use handler::{
     config::Config,
-    document::{Feed, Rules, document, records::Splitter, redact::DlpValues},
-    management_api::Workload,
+    document::{Feed, Rules, document, records::Splitter},
     queue_events::{Outcome, WorkloadReport},
     store_events,
+    workload::Workload,
 };
 use serde_json::Value;
 use standins::{
@@ -87,7 +87,7 @@ fn what_nobody_chooses_is_in_azure_what_it_is_by_default() {
 fn the_container_is_made_for_the_documents_that_the_handler_writes() {
     let (database, mut splitter, mut documents) = (infra("database.bicep"), Splitter::default(), Vec::new());
     let feed = Feed { content_type: Some(Workload::Exchange), content_id: "c".to_owned(), content_created: None };
-    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: Utc::now(), dlp_values: DlpValues::Drop };
+    let rules = Rules::by_default(Utc::now());
     splitter
         .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, traits| {
             documents.push(document(record, traits, &feed, rules).unwrap());
@@ -261,7 +261,7 @@ fn the_documents_explain_every_field_and_every_code() {
         assert!(operations.contains(&format!("`{alert}`")), "OPERATIONS.md does not explain the alert {alert}");
     }
     let troubleshooting = read(&root().join("docs/TROUBLESHOOTING.md"));
-    let source = read(&root().join("src/activity/mod.rs"));
+    let source: String = files(&root().join("src/management_api"), &["rs"]).iter().map(|file| read(file)).collect();
     let codes: BTreeSet<_> =
         source.split("\"AF").skip(1).filter_map(|rest| rest.split('"').next()).filter(|code| !code.is_empty()).collect();
     assert!(codes.len() > 8, "the codes are not found any more: {codes:?}");

@@ -2,11 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::management_api::Workload;
+use crate::workload::Workload;
 
 /// What is left out. Empty: every record is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaveOut(Vec<Pattern>);
+
+/// Every record is stored.
+pub(crate) static NOTHING: LeaveOut = LeaveOut(Vec::new());
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
