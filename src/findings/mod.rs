@@ -159,6 +159,40 @@ impl RuleSet {
     }
 }
 
+/// Judges the records of one content blob, and counts what somebody must look at today.
+pub(crate) struct Found<'r> {
+    set: Option<&'r RuleSet>,
+    latest: Vec<Finding<'r>>,
+    severe: Vec<(Finding<'r>, u64)>,
+}
+
+impl<'r> Found<'r> {
+    pub(crate) fn new(set: Option<&'r RuleSet>) -> Self {
+        Self { set, latest: Vec::new(), severe: Vec::new() }
+    }
+
+    /// A record's findings as its document has them.
+    pub(crate) fn judge(&mut self, fields: &Fields<'_>) -> Option<String> {
+        self.latest = self.set?.ask(fields);
+        json(&self.latest)
+    }
+
+    /// Counts those of the record that was judged last.
+    pub(crate) fn count(&mut self) {
+        for finding in self.latest.drain(..).filter(|finding| finding.level >= Level::High) {
+            match self.severe.iter_mut().find(|(counted, _)| counted.rule == finding.rule) {
+                Some((_, count)) => *count += 1,
+                None => self.severe.push((finding, 1)),
+            }
+        }
+    }
+
+    /// The findings of level high or above, with their counts.
+    pub(crate) fn severe(&self) -> &[(Finding<'r>, u64)] {
+        &self.severe
+    }
+}
+
 /// Findings as the document has them: a JSON list; none where nothing fired.
 #[must_use]
 pub fn json(findings: &[Finding<'_>]) -> Option<String> {

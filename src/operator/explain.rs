@@ -7,14 +7,15 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
 use super::input::RecordReader;
 use crate::{
-    document::{self, Document, ExplainedEdge, Fields, Rules},
+    config::Documents,
+    document::{self, Document, ExplainedEdge, Fields, Rules, redact::Treatment},
     findings::{self, Finding, RuleSet},
 };
 
@@ -32,6 +33,9 @@ struct Explained {
     document: Box<RawValue>,
     edges: Vec<ExplainedEdge>,
     findings: Vec<ExplainedFinding>,
+    /// `LEAVE_OUT` names it.
+    #[serde(rename = "leftOut", skip_serializing_if = "is_false")]
+    is_left_out: bool,
 }
 
 /// A rule that fired, and the file it stands in.
@@ -48,10 +52,11 @@ struct ExplainedFinding {
 /// # Errors
 /// A setting that changes documents cannot be used, or stdin cannot be read.
 pub(super) fn explain(json: bool, lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<ExitCode> {
-    let rules = rules(&lookup)?;
+    let tenant = lookup("OFFICE365_TENANT_ID").unwrap_or_default();
+    let documents = Documents::from_vars(lookup)?;
+    let rules = rules(&documents, &tenant)?;
     let out = io::BufWriter::new(io::stdout().lock());
-    let is_on = lookup("FINDINGS").is_none_or(|text| !text.trim().eq_ignore_ascii_case("off"));
-    match explain_all(io::stdin().lock(), out, json, rules, is_on.then(RuleSet::ours)) {
+    match explain_all(io::stdin().lock(), out, json, rules, documents.findings.then(RuleSet::ours)) {
         // A reader who has gone is no trouble.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("cannot read the records, or print what they become"),
@@ -61,23 +66,22 @@ pub(super) fn explain(json: bool, lookup: impl Fn(&str) -> Option<String>) -> an
 }
 
 /// The settings that change a document, with the defaults of the handler; no other setting is looked at.
-fn rules(lookup: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Rules> {
-    let number = |name: &str, default: u64, max: u64| match lookup(name).filter(|text| !text.trim().is_empty()) {
-        None => Ok(default),
-        Some(text) => (text.trim().parse().ok())
-            .filter(|number| (1..=max).contains(number))
-            .ok_or_else(|| anyhow!("{name} is {text:?}; it must be a number from 1 to {max}")),
-    };
-    let days = number("RETENTION_DAYS", 90, 24_855)?;
+fn rules<'a>(documents: &'a Documents, tenant: &str) -> anyhow::Result<Rules<'a>> {
     Ok(Rules {
-        partitions_per_day: u8::try_from(number("PARTITIONS_PER_DAY", 4, 100)?)?,
-        retention: TimeDelta::days(i64::try_from(days)?),
+        partitions_per_day: documents.partitions_per_day,
+        retention: TimeDelta::from_std(documents.retention)?,
         now: Utc::now(),
+        matched_values: Treatment::new(&documents.dlp_values, tenant),
+        leave_out: &documents.leave_out,
     })
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// Reads all of the input, asks the rules over time of it, then explains each record. Returns how many lines were no record.
-fn explain_all(input: impl BufRead, out: impl Write, json: bool, rules: Rules, set: Option<&'static RuleSet>) -> io::Result<u64> {
+fn explain_all(input: impl BufRead, out: impl Write, json: bool, rules: Rules<'_>, set: Option<&'static RuleSet>) -> io::Result<u64> {
     let mut records = RecordReader::new(input)?;
     let Some(set) = set else { return explain_each(|record| records.read(record), out, json, rules, None, BTreeMap::new()) };
     let (mut waiting, mut over_time) = (io::BufWriter::new(tempfile::tempfile()?), set.over_time());
@@ -110,7 +114,7 @@ fn explain_each(
     mut next: impl FnMut(&mut Vec<u8>) -> io::Result<bool>,
     mut out: impl Write,
     json: bool,
-    rules: Rules,
+    rules: Rules<'_>,
     set: Option<&'static RuleSet>,
     mut over_time: BTreeMap<u64, Vec<Finding<'static>>>,
 ) -> io::Result<u64> {
@@ -130,7 +134,7 @@ fn explain_each(
     Ok(failed)
 }
 
-fn explain_line(record: &[u8], rules: Rules, set: Option<&'static RuleSet>, over_time: Vec<Finding<'static>>) -> Line {
+fn explain_line(record: &[u8], rules: Rules<'_>, set: Option<&'static RuleSet>, over_time: Vec<Finding<'static>>) -> Line {
     let no_record = |error: String| Line::NoRecord { error };
     if record.is_empty() {
         return no_record("the line is empty".to_owned());
@@ -140,7 +144,7 @@ fn explain_line(record: &[u8], rules: Rules, set: Option<&'static RuleSet>, over
         findings = set.map(|set| set.ask(fields)).unwrap_or_default();
         findings::json(&findings)
     };
-    let (Document { json, .. }, edges) = match document::explained(record, rules, judge) {
+    let (Document { json, is_left_out, .. }, edges) = match document::explained(record, rules, judge) {
         Ok(explained) => explained,
         Err(error) => return no_record(error.to_string()),
     };
@@ -148,7 +152,7 @@ fn explain_line(record: &[u8], rules: Rules, set: Option<&'static RuleSet>, over
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     let findings = findings.into_iter().map(|finding| ExplainedFinding { finding, file: finding.file }).collect();
     match RawValue::from_string(json) {
-        Ok(document) => Line::Record(Explained { document, edges, findings }),
+        Ok(document) => Line::Record(Explained { document, edges, findings, is_left_out }),
         Err(error) => no_record(error.to_string()),
     }
 }
@@ -171,6 +175,9 @@ impl fmt::Display for Readable<'_> {
         };
         let (operation, workload, kind, created) = (of("Operation"), of("Workload"), of("RecordType"), of("CreationTime"));
         writeln!(f, "line {number}: {} ({}, record type {}) at {}", Plain(&operation), Plain(&workload), Plain(&kind), Plain(&created))?;
+        if record.is_left_out {
+            writeln!(f, "  left out  as LEAVE_OUT says; this would be its document")?;
+        }
         writeln!(f, "  document  {} in partition {}, {} bytes", Plain(&of("id")), of("pk"), record.document.get().len())?;
         let width = record.edges.iter().map(|edge| edge.row.chars().count()).max().unwrap_or(0);
         for (at, edge) in record.edges.iter().enumerate() {
@@ -206,9 +213,13 @@ impl fmt::Display for Plain<'_> {
 mod tests {
     use super::*;
 
+    fn documents(setting: &str, value: &str) -> Documents {
+        Documents::from_vars(|name| (name == setting).then(|| value.to_owned())).unwrap()
+    }
+
     fn answers(input: &str) -> (u64, Vec<Value>) {
         let mut out = Vec::new();
-        let failed = explain_all(input.as_bytes(), &mut out, true, rules(&|_| None).unwrap(), Some(RuleSet::ours())).unwrap();
+        let failed = explain_all(input.as_bytes(), &mut out, true, rules(&documents("", ""), "").unwrap(), Some(RuleSet::ours())).unwrap();
         (failed, String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
 
@@ -234,16 +245,37 @@ mod tests {
 
     #[test]
     fn no_setting_is_required_and_a_bad_one_is_named() {
-        assert_eq!(rules(&|_| None).unwrap().partitions_per_day, 4);
-        let error = rules(&|name| (name == "RETENTION_DAYS").then(|| "0".to_owned())).unwrap_err().to_string();
-        assert!(error.contains("RETENTION_DAYS"), "{error}");
+        assert_eq!(rules(&documents("", ""), "").unwrap().partitions_per_day, 4);
+        let faults = Documents::from_vars(|name| (name == "RETENTION_DAYS").then(|| "0".to_owned())).unwrap_err().to_string();
+        assert!(faults.contains("RETENTION_DAYS"), "{faults}");
+    }
+
+    #[test]
+    fn a_record_that_is_left_out_is_explained_and_said_to_be() {
+        let documents = documents("LEAVE_OUT", "*/#1");
+        let explained = |record: &str| explain_line(record.as_bytes(), rules(&documents, "").unwrap(), None, Vec::new());
+        let left_out = serde_json::to_value(explained(RECORD)).unwrap();
+        assert_eq!((&left_out["leftOut"], &left_out["document"]["id"]), (&Value::Bool(true), &Value::from("1")));
+        let stored = serde_json::to_value(explained(&RECORD.replace("\"RecordType\":1", "\"RecordType\":2"))).unwrap();
+        assert!(stored.get("leftOut").is_none() && stored["document"].is_object());
+    }
+
+    #[test]
+    fn matched_values_are_dropped_unless_the_settings_say_otherwise() {
+        let record = r#"{"Id":"1","DetectedValues":[{"Name":"4111","Value":"pay 4111"}]}"#;
+        let text = |documents: &Documents| serde_json::to_string(&explain_line(record.as_bytes(), rules(documents, "").unwrap(), None, Vec::new())).unwrap();
+        let dropped = text(&documents("", ""));
+        assert!(!dropped.contains("4111") && dropped.contains(r#""redacted":{"rule":"dlp1","values":1}"#), "{dropped}");
+        assert!(text(&documents("DLP_VALUES", "keep")).contains("4111"));
+        let faults = Documents::from_vars(|name| (name == "DLP_VALUES").then(|| "hash".to_owned())).unwrap_err().to_string();
+        assert!(faults.contains("DLP_HASH_KEY"), "{faults}");
     }
 
     #[test]
     fn what_people_read_cannot_steer_their_terminal() {
         let record = RECORD.replace("\"X\"", r#""\u001b[2J""#);
         let mut out = Vec::new();
-        explain_all(record.as_bytes(), &mut out, false, rules(&|_| None).unwrap(), Some(RuleSet::ours())).unwrap();
+        explain_all(record.as_bytes(), &mut out, false, rules(&documents("", ""), "").unwrap(), Some(RuleSet::ours())).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\\u{1b}[2J") && text.contains("user a@b.example -> ip 192.0.2.1"), "{text}");
     }

@@ -44,8 +44,7 @@ pub enum Command {
     /// of the last 24 hours and seven days. Reads the state container and nothing else.
     #[command(verbatim_doc_comment)]
     Status(Form),
-    /// Tells what becomes of records: each one's document, and which row gave which edge, which
-    /// rule which finding
+    /// Tells what becomes of records: each one's document, and which row gave which edge
     ///
     /// Reads records from stdin, one a line. Needs no setting, and reaches nothing.
     ///
