@@ -3,7 +3,6 @@
 
 mod edges;
 mod fields;
-mod nodes;
 pub mod records;
 
 use std::borrow::Cow;
@@ -12,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use self::{edges::ExplainedEdge, nodes::NodeType};
+pub use self::edges::{ExplainedEdge, NodeType, Table};
 use self::{
     fields::{Field, Fields},
     records::Traits,
@@ -81,7 +80,7 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, edges::edges)
+    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields))
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -92,7 +91,7 @@ pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<Explained
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let document = document_with(record, any, None, rules, |fields| {
-        let (edges, explained) = edges::explained(fields);
+        let (edges, explained) = Table::built_in().explained(fields);
         rows = explained;
         edges
     })?;
