@@ -131,7 +131,8 @@ fn beside(name: &str) -> Option<PathBuf> {
 #[test]
 fn what_records_of_many_types_name_is_in_their_edges() {
     assert_covered(include_str!("../../../tests/data/shapes.ndjson"), "records in published shapes");
-    let cases: Vec<_> = include_str!("../../../tests/data/edge-cases.ndjson").lines().map(|case| serde_json::from_str::<Value>(case).unwrap()).collect();
+    let cases: Vec<_> =
+        include_str!("../../../tests/data/edge-cases.ndjson").lines().map(|case| serde_json::from_str::<Value>(case).unwrap()).collect();
     assert_covered(&cases.iter().map(|case| case["record"].to_string()).collect::<Vec<_>>().join("\n"), "records of cases");
 }
 
@@ -178,7 +179,8 @@ fn the_documentation_has_every_row() {
     let mut rows = "| row | edge |\n| --- | --- |\n".to_owned();
     let table: toml::Table = BUILT_IN.parse().unwrap();
     let node = |node: &toml::Value| {
-        let mut parts: Vec<_> = node.as_table().unwrap().iter().filter(|(name, _)| !["type", "organization"].contains(&name.as_str())).collect();
+        let mut parts: Vec<_> =
+            node.as_table().unwrap().iter().filter(|(name, _)| !["type", "organization"].contains(&name.as_str())).collect();
         let (reader, paths) = parts.pop().unwrap();
         let paths: Vec<_> = paths.as_str().unwrap().split(", ").map(|path| format!("`{}`", path.replace('|', "\\|"))).collect();
         format!("{reader} {}", paths.join(", "))
@@ -188,9 +190,17 @@ fn the_documentation_has_every_row() {
         writeln!(rows, "| {} | {from} -> {} |", row["name"].as_str().unwrap(), node(&row["to"])).unwrap();
     }
     for row in table["anywhere"].as_array().unwrap() {
-        writeln!(rows, "| {} | who acted -> any text that is wholly an {} |", row["name"].as_str().unwrap(), row["to"].as_str().unwrap()).unwrap();
+        writeln!(rows, "| {} | who acted -> any text that is wholly an {} |", row["name"].as_str().unwrap(), row["to"].as_str().unwrap())
+            .unwrap();
     }
-    assert_documented("rows", &rows.replace("wholly an location", "wholly an address of SharePoint or OneDrive").replace("wholly an address |", "wholly a mail address |").replace("an app |", "application's GUID |").replace("an ip |", "an IP address |"));
+    assert_documented(
+        "rows",
+        &rows
+            .replace("wholly an location", "wholly an address of SharePoint or OneDrive")
+            .replace("wholly an address |", "wholly a mail address |")
+            .replace("an app |", "application's GUID |")
+            .replace("an ip |", "an IP address |"),
+    );
 }
 
 #[test]
@@ -215,7 +225,9 @@ fn the_documentation_counts_the_edges_of_real_records() {
     assert!(mean <= 1.25 * 227.7, "edges take {mean:.1} bytes in the mean");
     assert_eq!(sittings.values().filter(|places| places.len() > 1).count(), 2, "sessions seen at more than one address");
 
-    let mut table = format!("{count} records; {mean:.1} bytes of edges in the mean, at most {most}.\n\n| kind | edges | most frequent |\n| --- | ---: | --- |\n");
+    let mut table = format!(
+        "{count} records; {mean:.1} bytes of edges in the mean, at most {most}.\n\n| kind | edges | most frequent |\n| --- | ---: | --- |\n"
+    );
     for (kind, labels) in &kinds {
         let mut labels: Vec<_> = labels.iter().collect();
         labels.sort_by_key(|(label, count)| (std::cmp::Reverse(**count), label.as_str()));

@@ -59,7 +59,9 @@ impl<'a> Graph<'a> {
             return false;
         }
         let ends = (self.place(from), self.place(to));
-        if let (Some(from), Some(to)) = ends && self.knows(from, to) {
+        if let (Some(from), Some(to)) = ends
+            && self.knows(from, to)
+        {
             return true;
         }
         let end = self.json.len();

@@ -17,13 +17,13 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
+use self::nodes::Node;
 use self::{
     graph::Graph,
     readers::{Reading, kind_of, node},
     table::{Over, Row, When},
     texts::{Text, Texts},
 };
-use self::nodes::Node;
 pub use self::{nodes::NodeType, table::Table};
 use super::fields::Fields;
 

@@ -25,8 +25,22 @@ const EVERYBODY: [&str; 6] =
     ["Everyone", "Default", "Authenticated Users", "Everyone except external users", "All Users", "All Authenticated Users"];
 /// The last words of names that groups bear and people do not.
 const GROUP_WORDS: [&str; 16] = [
-    "management", "administrators", "administrator", "admins", "members", "owners", "visitors", "users", "operators", "servers", "team",
-    "group", "groups", "desk", "setup", "reader",
+    "management",
+    "administrators",
+    "administrator",
+    "admins",
+    "members",
+    "owners",
+    "visitors",
+    "users",
+    "operators",
+    "servers",
+    "team",
+    "group",
+    "groups",
+    "desk",
+    "setup",
+    "reader",
 ];
 
 /// What a node is.
@@ -215,7 +229,9 @@ fn account_name(name: &str) -> String {
     let name = lower(name.rsplit('|').next().unwrap_or(name));
     let name = ["smtp:", "sip:", "mailto:"].iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(&name);
     match name.split_at_checked(32) {
-        Some((id, rest)) if rest.contains('@') && !rest.starts_with('@') && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => rest.to_owned(),
+        Some((id, rest)) if rest.contains('@') && !rest.starts_with('@') && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            rest.to_owned()
+        }
         _ => name.to_owned(),
     }
 }

@@ -149,7 +149,9 @@ impl<'a> Reading<'_, 'a> {
     /// An account or a group by what Exchange calls it.
     fn recipient(&self, name: &str) -> Option<Node> {
         match bare(recipient(name)) {
-            name if name.contains(['@', '\\']) || everybody(name).is_some() || name.eq_ignore_ascii_case("anonymous") => Node::account(name, None),
+            name if name.contains(['@', '\\']) || everybody(name).is_some() || name.eq_ignore_ascii_case("anonymous") => {
+                Node::account(name, None)
+            }
             name if is_group_name(name) => Node::new(NodeType::Group, name),
             name => Node::lower(NodeType::User, &self.whole(name)),
         }
@@ -187,7 +189,8 @@ impl<'a> Reading<'_, 'a> {
             return name.into();
         }
         let begins = |address: &str| {
-            let has_name = address.as_bytes().get(name.len()) == Some(&b'@') && address.as_bytes()[..name.len()].eq_ignore_ascii_case(name.as_bytes());
+            let has_name =
+                address.as_bytes().get(name.len()) == Some(&b'@') && address.as_bytes()[..name.len()].eq_ignore_ascii_case(name.as_bytes());
             has_name && is_account(address)
         };
         let actor = self.actor.as_ref().map(|actor| actor.name.as_str());

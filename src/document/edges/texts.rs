@@ -156,7 +156,8 @@ impl<'a> Walk<'_, 'a> {
                     at += 1;
                 }
                 b'-' | b'0'..=b'9' | b'a'..=b'z' => {
-                    let length = bytes[at..].iter().take_while(|byte| !matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')).count();
+                    let length =
+                        bytes[at..].iter().take_while(|byte| !matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')).count();
                     let position = self.position(&mut frames, start, "");
                     if !bytes[at].is_ascii_lowercase() && position.place != NOWHERE {
                         self.keep(position, keep(position.name), keep(&json[at..at + length]));
@@ -408,8 +409,5 @@ fn may_name_within(json: &str) -> bool {
             bytes.get(at + 1 + length) == Some(&mark) && (is_number(at.checked_sub(1)) || length > 0 || mark == b':')
         })
     };
-    memchr(b'@', bytes).is_some()
-        || WORDS.iter().any(|word| word.find(bytes).is_some())
-        || has_numbers(b'.')
-        || has_numbers(b':')
+    memchr(b'@', bytes).is_some() || WORDS.iter().any(|word| word.find(bytes).is_some()) || has_numbers(b'.') || has_numbers(b':')
 }
