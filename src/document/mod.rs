@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::fields::Fields;
 pub use self::{
     edges::{ExplainedEdge, NodeType, Table},
     trim::MAX_BYTES,
@@ -98,7 +99,18 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields))
+    judged(record, traits, feed, rules, |_| None)
+}
+
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one.
+pub(crate) fn judged(
+    record: &[u8],
+    traits: Traits,
+    feed: &Feed,
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<Document, NotARecord> {
+    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields), judge)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -112,11 +124,12 @@ pub(crate) fn explained(
 ) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
-    let document = document_with(record, any, None, rules, |fields| {
+    let edges = |fields: &Fields<'_>| {
         let (edges, explained) = Table::built_in().explained(fields);
         rows = explained;
         edges
-    })?;
+    };
+    let document = document_with(record, any, None, rules, edges, judge)?;
     Ok((document, rows))
 }
 

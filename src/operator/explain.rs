@@ -263,7 +263,9 @@ mod tests {
     #[test]
     fn matched_values_are_dropped_unless_the_settings_say_otherwise() {
         let record = r#"{"Id":"1","DetectedValues":[{"Name":"4111","Value":"pay 4111"}]}"#;
-        let text = |documents: &Documents| serde_json::to_string(&explain_line(record.as_bytes(), rules(documents, "").unwrap(), None, Vec::new())).unwrap();
+        let text = |documents: &Documents| {
+            serde_json::to_string(&explain_line(record.as_bytes(), rules(documents, "").unwrap(), None, Vec::new())).unwrap()
+        };
         let dropped = text(&documents("", ""));
         assert!(!dropped.contains("4111") && dropped.contains(r#""redacted":{"rule":"dlp1","values":1}"#), "{dropped}");
         assert!(text(&documents("DLP_VALUES", "keep")).contains("4111"));
