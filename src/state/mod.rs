@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod gaps;
 mod journal;
 mod probe;
+mod rules;
 mod subscriptions;
 mod sums;
 
@@ -16,6 +17,7 @@ pub use self::{
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
+    rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
     sums::{Figures, Sums, Waiting},
 };

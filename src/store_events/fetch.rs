@@ -47,7 +47,8 @@ async fn fetch_records(
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
     let rules = storing.rules(clients.clock.now());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
-    let (mut invalid, mut found) = (None, Found::new(storing.rule_set()));
+    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
+    let (mut invalid, mut found) = (None, Found::new(set.as_deref()));
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;

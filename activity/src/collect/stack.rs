@@ -39,6 +39,8 @@ pub enum Source {
         count: usize,
         /// The same seed makes the same tenant.
         seed: u64,
+        /// Without the attack that is otherwise among them.
+        is_calm: bool,
     },
     /// The tenant that these settings name, as [`real_tenant`] finds them.
     Real(Settings),
@@ -187,7 +189,10 @@ async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     let tenant = Tenant::start(TenantOptions::default()).await?;
     let (blobs, origin) = match source {
         Source::Playback { records, seed } => (playback::blobs(records, *seed, tenant.now())?, format!("of {}", records.display())),
-        Source::Generated { count, seed } => (generate::generate(*seed, *count, tenant.now()), format!("made from seed {seed}")),
+        Source::Generated { count, seed, is_calm } => {
+            let make = if *is_calm { generate::generate_calm } else { generate::generate };
+            (make(*seed, *count, tenant.now()), format!("made from seed {seed}"))
+        }
         Source::Real(_) => (Vec::new(), String::new()),
     };
     let records: usize = tally(&blobs).values().map(|tally| tally.records).sum();
