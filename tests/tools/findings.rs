@@ -38,7 +38,7 @@ fn the_attack_in_the_simulated_tenant_is_found_step_by_step_each_once() {
         "Full access to a mailbox given, then used by who gave it",
         "Mail of a mailbox forwarded",
         "Many files taken",
-        "Somebody outside may change or rule a site or file",
+        "Somebody outside may rule a site or file",
         "Consent that opens mail, files or the directory",
     ];
     for step in steps {

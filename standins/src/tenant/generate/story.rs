@@ -159,7 +159,7 @@ impl Organisation {
 
     fn shares(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         let guest = format!("{}#ext#@{DOMAIN}", COLLECTOR.replace('@', "_"));
-        let own = json!({ "EventData": "<Permissions granted>Contribute</Permissions granted>", "TargetUserOrGroupName": guest, "TargetUserOrGroupType": "Guest" });
+        let own = json!({ "EventData": "<Permissions granted>Full Control</Permissions granted>", "TargetUserOrGroupName": guest, "TargetUserOrGroupType": "Guest" });
         let shared = record(self.takes(user, 0, FILES[4], "SharingSet", at, rng), own);
         record(shared, json!({ "RecordType": 14 }))
     }
