@@ -1,6 +1,7 @@
 //! `manifest.json`: what was asked, what each file holds, and whether anything is missing.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -69,6 +70,16 @@ pub enum Verdict {
     Unproven,
     /// Something is missing.
     Incomplete,
+}
+
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Unproven => "unproven",
+            Self::Incomplete => "incomplete",
+        })
+    }
 }
 
 /// A workload's content of one day, by contentCreated.

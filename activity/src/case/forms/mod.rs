@@ -13,7 +13,7 @@ mod timesketch;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ pub enum Form {
 }
 
 /// A form being written.
-trait Writer {
+trait Writer: Send {
     /// Takes the next document.
     fn write(&mut self, document: &Document) -> io::Result<()>;
 
@@ -95,7 +95,7 @@ impl Form {
             Self::Parquet => Box::new(parquet::Parquet::begin(folder)?),
             #[cfg(not(feature = "parquet"))]
             Self::Parquet => {
-                bail!("this program was built without Parquet: cargo run --release -p activity --features parquet -- export …")
+                anyhow::bail!("this program was built without Parquet: cargo run --release -p activity --features parquet -- export …")
             }
             Self::Ecs => Box::new(ecs::Ecs::begin(folder)?),
             Self::Timesketch => Box::new(timesketch::Timesketch::begin(folder)?),
