@@ -11,6 +11,7 @@ use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{Account, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::graph::{Graph, GraphOptions};
@@ -62,6 +63,11 @@ enum Command {
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
     Ecs,
+    /// Collects a tenant's feed straight into a case on this machine, without Azure
+    ///
+    /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
+    /// in the folder: killed and started again, it goes on, and a later run brings what is new.
+    Collect(FeedOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -110,6 +116,7 @@ async fn main() -> ExitCode {
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
         Some(Command::Ecs) => print_events(),
+        Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Verify(options)) => prove_case(&options),
     };
@@ -220,6 +227,12 @@ fn print_events() -> Result<ExitCode> {
 
 async fn write_case(options: ExportOptions) -> Result<()> {
     let manifest = export(&options, env::var("COSMOS_KEY").ok(), &Screen::stdout()).await?;
+    show_case(&manifest);
+    Ok(())
+}
+
+async fn collect_case(options: FeedOptions) -> Result<()> {
+    let manifest = collect_feed(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
 }

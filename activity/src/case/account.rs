@@ -99,7 +99,7 @@ impl Account {
 }
 
 /// A row of the manifest.
-pub(super) fn day(workload: &str, day: String, figures: Figures) -> Day {
+pub(crate) fn day(workload: &str, day: String, figures: Figures) -> Day {
     let Figures { listed, stored, lost, reduced, waiting, .. } = figures;
     Day { workload: workload.to_owned(), day, listed, stored, lost, reduced, waiting, verdict: None, why: None }
 }

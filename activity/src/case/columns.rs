@@ -140,7 +140,8 @@ pub(super) fn time(text: &str) -> Option<NaiveDateTime> {
 
 /// The client's address without port, brackets and zone; none where it is a host's name or the machine's own.
 pub(super) fn plain_address(document: &Document) -> Option<String> {
-    let given = ["ClientIP", "ClientIPAddress", "ActorIpAddress"].into_iter().map(|name| document.text(name)).find(|text| !text.is_empty())?;
+    let given =
+        ["ClientIP", "ClientIPAddress", "ActorIpAddress"].into_iter().map(|name| document.text(name)).find(|text| !text.is_empty())?;
     let party = address::client(given);
     let bare = party.address.as_deref()?.split('%').next()?.to_lowercase();
     let ip: std::net::IpAddr = bare.parse().ok()?;

@@ -77,7 +77,9 @@ fn is_found(document: &Document, finding: &str) -> bool {
 }
 
 fn has_node(document: &Document, kind: &str, name: &str) -> bool {
-    document.edges().any(|edge| [(edge.from_type, edge.from), (edge.to_type, edge.to)].iter().any(|(of, node)| *of == kind && same(node, name)))
+    document
+        .edges()
+        .any(|edge| [(edge.from_type, edge.from), (edge.to_type, edge.to)].iter().any(|(of, node)| *of == kind && same(node, name)))
 }
 
 fn same(one: &str, other: &str) -> bool {
@@ -90,7 +92,9 @@ fn same(one: &str, other: &str) -> bool {
 /// It is none.
 pub fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let day = text.parse::<NaiveDate>().ok().map(|day| day.and_time(chrono::NaiveTime::MIN));
-    day.or_else(|| super::columns::time(text)).map(|time| time.and_utc()).ok_or_else(|| "a day such as 2026-11-20, or a time such as 2026-11-20T10:00:00Z, is meant".to_owned())
+    day.or_else(|| super::columns::time(text))
+        .map(|time| time.and_utc())
+        .ok_or_else(|| "a day such as 2026-11-20, or a time such as 2026-11-20T10:00:00Z, is meant".to_owned())
 }
 
 #[cfg(test)]

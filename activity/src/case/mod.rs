@@ -3,8 +3,8 @@
 pub mod export;
 pub mod verify;
 
-mod account;
-mod writing;
+pub(crate) mod account;
+pub(crate) mod writing;
 
 pub mod forms;
 
@@ -13,6 +13,6 @@ pub mod filter;
 pub mod manifest;
 
 mod columns;
-mod document;
+pub(crate) mod document;
 mod folder;
 mod tally;

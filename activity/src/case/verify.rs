@@ -40,7 +40,13 @@ impl Verified {
     /// 0: as it was, and complete. 1: damaged. 2: as it was, but incomplete or unproven.
     pub fn exit_code(&self) -> u8 {
         match &self.completeness {
-            Some(completeness) if self.damages.is_empty() => if completeness.verdict == Verdict::Complete { 0 } else { 2 },
+            Some(completeness) if self.damages.is_empty() => {
+                if completeness.verdict == Verdict::Complete {
+                    0
+                } else {
+                    2
+                }
+            }
             _ => 1,
         }
     }

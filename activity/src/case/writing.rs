@@ -68,7 +68,8 @@ fn clear(folder: &Path) -> Result<()> {
     // The manifest first: a folder that is cut off from here on is no case.
     ours.sort_by_key(|name| name != MANIFEST);
     ours.iter().filter(|name| *name != STATE).try_for_each(|name| {
-        fs::remove_file(folder.join(name)).with_context(|| format!("{} of an earlier case cannot be taken away", folder.join(name).display()))
+        fs::remove_file(folder.join(name))
+            .with_context(|| format!("{} of an earlier case cannot be taken away", folder.join(name).display()))
     })
 }
 

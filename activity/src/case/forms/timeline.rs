@@ -228,7 +228,8 @@ fn graph(edges: &[(Vec<String>, u64)]) -> String {
         "<h2>The most frequent edges</h2>\n<svg id=\"graph\" viewBox=\"0 0 1000 {height}\" role=\"img\" aria-label=\"The most frequent edges\">\n"
     );
     for (key, count) in edges {
-        let [start, end] = [(&from, 0), (&to, 2)].map(|(place, at)| place.get(&(key[at].clone(), key[at + 1].clone())).copied().unwrap_or(0));
+        let [start, end] =
+            [(&from, 0), (&to, 2)].map(|(place, at)| place.get(&(key[at].clone(), key[at + 1].clone())).copied().unwrap_or(0));
         let width = 1.0 + 5.0 * *count as f64 / most;
         let _ = writeln!(
             svg,
