@@ -82,8 +82,8 @@ enum Command {
 
 #[derive(Args)]
 struct CollectOptions {
-    /// Audit records for the simulated tenant, one JSON object a line
-    #[arg(long, value_name = "FILE.ndjson", conflicts_with = "records_count")]
+    /// Audit records for the simulated tenant: one JSON object a line, or the CSV that Purview's audit search exports
+    #[arg(long, value_name = "FILE", conflicts_with = "records_count")]
     records: Option<PathBuf>,
     /// How many records to make up for the simulated tenant [default: 20000]
     #[arg(long, value_name = "N")]

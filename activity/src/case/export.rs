@@ -82,7 +82,8 @@ pub async fn export(options: &ExportOptions, key: Option<String>, screen: &Scree
 /// Reads all documents, partition by partition, each by id.
 async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>>, tell: impl Fn(u64)) -> Result<()> {
     let refused = "the database refuses to be read";
-    let partitions = container.query_items::<String>(Query::from("SELECT DISTINCT VALUE c.pk FROM c"), FeedScope::full_container(), None);
+    let partitions =
+        container.query_items::<String>(Query::from("SELECT DISTINCT VALUE c.pk FROM c ORDER BY c.pk"), FeedScope::full_container(), None);
     let mut partitions: Vec<String> = partitions.await.context(refused)?.try_collect().await.context(refused)?;
     partitions.sort_unstable();
     partitions.dedup();

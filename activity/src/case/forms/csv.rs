@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use csv::{QuoteStyle, Terminator, Writer as CsvWriter, WriterBuilder};
+use ::csv::{QuoteStyle, Terminator, Writer as CsvWriter, WriterBuilder};
 
 use super::Writer;
 use crate::case::columns::{COLUMNS, Cell, EDGE_COLUMNS};
@@ -68,7 +68,7 @@ impl Table {
     }
 
     fn finish(self) -> io::Result<Listed> {
-        let mut file = self.out.into_inner().map_err(csv::IntoInnerError::into_error)?;
+        let mut file = self.out.into_inner().map_err(::csv::IntoInnerError::into_error)?;
         file.count(self.rows);
         file.finish()
     }
@@ -76,7 +76,7 @@ impl Table {
 
 /// Audit records hold what strangers typed: a text that a spreadsheet would take for a formula is made text by a quote.
 /// <https://owasp.org/www-community/attacks/CSV_Injection>
-pub(super) fn guarded(text: String) -> String {
+pub(crate) fn guarded(text: String) -> String {
     let is_formula = text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) || text.starts_with(['\t', '\r', '\n']);
     if is_formula { format!("'{text}") } else { text }
 }

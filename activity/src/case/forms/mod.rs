@@ -17,6 +17,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 
+pub(crate) use self::csv::guarded;
 use super::document::Document;
 use super::manifest::Listed;
 

@@ -102,9 +102,10 @@ pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Mani
         let next = if stored == 0 { pause * 2 } else { pause };
         pause = next.max(wait.unwrap_or_default()).min(MAX_PAUSE);
     }
+    task.now("writing the case");
+    let listed = state.listed();
     let manifest = write_case(options, state).await?;
-    let documents = manifest.files.iter().map(|file| file.rows).max().unwrap_or(0);
-    task.done(format_args!("{} rows at most in each of {} files", Count(documents), manifest.files.len()));
+    task.done(format_args!("{} content blobs, {} files", Count(listed), manifest.files.len()));
     Ok(manifest)
 }
 
