@@ -52,7 +52,7 @@ struct Account {
 impl Account {
     async fn read(&mut self, state: &State, config: &Config) -> Result<()> {
         let now = Utc::now();
-        let retained = now - chrono::TimeDelta::from_std(config.retention)?;
+        let retained = now - chrono::TimeDelta::from_std(config.documents.retention)?;
         if self.from.is_some_and(|from| from < retained) {
             self.doubt(format!("the database keeps no documents from before {}", written(retained)));
         }
