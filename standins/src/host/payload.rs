@@ -210,7 +210,8 @@ mod tests {
                 Some(text) => queue_payload("msg", &sent_message(text, &sent["Metadata"]), &system),
                 None => {
                     let status = &sent["Data"]["timer"]["ScheduleStatus"];
-                    let last = Some(status["Last"].as_str().unwrap_or_default()).filter(|last| !last.starts_with("0001")).and_then(maybe_time);
+                    let last =
+                        Some(status["Last"].as_str().unwrap_or_default()).filter(|last| !last.starts_with("0001")).and_then(maybe_time);
                     let status = status["Next"].as_str().map(|next| ScheduleStatus { last, next: time(next) });
                     timer_payload("timer", status.as_ref(), false, &system)
                 }
