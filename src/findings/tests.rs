@@ -114,7 +114,9 @@ fn others() {
 
 #[test]
 fn a_rule_of_anothers_making_is_refused_by_name_and_the_others_are_asked() {
-    let rule = |id: &str, detection: &str| format!("title: Rule {id}\nid: {id}\nlogsource: {{product: m365}}\ndetection:\n{detection}\n  condition: a\nlevel: high\n");
+    let rule = |id: &str, detection: &str| {
+        format!("title: Rule {id}\nid: {id}\nlogsource: {{product: m365}}\ndetection:\n{detection}\n  condition: a\nlevel: high\n")
+    };
     let large = format!("  a: {{UserId|re: '{}'}}", "(a|b|c){1,99}{1,9}");
     let good = rule("good", "  a: {Operation: Nothing, Parameters.X: y}");
     let files = [
@@ -125,7 +127,11 @@ fn a_rule_of_anothers_making_is_refused_by_name_and_the_others_are_asked() {
         ("rules/large.yml", rule("large", &large)),
         ("rules/other.yml", rule("other", "  a: {EventID: 1}").replace("m365", "windows")),
         ("rules/aws.yml", rule("aws", "  a: {eventSource: x, UserId: y}")),
-        ("rules/lost.yml", "title: Lost\ncorrelation: {type: event_count, rules: [nobody], group-by: [UserId], timespan: 1h, condition: {gte: 1}}\n".to_owned()),
+        (
+            "rules/lost.yml",
+            "title: Lost\ncorrelation: {type: event_count, rules: [nobody], group-by: [UserId], timespan: 1h, condition: {gte: 1}}\n"
+                .to_owned(),
+        ),
     ];
     let set = RuleSet::with(files.iter().map(|(name, text)| (*name, text.as_str())), Silences::default());
     let refused = set.refused().iter().map(|refused| refused.file.as_str()).collect::<Vec<_>>();
@@ -172,13 +178,17 @@ fn table() -> String {
     for (file, text) in OURS {
         let read = rsigma_parser::parse_sigma_yaml(text).unwrap();
         let rules = read.rules.into_iter().map(|rule| (rule.title, rule.level, rule.tags, rule.description, rule.falsepositives, ""));
-        let over_time = read.correlations.into_iter().map(|rule| (rule.title, rule.level, rule.tags, rule.description, rule.falsepositives, ", over time"));
+        let over_time = read
+            .correlations
+            .into_iter()
+            .map(|rule| (rule.title, rule.level, rule.tags, rule.description, rule.falsepositives, ", over time"));
         rows.extend(rules.chain(over_time).map(|row| (*file, row)));
     }
     rows.sort_by(|(_, a), (_, b)| load::level(b.1).cmp(&load::level(a.1)).then_with(|| a.0.cmp(&b.0)));
     let mut table = "| level | rule | technique | false positives | file |\n| --- | --- | --- | --- | --- |\n".to_owned();
     for (file, (title, level, tags, description, falsepositives, over_time)) in rows {
-        let techniques = tags.iter().filter_map(|tag| tag.strip_prefix("attack.t")).map(|id| format!("T{id}")).collect::<Vec<_>>().join(", ");
+        let techniques =
+            tags.iter().filter_map(|tag| tag.strip_prefix("attack.t")).map(|id| format!("T{id}")).collect::<Vec<_>>().join(", ");
         let (level, description) = (load::level(level).as_str(), description.unwrap_or_default());
         table += &format!("| {level}{over_time} | **{title}**: {description} | {techniques} | {} | {file} |\n", falsepositives.join("; "));
     }

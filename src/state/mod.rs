@@ -19,7 +19,7 @@ pub use self::{
     probe::LeftBehind,
     rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
-    sums::{Figures, Sums, Waiting},
+    sums::{Figures, HourSums, Sums, Waiting},
 };
 use crate::{
     azure::{

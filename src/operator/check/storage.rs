@@ -46,10 +46,15 @@ async fn rules(config: &Config, connection: &Connection) -> Option<Check> {
     let mut faults = silences.as_ref().err().map(|error| format!("rules/silence.toml: {error}")).into_iter().collect::<Vec<_>>();
     let set = RuleSet::with(own.files.iter().map(|(name, text)| (name.as_str(), text.as_str())), silences.unwrap_or_default());
     faults.extend(set.refused().iter().map(ToString::to_string));
-    faults.extend(set.unknown_fields().map(|(file, title, field)| format!("{file}: {title:?} asks for {field}, which no audit record has")));
+    faults
+        .extend(set.unknown_fields().map(|(file, title, field)| format!("{file}: {title:?} asks for {field}, which no audit record has")));
     Some(match faults.as_slice() {
         [] => Check::well(what, format!("{} files, all of use", own.files.len())),
-        _ => Check::wrong(what, faults.join("; "), "mend or remove these in rules/ of the state container; the others are asked all the same"),
+        _ => Check::wrong(
+            what,
+            faults.join("; "),
+            "mend or remove these in rules/ of the state container; the others are asked all the same",
+        ),
     })
 }
 
