@@ -4,6 +4,8 @@
 mod cosmos;
 mod office365;
 mod schedule;
+#[cfg(test)]
+mod settings;
 mod storage;
 mod vars;
 
