@@ -29,6 +29,9 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("COSMOS_CONTAINER", "the container; its partition key is `/pk`"),
     ("RETENTION_DAYS", "1 to 24855: a document goes this long after its event"),
     ("PARTITIONS_PER_DAY", "1 to 100: logical partitions that a day of records is spread over"),
+    ("DLP_VALUES", "`drop`, `hash` or `keep`: treatment of values that data loss prevention matched"),
+    ("DLP_HASH_KEY", "secret: the key of the tokens that `hash` puts in place of values"),
+    ("LEAVE_OUT", "records not to store, which are counted: `workload/operation`, `workload/#recordtype` or `*/…`, comma-separated"),
     ("FUNCTIONS_CUSTOMHANDLER_PORT", "the loopback port to listen on. The host sets it, nobody else"),
 ];
 

@@ -50,6 +50,7 @@ async fn fetch_records(
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
         let cut = splitter.push(&chunk, |record, traits| match document(record, traits, &feed, rules) {
+            Ok(document) if document.is_left_out => blob.left_out += 1,
             Ok(document) => {
                 waiting_bytes += document.json.len();
                 waiting.push(Sourced { blob: at, document });
