@@ -103,15 +103,3 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         _ => None,
     }
 }
-
-/// Calls for each element of an array, be it an array or the text of one; and once for anything else, as it is.
-pub(super) fn for_each(value: &RawValue, mut take: impl FnMut(&RawValue)) {
-    if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-        return elements.into_iter().for_each(take);
-    }
-    let text = text(value).filter(|text| text.trim_start().starts_with('['));
-    match text.as_deref().map(serde_json::from_str::<Vec<&RawValue>>) {
-        Some(Ok(elements)) => elements.into_iter().for_each(take),
-        _ => take(value),
-    }
-}

@@ -3,7 +3,6 @@
 
 mod edges;
 mod fields;
-mod nodes;
 pub mod records;
 pub mod redact;
 mod repair;
@@ -15,7 +14,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
+pub use self::{
+    edges::{ExplainedEdge, NodeType, Table},
+    trim::MAX_BYTES,
+};
 use self::{
     fields::{Field, Fields},
     records::Traits,
@@ -96,7 +98,7 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, edges::edges)
+    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields))
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -107,7 +109,7 @@ pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<Expla
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let document = document_with(record, any, None, rules, |fields| {
-        let (edges, explained) = edges::explained(fields);
+        let (edges, explained) = Table::built_in().explained(fields);
         rows = explained;
         edges
     })?;
