@@ -32,6 +32,7 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("DLP_VALUES", "`drop`, `hash` or `keep`: treatment of values that data loss prevention matched"),
     ("DLP_HASH_KEY", "secret: the key of the tokens that `hash` puts in place of values"),
     ("LEAVE_OUT", "records not to store, which are counted: `workload/operation`, `workload/#recordtype` or `*/…`, comma-separated"),
+    ("FINDINGS", "`off`: no rule is asked of a record"),
     ("FUNCTIONS_CUSTOMHANDLER_PORT", "the loopback port to listen on. The host sets it, nobody else"),
 ];
 
