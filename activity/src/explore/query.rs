@@ -5,13 +5,12 @@ use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
-use azure_core::credentials::Secret;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use crate::explore::database::{Credential, EMULATOR_KEY, connect, without_system_properties};
+use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
 
 /// A question, and whom to ask.
@@ -22,18 +21,9 @@ pub struct QueryOptions {
     /// Value of a parameter: --param user=alice@contoso.example; if not given, the file's own sample
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,
-    /// Address of the database, such as http://127.0.0.1:8081/
-    #[arg(long, value_name = "URL")]
-    pub endpoint: String,
-    /// Account key; that of Microsoft's emulators if not given
-    #[arg(long, default_value = EMULATOR_KEY, hide_default_value = true)]
-    pub key: String,
-    /// Database
-    #[arg(long, default_value = "office365")]
-    pub database: String,
-    /// Container
-    #[arg(long, default_value = "activity")]
-    pub container: String,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseOptions,
 }
 
 /// Prints each result as one line of JSON, without the database's own properties, and returns how many there were.
@@ -43,9 +33,7 @@ pub struct QueryOptions {
 /// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
-    let key = Credential::Key(Secret::new(options.key.clone()));
-    let container = connect(&options.endpoint, key, &options.database, &options.container).await;
-    let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
+    let container = options.database.open().await?;
     let mut results = question.ask(&container).await?;
     let mut count = 0;
     while let Some(result) = results.try_next().await? {
