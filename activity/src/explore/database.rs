@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, RoutingStrategy};
@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use crate::keep;
-use crate::paths::keep_file;
 
 /// Names of Cosmos DB's accounts end so, in one cloud each.
 /// <https://learn.microsoft.com/azure/cosmos-db/how-to-configure-private-endpoints>
@@ -64,26 +63,40 @@ impl DatabaseOptions {
         }
     }
 
+    /// These, or where no address is given those of the stack that is kept up; the key that it noted is taken for its own address.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what to do: nothing is kept up, and no address was given.
+    pub fn or_kept(&self) -> Result<Self> {
+        let key = self.key.clone().filter(|key| !key.trim().is_empty());
+        match (&self.endpoint, keep::read()?) {
+            (Some(endpoint), kept) => {
+                let noted = kept.filter(|kept| kept.endpoint == *endpoint).map(|kept| kept.key);
+                Ok(Self { key: key.or(noted), ..self.clone() })
+            }
+            (None, Some(kept)) => {
+                let (endpoint, key, database, container) = (Some(kept.endpoint), Some(kept.key), kept.database, kept.container);
+                Ok(Self { endpoint, key, database, container, any_host: false })
+            }
+            (None, None) => {
+                bail!("of which database? `cargo activity --keep` collects one and keeps it up; else say --endpoint, or COSMOS_ENDPOINT")
+            }
+        }
+    }
+
     /// Opens the container.
     ///
     /// # Errors
     ///
-    /// One line that says what to do: nothing is kept up and no address was given, the address is none of Cosmos DB's, nothing
-    /// answers there, or the credential is refused.
+    /// One line that says what to do: as [`DatabaseOptions::or_kept`]; or the address is none of Cosmos DB's, nothing answers there,
+    /// or the credential is refused.
     pub async fn open(&self) -> Result<ContainerClient> {
-        let kept = keep::read()?;
-        let Some(endpoint) = &self.endpoint else {
-            let kept = kept.context(
-                "of which database? `cargo activity --keep` collects one and keeps it up; else say --endpoint, or COSMOS_ENDPOINT",
-            )?;
-            let container = connect(&kept.endpoint, Credential::key(&kept.key), &kept.database, &kept.container).await;
-            return container.map_err(|error| anyhow!("{error}: is the stack of {} still kept up?", keep_file().display()));
-        };
-        let key = self.key.as_deref().filter(|key| !key.trim().is_empty());
-        let key = key.map(str::to_owned).or_else(|| kept.filter(|kept| kept.endpoint == *endpoint).map(|kept| kept.key));
-        let credential = credential(endpoint, key, self.any_host)?;
-        let container = connect(endpoint, credential, &self.database, &self.container).await;
-        container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))
+        let Self { endpoint, key, database, container, any_host } = self.or_kept()?;
+        let endpoint = endpoint.unwrap_or_default();
+        let credential = credential(&endpoint, key, any_host)?;
+        let container = connect(&endpoint, credential, &database, &container).await;
+        container.map_err(|error| anyhow!("{error}: is this the address, is it still up, and are you allowed to read there?"))
     }
 }
 

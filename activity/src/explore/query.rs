@@ -1,6 +1,7 @@
 //! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do,
 //! because each request is signed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
@@ -10,6 +11,7 @@ use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
+use crate::case::forms::guarded;
 use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
 
@@ -24,6 +26,9 @@ pub struct QueryOptions {
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseOptions,
+    /// Print a table of comma-separated values, with a header, in which no cell is a formula
+    #[arg(long)]
+    pub csv: bool,
 }
 
 /// Prints each result as one line of JSON, without the database's own properties, and returns how many there were.
@@ -35,6 +40,11 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
     let container = options.database.open().await?;
     let mut results = question.ask(&container).await?;
+    if options.csv {
+        let rows: Vec<Value> = results.map_ok(without_system_properties).try_collect().await?;
+        print_table(&rows);
+        return Ok(rows.len());
+    }
     let mut count = 0;
     while let Some(result) = results.try_next().await? {
         count += 1;
@@ -43,6 +53,24 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+/// One column for each field that any row has.
+fn print_table(rows: &[Value]) {
+    let names: BTreeSet<&str> = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect();
+    let names = if names.is_empty() { BTreeSet::from(["value"]) } else { names };
+    let mut out = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).terminator(csv::Terminator::CRLF).from_writer(stdout());
+    let written = out.write_record(&names).and_then(|()| {
+        rows.iter().try_for_each(|row| {
+            let cell = |name: &&str| if row.is_object() { row.get(*name) } else { Some(row) };
+            out.write_record(names.iter().map(|name| match cell(name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => guarded(text.clone()),
+                Some(other) => other.to_string(),
+            }))
+        })
+    });
+    let _ = written.map(|()| out.flush()); // the reader may have gone
 }
 
 /// The question, and on stderr the samples that stand in for what was not given.
