@@ -11,7 +11,7 @@ use handler::document::{
     Feed, Rules, document,
     records::{Splitter, Traits},
 };
-use local::tenant::{Body, generate};
+use standins::tenant::{Body, generate};
 
 const RECORDS: usize = 2000;
 const ROUNDS: usize = 40;

@@ -8,11 +8,11 @@ pub mod records;
 mod repair;
 mod trim;
 
-use std::borrow::Cow;
+use std::{array, borrow::Cow};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
 use self::{
@@ -51,6 +51,9 @@ pub struct Rules {
     pub now: DateTime<Utc>,
 }
 
+/// The first half of the SHA-256 of a document's `id`: stands for the id in less space.
+pub type Digest = [u8; 16];
+
 /// A document, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -60,8 +63,8 @@ pub struct Document {
     pub pk: String,
     /// All of it, as JSON.
     pub json: String,
-    /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
-    pub digest: [u8; 16],
+    /// Stands for `id`.
+    pub digest: Digest,
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
 }
@@ -76,7 +79,21 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, edges::edges)
+    unless_stored(record, traits, feed, rules, |_| false).and_then(|document| document.ok_or(NotARecord))
+}
+
+/// The document, unless `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn unless_stored(
+    record: &[u8],
+    traits: Traits,
+    feed: &Feed,
+    rules: Rules,
+    is_stored: impl FnOnce(&Digest) -> bool,
+) -> Result<Option<Document>, NotARecord> {
+    document_with(record, traits, Some(feed), rules, is_stored, edges::edges)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -86,12 +103,19 @@ pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Res
 pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
-    let document = document_with(record, any, None, rules, |fields| {
-        let (edges, explained) = edges::explained(fields);
-        rows = explained;
-        edges
-    })?;
-    Ok((document, rows))
+    let document = document_with(
+        record,
+        any,
+        None,
+        rules,
+        |_| false,
+        |fields| {
+            let (edges, explained) = edges::explained(fields);
+            rows = explained;
+            edges
+        },
+    )?;
+    Ok((document.ok_or(NotARecord)?, rows))
 }
 
 fn document_with(
@@ -99,8 +123,9 @@ fn document_with(
     traits: Traits,
     feed: Option<&Feed>,
     rules: Rules,
+    is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
-) -> Result<Document, NotARecord> {
+) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
@@ -108,6 +133,10 @@ fn document_with(
 
     let id = id(&fields, &text);
     let hash = Sha256::digest(id.as_bytes());
+    let digest: Digest = array::from_fn(|byte| hash[byte]);
+    if is_stored(&digest) {
+        return Ok(None);
+    }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
     let edges = edges(&fields);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
@@ -116,10 +145,8 @@ fn document_with(
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
     let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
-    Ok(Document { id, pk, json, digest, reduced })
+    Ok(Some(Document { id, pk, json, digest, reduced }))
 }
 
 /// The document's own fields.

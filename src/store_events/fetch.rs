@@ -9,7 +9,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, Rules, document,
+        self, Digest, Feed, Rules,
         records::{BodyError, Splitter},
     },
     management_api::{ActivityError, body_error},
@@ -48,11 +48,13 @@ async fn fetch_records(
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
-        let cut = splitter.push(&chunk, |record, traits| match document(record, traits, &feed, rules) {
-            Ok(document) => {
+        let is_stored = |digest: &Digest| services.cosmos.ids().is_stored(digest);
+        let cut = splitter.push(&chunk, |record, traits| match document::unless_stored(record, traits, &feed, rules, is_stored) {
+            Ok(Some(document)) => {
                 waiting_bytes += document.json.len();
-                waiting.push(Sourced { blob: at, document });
+                waiting.push(Sourced { blob: at, document, is_put_back: false });
             }
+            Ok(None) => blob.duplicates += 1,
             Err(error) => invalid = Some(error),
         });
         cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;

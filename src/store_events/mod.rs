@@ -188,7 +188,7 @@ async fn fetch_and_write(services: &Services, items: &[Item]) -> Result<Vec<Blob
     let (mut blobs, tallies) = futures::try_join!(fetching, write(services, receiver, items.len()))?;
     for (blob, tally) in blobs.iter_mut().zip(tallies) {
         blob.documents = tally.documents;
-        blob.duplicates = tally.duplicates;
+        blob.duplicates += tally.duplicates;
         blob.reduced = tally.reduced;
         let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
         blob.trouble = blob.trouble.take().or(refused);
