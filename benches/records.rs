@@ -29,7 +29,11 @@ fn main() {
     let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: Utc::now() };
     println!("{} records, {} bytes each in the mean", records.len(), body.len() / records.len());
 
-    tell("cut", || cut(&body, |record, _| drop(black_box(record))));
+    tell("cut", || {
+        cut(&body, |record, _| {
+            black_box(record);
+        });
+    });
     tell("cut and document", || {
         cut(&body, |record, traits| drop(black_box(document(record, traits, &feed, rules))));
     });

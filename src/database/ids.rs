@@ -121,7 +121,11 @@ mod tests {
 
     /// Spreads numbers as a hash does.
     fn digest(number: usize) -> Digest {
-        (u128::MAX / 3 * 2 + 1).wrapping_mul(number as u128 + 1).rotate_left(61).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_le_bytes()
+        (u128::MAX / 3 * 2 + 1)
+            .wrapping_mul(number as u128 + 1)
+            .rotate_left(61)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+            .to_le_bytes()
     }
 
     #[test]

@@ -7,9 +7,9 @@ use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::dedupe::{Batch, Batches, Sourced, Taken};
 use crate::{
-    app::Services,
     database::{Claims, Cosmos, DatabaseError, IdState, Written},
     document::Document,
+    services::Storing,
 };
 
 /// Documents gathered for fuller batches, in bytes; beyond this the fullest batch is written.
@@ -29,13 +29,13 @@ pub(super) struct Tally {
 /// Writes what arrives until the channel closes, and returns a tally for each blob of the message. The first failure ends the
 /// writing, and with it the fetching.
 pub(super) async fn write(
-    services: &Services,
+    storing: &Storing,
     mut documents: mpsc::Receiver<Vec<Sourced>>,
     blobs: usize,
 ) -> Result<Vec<Tally>, DatabaseError> {
     let mut tallies: Vec<Tally> = iter::repeat_with(Tally::default).take(blobs).collect();
     let (mut batches, mut due, mut writes) = (Batches::default(), VecDeque::new(), FuturesUnordered::new());
-    let mut permit = pin!(services.writes.acquire());
+    let mut permit = pin!(storing.writes.acquire());
     let mut is_open = true;
     // Batches in flight are polled while documents and permits are awaited. A batch that held a permit and was not polled
     // would block other messages, and they in turn this one's fetches.
@@ -43,8 +43,8 @@ pub(super) async fn write(
         tokio::select! {
             Some(written) = writes.next() => due.extend(count(written?, &mut batches, &mut tallies)),
             Ok(granted) = &mut permit, if !due.is_empty() => {
-                permit.set(services.writes.acquire());
-                writes.extend(due.pop_front().map(|batch| write_batch(&services.cosmos, batch, granted)));
+                permit.set(storing.writes.acquire());
+                writes.extend(due.pop_front().map(|batch| write_batch(&storing.database, batch, granted)));
             }
             chunk = documents.recv(), if is_open && due.is_empty() => match chunk {
                 Some(chunk) => due.extend(gather(&mut batches, chunk, &mut tallies)),

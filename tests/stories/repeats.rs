@@ -1,15 +1,27 @@
 //! Repeats: the first delivery stays, every further one is counted, and none of them costs more than a little.
 
-use serde_json::json;
-use standins::cosmos::{CosmosFault, CosmosRequests, Fault};
+use std::sync::LazyLock;
 
-use crate::world::{EXCHANGE, World, record, world};
+use chrono::Utc;
+use serde_json::json;
+use standins::{
+    cosmos::{CosmosFault, CosmosRequests, Fault},
+    tenant::NewBlob,
+};
+
+use crate::world::{EXCHANGE, World, record_with, world};
 
 /// Logical partitions that the records of one day fall into.
 const PARTITIONS: u64 = 4;
 
 fn ids(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("record-{number:04}")).collect()
+}
+
+/// Of one day, whenever the story is told.
+fn record(id: &str) -> String {
+    static TIME: LazyLock<String> = LazyLock::new(|| Utc::now().format("%Y-%m-%dT%H:%M:%S").to_string());
+    record_with(id, json!({"CreationTime": *TIME}))
 }
 
 fn publish(world: &World, ids: &[String]) -> String {
@@ -70,11 +82,7 @@ async fn repeats_in_flight_beside_each_other_are_stored_once_and_counted() {
         let mut records = ids(0..60);
         records.rotate_left(round * 5);
         records.extend(ids(1000 + round * 10..1010 + round * 10));
-        world.tenant.publish(standins::tenant::NewBlob::new(
-            EXCHANGE,
-            world.ago(60),
-            records.iter().map(|id| record(id)).collect(),
-        ));
+        world.tenant.publish(NewBlob::new(EXCHANGE, world.ago(60), records.iter().map(|id| record(id)).collect()));
     }
     world.tick().await;
     world.store_all().await;
