@@ -241,7 +241,12 @@ impl Connection {
         let mut plan = self.driver.plan_operation(query, &options, None, &PlanOptions::default()).await?;
         let mut stored = HashSet::new();
         while let Some(page) = self.driver.execute_plan(&mut plan, Some(self.container.clone()), options.clone()).await? {
-            stored.extend(page.into_body().into_items::<String>()?);
+            for ids in page.into_body().into_items::<IdsPage>()? {
+                match ids {
+                    IdsPage::Whole { documents } => stored.extend(documents),
+                    IdsPage::One(id) => drop(stored.insert(id)),
+                }
+            }
         }
         Ok(stored)
     }
@@ -268,6 +273,17 @@ impl Connection {
 #[serde(rename_all = "camelCase")]
 struct OperationResult {
     status_code: u16,
+}
+
+/// A page of ids as the driver hands it out: the service's answer as it came, or its items one by one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum IdsPage {
+    Whole {
+        #[serde(rename = "Documents")]
+        documents: Vec<String>,
+    },
+    One(String),
 }
 
 /// What became of a batch.

@@ -31,7 +31,8 @@ async fn obey(command: operator::Command) -> anyhow::Result<ExitCode> {
     operator::run(command).await
 }
 
-#[tokio::main]
+/// On one thread: several would share hardly any work, and each would hold memory and wait for the others' locks.
+#[tokio::main(flavor = "current_thread")]
 async fn serve() -> anyhow::Result<()> {
     log_to_stdout();
     let config = Config::from_env()?;
