@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use handler::document::{
     Feed, Rules, document,
     records::{Splitter, Traits},
@@ -26,7 +26,7 @@ fn main() {
         .collect();
     let body = format!("[{}]", records.join(","));
     let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
-    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: Utc::now() };
+    let rules = Rules::by_default(Utc::now());
     println!("{} records, {} bytes each in the mean", records.len(), body.len() / records.len());
 
     tell("cut", || {

@@ -8,8 +8,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    azure::Connection, clock::Clock, config::Config, database::Cosmos, document::Rules, management_api::ActivityClient, outbox::Outbox,
-    queue::ContentQueue, state::State, workload::Workload,
+    azure::Connection,
+    clock::Clock,
+    config::{Config, LeaveOut},
+    database::Cosmos,
+    document::{Rules, redact::Treatment},
+    management_api::ActivityClient,
+    outbox::Outbox,
+    queue::ContentQueue,
+    state::State,
+    workload::Workload,
 };
 
 /// Content blobs in flight in the whole process, whatever the number of messages: a bound of memory.
@@ -47,6 +55,8 @@ pub struct Storing {
     pub(crate) database: Cosmos,
     retention: TimeDelta,
     partitions_per_day: u8,
+    matched_values: Treatment,
+    leave_out: LeaveOut,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -72,8 +82,10 @@ impl Services {
             },
             storing: Storing {
                 database: Cosmos::new(&config.cosmos, connection.identity().ok()),
-                retention: TimeDelta::from_std(config.retention)?,
-                partitions_per_day: config.partitions_per_day,
+                retention: TimeDelta::from_std(config.documents.retention)?,
+                partitions_per_day: config.documents.partitions_per_day,
+                matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
+                leave_out: config.documents.leave_out.clone(),
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
             },
@@ -93,7 +105,13 @@ impl Clients {
 
 impl Storing {
     /// How documents are made at this time.
-    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules {
-        Rules { partitions_per_day: self.partitions_per_day, retention: self.retention, now }
+    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {
+        Rules {
+            partitions_per_day: self.partitions_per_day,
+            retention: self.retention,
+            now,
+            matched_values: self.matched_values,
+            leave_out: &self.leave_out,
+        }
     }
 }

@@ -28,7 +28,14 @@ pub(super) struct Fields<'a>(pub(super) Vec<Field<'a>>);
 impl<'a> Fields<'a> {
     /// The fields of an object; none of anything else.
     pub(super) fn of(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+        let mut fields = Self::all(json)?;
+        keep_last(&mut fields);
+        Some(Self(fields))
+    }
+
+    /// The same, those included whose name comes again.
+    pub(super) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
+        serde_json::from_str::<Members<'a>>(json).ok().map(|members| members.0)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
@@ -41,11 +48,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+/// An object's members, one for each time that a name comes.
+struct Members<'a>(Vec<Field<'a>>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
@@ -56,8 +66,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 while let Some(Name(name)) = map.next_key()? {
                     fields.push(Field { name, value: map.next_value()? });
                 }
-                keep_last(&mut fields);
-                Ok(Fields(fields))
+                Ok(Members(fields))
             }
         }
         deserializer.deserialize_map(Object)
@@ -92,17 +101,5 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         b'"' => serde_json::from_str(raw).ok().map(Cow::Owned),
         b'0'..=b'9' | b'-' => Some(Cow::Borrowed(raw)),
         _ => None,
-    }
-}
-
-/// Calls for each element of an array, be it an array or the text of one; and once for anything else, as it is.
-pub(super) fn for_each(value: &RawValue, mut take: impl FnMut(&RawValue)) {
-    if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-        return elements.into_iter().for_each(take);
-    }
-    let text = text(value).filter(|text| text.trim_start().starts_with('['));
-    match text.as_deref().map(serde_json::from_str::<Vec<&RawValue>>) {
-        Some(Ok(elements)) => elements.into_iter().for_each(take),
-        _ => take(value),
     }
 }

@@ -3,8 +3,8 @@
 
 mod edges;
 mod fields;
-mod nodes;
 pub mod records;
+pub mod redact;
 mod repair;
 mod trim;
 
@@ -14,14 +14,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
+pub use self::{
+    edges::{ExplainedEdge, NodeType, Table},
+    trim::MAX_BYTES,
+};
 use self::{
     fields::{Field, Fields},
     records::Traits,
+    redact::{Redacted, Treatment, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
 };
-use crate::{clock::parse_utc, workload::Workload};
+use crate::{
+    clock::parse_utc,
+    config::{LeaveOut, NOTHING},
+    workload::Workload,
+};
 
 /// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const MAX_ID_BYTES: usize = 1023;
@@ -42,13 +50,25 @@ pub struct Feed {
 
 /// What a document depends on besides its record.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
     /// How long a document lives after its event.
     pub retention: TimeDelta,
     /// The service's time.
     pub now: DateTime<Utc>,
+    /// Treatment of values that data loss prevention matched.
+    pub matched_values: Treatment,
+    /// Records that are not stored.
+    pub leave_out: &'a LeaveOut,
+}
+
+impl Rules<'static> {
+    /// As they are where no setting says otherwise.
+    #[must_use]
+    pub fn by_default(now: DateTime<Utc>) -> Self {
+        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+    }
 }
 
 /// The first half of the SHA-256 of a document's `id`: stands for the id in less space.
@@ -67,6 +87,8 @@ pub struct Document {
     pub digest: Digest,
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
+    /// The settings say that it is not stored.
+    pub is_left_out: bool,
 }
 
 /// A record's text is no JSON object.
@@ -78,7 +100,7 @@ pub struct NotARecord;
 ///
 /// # Errors
 /// The text is no JSON object.
-pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     unless_stored(record, traits, feed, rules, |_| false).and_then(|document| document.ok_or(NotARecord))
 }
 
@@ -90,31 +112,25 @@ pub fn unless_stored(
     record: &[u8],
     traits: Traits,
     feed: &Feed,
-    rules: Rules,
+    rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
 ) -> Result<Option<Document>, NotARecord> {
-    document_with(record, traits, Some(feed), rules, is_stored, edges::edges)
+    document_with(record, traits, Some(feed), rules, is_stored, |fields| Table::built_in().edges(fields))
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
 ///
 /// # Errors
 /// The text is no JSON object.
-pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
-    let document = document_with(
-        record,
-        any,
-        None,
-        rules,
-        |_| false,
-        |fields| {
-            let (edges, explained) = edges::explained(fields);
-            rows = explained;
-            edges
-        },
-    )?;
+    let edges = |fields: &Fields<'_>| {
+        let (edges, explained) = Table::built_in().explained(fields);
+        rows = explained;
+        edges
+    };
+    let document = document_with(record, any, None, rules, |_| false, edges)?;
     Ok((document.ok_or(NotARecord)?, rows))
 }
 
@@ -122,19 +138,24 @@ fn document_with(
     record: &[u8],
     traits: Traits,
     feed: Option<&Feed>,
-    rules: Rules,
+    rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
 ) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
-    let mut fields = Fields::of(&text).ok_or(NotARecord)?;
+    let redaction = redact(&text, rules.matched_values);
+    let redacted = redaction.as_ref().map(|(_, redacted)| *redacted);
+    let original = &text;
+    let text = redaction.as_ref().map_or(&*text, |(text, _)| text.as_str());
+    let mut fields = Fields::of(text).ok_or(NotARecord)?;
 
-    let id = id(&fields, &text);
+    let id = id(&fields, original);
     let hash = Sha256::digest(id.as_bytes());
     let digest: Digest = array::from_fn(|byte| hash[byte]);
-    if is_stored(&digest) {
+    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
+    if !is_left_out && is_stored(&digest) {
         return Ok(None);
     }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
@@ -144,9 +165,30 @@ fn document_with(
 
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
-    let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let json = compose(&head, &edges, redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
-    Ok(Some(Document { id, pk, json, digest, reduced }))
+    Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
+}
+
+fn is_left_out(fields: &Fields<'_>, feed: Option<&Feed>, leave_out: &LeaveOut) -> bool {
+    if leave_out.is_empty() {
+        return false;
+    }
+    let workload = feed.map_or_else(|| content_type(fields), |feed| feed.content_type);
+    leave_out.matches(workload, fields.text("Operation").as_deref(), fields.text("RecordType").as_deref())
+}
+
+/// The content type under which the API offers a record of which nothing else is known.
+fn content_type(fields: &Fields<'_>) -> Option<Workload> {
+    if fields.get("PolicyDetails").is_some() {
+        return Some(Workload::Dlp);
+    }
+    Some(match fields.text("Workload")?.as_ref() {
+        "AzureActiveDirectory" => Workload::AzureActiveDirectory,
+        "Exchange" => Workload::Exchange,
+        "SharePoint" | "OneDrive" => Workload::SharePoint,
+        _ => Workload::General,
+    })
 }
 
 /// The document's own fields.
@@ -167,7 +209,11 @@ fn id(fields: &Fields<'_>, text: &str) -> String {
     });
     match id.map(|id| encode_id(&id)) {
         Some(id) if id.len() <= MAX_ID_BYTES => id,
-        _ => format!("sha256-{:x}", Sha256::digest(canonical(text))),
+        _ => {
+            // Without the values that were matched, so that no setting and no key makes another id.
+            let dropped = redact(text, Treatment::Drop);
+            format!("sha256-{:x}", Sha256::digest(canonical(dropped.as_ref().map_or(text, |(text, _)| text))))
+        }
     }
 }
 
@@ -203,7 +249,7 @@ fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
 }
 
 /// Seconds from now until the record's retention ends.
-fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules) -> i64 {
+fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules<'_>) -> i64 {
     let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
     left.num_seconds().clamp(MIN_TTL, i64::from(i32::MAX))
 }
@@ -212,12 +258,22 @@ fn length_of(head: &Head<'_>) -> usize {
     head.id.len() + head.pk.len() + 3 * head.feed.map_or(0, |feed| feed.content_id.len()) + 200
 }
 
-fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
+fn compose(
+    head: &Head<'_>,
+    edges: &str,
+    redacted: Option<Redacted>,
+    omitted: &[String],
+    fields: &[Field<'_>],
+) -> serde_json::Result<String> {
     let mut json = serde_json::to_string(head)?;
     json.reserve(edges.len() + fields.iter().map(Field::length).sum::<usize>() + 32);
     json.pop();
     json.push_str(",\"edges\":");
     json.push_str(edges);
+    if let Some(redacted) = redacted {
+        json.push_str(",\"redacted\":");
+        json.push_str(&serde_json::to_string(&redacted)?);
+    }
     if !omitted.is_empty() {
         json.push_str(",\"omitted\":");
         json.push_str(&serde_json::to_string(omitted)?);
@@ -239,8 +295,8 @@ mod tests {
 
     use super::{records::Splitter, *};
 
-    fn rules() -> Rules {
-        Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: parse_utc("2026-11-20T12:00:00Z").unwrap() }
+    fn rules() -> Rules<'static> {
+        Rules::by_default(parse_utc("2026-11-20T12:00:00Z").unwrap())
     }
 
     fn feed() -> Feed {

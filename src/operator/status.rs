@@ -32,6 +32,8 @@ pub(super) struct Status {
     /// When QueueEvents last heard from the service.
     last_run: Option<String>,
     workloads: Vec<WorkloadStatus>,
+    /// `DLP_VALUES`: drop, hash or keep.
+    dlp_values: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,7 +96,12 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
     let reads = config.workloads.iter().map(|workload| workload_status(state, *workload, subscriptions.as_ref(), &gaps, now));
     // Not asked beforehand: a signature that may read and list may not ask whether the container is there.
     match try_join_all(reads).await {
-        Ok(workloads) => Ok(Status { at: rfc3339(now), last_run: subscriptions.map(|subscriptions| subscriptions.at), workloads }),
+        Ok(workloads) => Ok(Status {
+            at: rfc3339(now),
+            last_run: subscriptions.map(|subscriptions| subscriptions.at),
+            workloads,
+            dlp_values: config.documents.dlp_values.as_str(),
+        }),
         Err(error) if is_not_found(&error) => {
             bail!("the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another", config.state_container)
         }
@@ -183,7 +190,7 @@ impl Status {
         table.row([head, "listed", "stored", "waiting", "lost", "records", "documents", "duplicates"]);
         let mut total = Figures::default();
         let mut row = |name: String, figures: Figures| {
-            let Figures { listed, stored, waiting, lost, records, documents, duplicates, reduced: _ } = figures;
+            let Figures { listed, stored, waiting, lost, records, documents, duplicates, .. } = figures;
             let numbers = [listed, stored, waiting, lost, records, documents, duplicates].map(count);
             table.row(std::iter::once(name).chain(numbers));
         };
@@ -205,12 +212,19 @@ impl Status {
             }
             None => writeln!(f, "\nNothing is waiting.")?,
         }
+        writeln!(f, "Values that data loss prevention matched: {}.", self.dlp_values)?;
         for WorkloadStatus { workload, reason, gaps, last_7_days, .. } in &self.workloads {
             if let Some(reason) = reason {
                 writeln!(f, "{workload}: {reason}")?;
             }
             for Range { from, to } in gaps {
                 writeln!(f, "{workload}: gap: what became available from {from} to {to} could not be listed any more")?;
+            }
+            if last_7_days.left_out > 0 {
+                writeln!(f, "{workload}: {} records were left out, as LEAVE_OUT says", count(last_7_days.left_out))?;
+            }
+            if last_7_days.erased > 0 {
+                writeln!(f, "{workload}: {} records were not stored again, since they were erased", count(last_7_days.erased))?;
             }
             if last_7_days.reduced > 0 {
                 writeln!(f, "{workload}: {} documents lack something of their record", count(last_7_days.reduced))?;

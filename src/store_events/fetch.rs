@@ -51,6 +51,7 @@ async fn fetch_records(
         blob.bytes += chunk.len() as u64;
         let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
         let cut = splitter.push(&chunk, |record, traits| match document::unless_stored(record, traits, &feed, rules, is_stored) {
+            Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
             Ok(Some(document)) => {
                 waiting_bytes += document.json.len();
                 waiting.push(Sourced { blob: at, document, is_put_back: false });

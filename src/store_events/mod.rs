@@ -58,6 +58,9 @@ pub struct Report {
     pub documents: u64,
     /// Records that were documents already, or stood twice in the message.
     pub duplicates: u64,
+    /// Records that `LEAVE_OUT` names.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// Documents that lack something of their record.
     pub reduced: u64,
     /// The same by workload.
@@ -77,6 +80,11 @@ pub struct Figures {
     pub documents: u64,
     /// Duplicates.
     pub duplicates: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Stores the content blobs of one message.
@@ -155,6 +163,7 @@ struct Blob {
     trouble: Option<Shortfall>,
     bytes: u64,
     records: u64,
+    left_out: u64,
     documents: u64,
     duplicates: u64,
     /// Ids of reduced documents, with the fields they lack.
@@ -213,6 +222,7 @@ impl Report {
         self.records += blob.records;
         self.documents += blob.documents;
         self.duplicates += blob.duplicates;
+        self.left_out += blob.left_out;
         self.reduced += blob.reduced.len() as u64;
         let figures = self.workloads.entry(item.workload_name()).or_default();
         figures.stored += 1;
