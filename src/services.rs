@@ -13,6 +13,7 @@ use crate::{
     config::{Config, LeaveOut},
     database::Cosmos,
     document::{Rules, redact::Treatment},
+    findings::RuleSet,
     management_api::ActivityClient,
     outbox::Outbox,
     queue::ContentQueue,
@@ -57,6 +58,7 @@ pub struct Storing {
     partitions_per_day: u8,
     matched_values: Treatment,
     leave_out: LeaveOut,
+    findings: bool,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -86,6 +88,7 @@ impl Services {
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
+                findings: config.documents.findings,
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
             },
@@ -113,5 +116,10 @@ impl Storing {
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
         }
+    }
+
+    /// The rules that are asked of each record, compiled at the first call; none: `FINDINGS=off`.
+    pub(crate) fn rule_set(&self) -> Option<&'static RuleSet> {
+        self.findings.then(RuleSet::ours)
     }
 }

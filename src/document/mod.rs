@@ -14,12 +14,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use self::fields::Fields;
 pub use self::{
     edges::{ExplainedEdge, NodeType, Table},
     trim::MAX_BYTES,
 };
 use self::{
-    fields::{Field, Fields},
+    fields::Field,
     records::Traits,
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
@@ -101,28 +102,31 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    unless_stored(record, traits, feed, rules, |_| false).and_then(|document| document.ok_or(NotARecord))
+    judged(record, traits, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
 
-/// The document, unless `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
-///
-/// # Errors
-/// The text is no JSON object.
-pub fn unless_stored(
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one. None if
+/// `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
+pub(crate) fn judged(
     record: &[u8],
     traits: Traits,
     feed: &Feed,
     rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
-    document_with(record, traits, Some(feed), rules, is_stored, |fields| Table::built_in().edges(fields))
+    document_with(record, traits, Some(feed), rules, is_stored, |fields| Table::built_in().edges(fields), judge)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
 ///
 /// # Errors
 /// The text is no JSON object.
-pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+pub(crate) fn explained(
+    record: &[u8],
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let edges = |fields: &Fields<'_>| {
@@ -130,7 +134,7 @@ pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<Expla
         rows = explained;
         edges
     };
-    let document = document_with(record, any, None, rules, |_| false, edges)?;
+    let document = document_with(record, any, None, rules, |_| false, edges, judge)?;
     Ok((document.ok_or(NotARecord)?, rows))
 }
 
@@ -141,6 +145,7 @@ fn document_with(
     rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
@@ -159,13 +164,13 @@ fn document_with(
         return Ok(None);
     }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
-    let edges = edges(&fields);
+    let (edges, findings) = (edges(&fields), judge(&fields));
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
-    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
-    let json = compose(&head, &edges, redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
+    let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
     Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
 }
@@ -261,6 +266,7 @@ fn length_of(head: &Head<'_>) -> usize {
 fn compose(
     head: &Head<'_>,
     edges: &str,
+    findings: Option<&str>,
     redacted: Option<Redacted>,
     omitted: &[String],
     fields: &[Field<'_>],
@@ -270,6 +276,10 @@ fn compose(
     json.pop();
     json.push_str(",\"edges\":");
     json.push_str(edges);
+    if let Some(findings) = findings {
+        json.push_str(",\"findings\":");
+        json.push_str(findings);
+    }
     if let Some(redacted) = redacted {
         json.push_str(",\"redacted\":");
         json.push_str(&serde_json::to_string(&redacted)?);

@@ -8,11 +8,13 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        self, Digest, Feed,
+        Digest, Feed, judged,
         records::{BodyError, Splitter},
     },
+    findings::Found,
     management_api::{ActivityError, body_error},
     services::{Clients, Storing},
+    workload::Workload,
 };
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
@@ -22,8 +24,14 @@ const MAX_WAITING_BYTES: usize = 512 * 1024;
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
     let _permit = storing.fetches.acquire().await;
-    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob).await {
+    let mut found = Found::new(storing.rule_set());
+    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob, &mut found).await {
         blob.trouble = Some(Shortfall::Fetch(error));
+    }
+    // Of a blob that is not whole too: when it comes again, what is stored of it is not looked at.
+    for (finding, count) in found.severe() {
+        let workload = item.workload.map(Workload::as_str);
+        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
     }
     blob
 }
@@ -36,6 +44,7 @@ async fn fetch_records(
     item: &Item,
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
+    found: &mut Found<'_>,
 ) -> Result<(), ActivityError> {
     let body = clients.activity.fetch(&item.uri).await?;
     let content_type = body.content_type().to_owned();
@@ -50,15 +59,17 @@ async fn fetch_records(
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
         let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
-        let cut = splitter.push(&chunk, |record, traits| match document::unless_stored(record, traits, &feed, rules, is_stored) {
-            Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
-            Ok(Some(document)) => {
-                waiting_bytes += document.json.len();
-                waiting.push(Sourced { blob: at, document, is_put_back: false });
-            }
-            Ok(None) => blob.duplicates += 1,
-            Err(error) => invalid = Some(error),
-        });
+        let cut =
+            splitter.push(&chunk, |record, traits| match judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields)) {
+                Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
+                Ok(Some(document)) => {
+                    found.count();
+                    waiting_bytes += document.json.len();
+                    waiting.push(Sourced { blob: at, document, is_put_back: false });
+                }
+                Ok(None) => blob.duplicates += 1,
+                Err(error) => invalid = Some(error),
+            });
         cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;
         if let Some(error) = invalid {
             return Err(refused(&error.to_string(), blob.bytes));
