@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod gaps;
 mod journal;
 mod probe;
+mod rules;
 mod stored;
 mod subscriptions;
 mod sums;
@@ -19,6 +20,7 @@ pub use self::{
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
+    rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };

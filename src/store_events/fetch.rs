@@ -24,7 +24,8 @@ const MAX_WAITING_BYTES: usize = 512 * 1024;
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
     let _permit = storing.fetches.acquire().await;
-    let mut found = Found::new(storing.rule_set());
+    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
+    let mut found = Found::new(set.as_deref());
     if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob, &mut found).await {
         blob.trouble = Some(Shortfall::Fetch(error));
     }
