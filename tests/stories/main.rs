@@ -20,6 +20,7 @@ mod large;
 mod listing;
 mod messages;
 mod queue_events;
+mod repeats;
 mod settings;
 mod state;
 mod status;
