@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed"))]
 
 pub mod operator;
+mod own_rows;
 pub mod server;
 
 pub mod queue_events;
@@ -43,5 +44,6 @@ use crate::{config::Config, services::Services};
 /// A client cannot be built from the settings, or the listener fails.
 pub async fn run(config: &Config, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     let services = Arc::new(Services::new(config)?);
+    let _rows = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(own_rows::keep(Arc::clone(&services))));
     axum::serve(listener, server::router(services)).with_graceful_shutdown(shutdown).await.context("the listener failed")
 }

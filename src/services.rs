@@ -1,6 +1,6 @@
 //! What both functions work with, built once a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use azure_core::http::RetryOptions;
@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Cosmos,
-    document::{Rules, redact::Treatment},
+    document::{Rules, Table, redact::Treatment},
     management_api::ActivityClient,
     outbox::Outbox,
     queue::ContentQueue,
@@ -57,6 +57,8 @@ pub struct Storing {
     partitions_per_day: u8,
     matched_values: Treatment,
     leave_out: LeaveOut,
+    /// With the rows of the state container, once there were any.
+    table: RwLock<Option<Arc<Table>>>,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -86,6 +88,7 @@ impl Services {
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
+                table: RwLock::default(),
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
             },
@@ -104,14 +107,27 @@ impl Clients {
 }
 
 impl Storing {
-    /// How documents are made at this time.
-    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {
+    /// The table of edges with the rows of the state container, where there are any.
+    pub(crate) fn own_table(&self) -> Option<Arc<Table>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_table(&self, table: Table) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
+    }
+
+    /// How documents are made at this time, with a table of edges; the built-in one where there is no other.
+    pub(crate) fn rules<'a>(&'a self, now: DateTime<Utc>, table: Option<&'a Table>) -> Rules<'a> {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
+            table: match table {
+                Some(table) => table,
+                None => Table::built_in(),
+            },
         }
     }
 }

@@ -61,13 +61,22 @@ pub struct Rules<'a> {
     pub matched_values: Treatment,
     /// Records that are not stored.
     pub leave_out: &'a LeaveOut,
+    /// The rows that make edges.
+    pub table: &'a Table,
 }
 
 impl Rules<'static> {
     /// As they are where no setting says otherwise.
     #[must_use]
     pub fn by_default(now: DateTime<Utc>) -> Self {
-        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+        Self {
+            table: Table::built_in(),
+            partitions_per_day: 4,
+            retention: TimeDelta::days(90),
+            now,
+            matched_values: Treatment::Drop,
+            leave_out: &NOTHING,
+        }
     }
 }
 
@@ -98,7 +107,7 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields))
+    document_with(record, traits, Some(feed), rules, |fields| rules.table.edges(fields))
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -109,7 +118,7 @@ pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<Expla
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let document = document_with(record, any, None, rules, |fields| {
-        let (edges, explained) = Table::built_in().explained(fields);
+        let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
     })?;

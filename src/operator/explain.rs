@@ -14,7 +14,7 @@ use serde_json::{Value, value::RawValue};
 use super::input::RecordReader;
 use crate::{
     config::Documents,
-    document::{self, Document, ExplainedEdge, Rules, redact::Treatment},
+    document::{self, Document, ExplainedEdge, Rules, Table, redact::Treatment},
 };
 
 /// What a line of input becomes.
@@ -62,6 +62,7 @@ fn rules<'a>(documents: &'a Documents, tenant: &str) -> anyhow::Result<Rules<'a>
         now: Utc::now(),
         matched_values: Treatment::new(&documents.dlp_values, tenant),
         leave_out: &documents.leave_out,
+        table: Table::built_in(),
     })
 }
 

@@ -42,10 +42,9 @@ struct Written {
 impl Witness {
     pub(super) async fn of(stack: &Stack) -> Result<Self> {
         let database = match &stack.cosmos {
-            Some(cosmos) => Some(Written {
-                documents: documents(cosmos).await?,
-                writes: cosmos.requests().batches + cosmos.requests().creates,
-            }),
+            Some(cosmos) => {
+                Some(Written { documents: documents(cosmos).await?, writes: cosmos.requests().batches + cosmos.requests().creates })
+            }
             None => None,
         };
         Ok(Self { tenant: stack.tenant.as_ref().map(seen), database })
