@@ -31,6 +31,9 @@ pub enum Failure {
     /// The service has not answered yet, and so has not told its time, on which all state rests.
     #[error("the service has not answered this process yet, so its time is not known")]
     Unreached(#[source] ActivityError),
+    /// The function panicked.
+    #[error("the function panicked, which is a fault of its own; where, the line before says")]
+    Panic,
     /// Some workloads failed, each for its own reason; the others ran.
     #[error("{}", workloads(.0))]
     Workloads(Vec<(Workload, anyhow::Error)>),
@@ -44,7 +47,7 @@ impl Failure {
             Self::Envelope(_) => StatusCode::BAD_REQUEST,
             Self::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Panic | Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -52,7 +55,9 @@ impl Failure {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Unreached(_) | Self::Workloads(_) => Level::ERROR,
+            Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Unreached(_) | Self::Panic | Self::Workloads(_) => {
+                Level::ERROR
+            }
             // It tends to pass by itself, and the host tries again.
             Self::Storage(_) | Self::OutOfTime => Level::WARN,
         }

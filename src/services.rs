@@ -13,6 +13,7 @@ use crate::{
     config::{Config, LeaveOut},
     database::Cosmos,
     document::{Rules, Table, redact::Treatment},
+    findings::RuleSet,
     management_api::ActivityClient,
     outbox::Outbox,
     queue::ContentQueue,
@@ -59,6 +60,7 @@ pub struct Storing {
     leave_out: LeaveOut,
     /// With the rows of the state container, once there were any.
     table: RwLock<Option<Arc<Table>>>,
+    findings: bool,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -89,6 +91,7 @@ impl Services {
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
                 table: RwLock::default(),
+                findings: config.documents.findings,
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
             },
@@ -129,5 +132,10 @@ impl Storing {
                 None => Table::built_in(),
             },
         }
+    }
+
+    /// The rules that are asked of each record, compiled at the first call; none: `FINDINGS=off`.
+    pub(crate) fn rule_set(&self) -> Option<&'static RuleSet> {
+        self.findings.then(RuleSet::ours)
     }
 }

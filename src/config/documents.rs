@@ -17,6 +17,8 @@ pub struct Documents {
     pub dlp_values: DlpValues,
     /// Records that are not stored.
     pub leave_out: LeaveOut,
+    /// Whether rules are asked of each record.
+    pub findings: bool,
 }
 
 /// Treatment of values that data loss prevention matched.
@@ -58,11 +60,13 @@ impl Documents {
         let partitions_per_day = vars.parsed("PARTITIONS_PER_DAY", "4", "a number from 1 to 100", |n: &u8| (1..=100).contains(n));
         let dlp_values = read_dlp_values(vars);
         let leave_out = read_leave_out(vars);
+        let findings = vars.parsed("FINDINGS", "on", "on or off", |word: &String| matches!(word.as_str(), "on" | "off"));
         Some(Self {
             retention: Duration::from_secs(retention? * 86_400),
             partitions_per_day: partitions_per_day?,
             dlp_values: dlp_values?,
             leave_out: leave_out?,
+            findings: findings? == "on",
         })
     }
 }

@@ -10,40 +10,40 @@ use serde::{
 use serde_json::value::RawValue;
 
 /// One field, its value untouched.
-pub(super) struct Field<'a> {
-    pub(super) name: Cow<'a, str>,
-    pub(super) value: &'a RawValue,
+pub(crate) struct Field<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) value: &'a RawValue,
 }
 
 impl Field<'_> {
     /// Bytes it takes in a document: name, value, quotes, colon and comma.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.name.len() + self.value.get().len() + 4
     }
 }
 
 /// An object's fields. Where a name comes twice, the last value counts, as JSON parsers have it.
-pub(super) struct Fields<'a>(pub(super) Vec<Field<'a>>);
+pub(crate) struct Fields<'a>(pub(crate) Vec<Field<'a>>);
 
 impl<'a> Fields<'a> {
     /// The fields of an object; none of anything else.
-    pub(super) fn of(json: &'a str) -> Option<Self> {
+    pub(crate) fn of(json: &'a str) -> Option<Self> {
         let mut fields = Self::all(json)?;
         keep_last(&mut fields);
         Some(Self(fields))
     }
 
     /// The same, those included whose name comes again.
-    pub(super) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
+    pub(crate) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
         serde_json::from_str::<Members<'a>>(json).ok().map(|members| members.0)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|field| field.name == name).map(|field| field.value)
     }
 
     /// A string's content or a number as it stands, where there is something.
-    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(text).filter(|text| !text.is_empty())
     }
 }
@@ -94,7 +94,7 @@ fn keep_last(fields: &mut Vec<Field<'_>>) {
 }
 
 /// A value's text: a string's content, or a number as it stands.
-pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let raw = value.get();
     match raw.as_bytes().first()? {
         b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),

@@ -14,12 +14,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::fields::Fields;
 pub use self::{
     edges::{ExplainedEdge, NodeType, Table},
     trim::MAX_BYTES,
 };
 use self::{
-    fields::{Field, Fields},
+    fields::Field,
     records::Traits,
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
@@ -107,21 +108,37 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, |fields| rules.table.edges(fields))
+    judged(record, traits, feed, rules, |_| None)
+}
+
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one.
+pub(crate) fn judged(
+    record: &[u8],
+    traits: Traits,
+    feed: &Feed,
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<Document, NotARecord> {
+    document_with(record, traits, Some(feed), rules, |fields| rules.table.edges(fields), judge)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
 ///
 /// # Errors
 /// The text is no JSON object.
-pub fn explained(record: &[u8], rules: Rules<'_>) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+pub(crate) fn explained(
+    record: &[u8],
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
-    let document = document_with(record, any, None, rules, |fields| {
+    let edges = |fields: &Fields<'_>| {
         let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
-    })?;
+    };
+    let document = document_with(record, any, None, rules, edges, judge)?;
     Ok((document, rows))
 }
 
@@ -131,6 +148,7 @@ fn document_with(
     feed: Option<&Feed>,
     rules: Rules<'_>,
     edges: impl FnOnce(&Fields<'_>) -> String,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
@@ -144,14 +162,14 @@ fn document_with(
     let id = id(&fields, original);
     let hash = Sha256::digest(id.as_bytes());
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
-    let edges = edges(&fields);
+    let (edges, findings) = (edges(&fields), judge(&fields));
     let is_left_out = is_left_out(&fields, feed, rules.leave_out);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
-    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
-    let json = compose(&head, &edges, redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
+    let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
@@ -249,6 +267,7 @@ fn length_of(head: &Head<'_>) -> usize {
 fn compose(
     head: &Head<'_>,
     edges: &str,
+    findings: Option<&str>,
     redacted: Option<Redacted>,
     omitted: &[String],
     fields: &[Field<'_>],
@@ -258,6 +277,10 @@ fn compose(
     json.pop();
     json.push_str(",\"edges\":");
     json.push_str(edges);
+    if let Some(findings) = findings {
+        json.push_str(",\"findings\":");
+        json.push_str(findings);
+    }
     if let Some(redacted) = redacted {
         json.push_str(",\"redacted\":");
         json.push_str(&serde_json::to_string(&redacted)?);

@@ -13,7 +13,8 @@ const MAX_LEVELS: usize = 125;
 
 /// Names that the document has for itself, those that Cosmos adds included. A record's own field of such a name is kept
 /// as `record_<name>`.
-const RESERVED: [&str; 12] = ["id", "pk", "ttl", "feed", "edges", "redacted", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
+const RESERVED: [&str; 13] =
+    ["id", "pk", "ttl", "feed", "edges", "findings", "redacted", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// Renames fields whose names the document has for itself.
 pub(super) fn rename_reserved(fields: &mut [Field<'_>]) {

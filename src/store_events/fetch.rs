@@ -8,11 +8,13 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, document,
+        Feed, judged,
         records::{BodyError, Splitter},
     },
+    findings::Found,
     management_api::{ActivityError, body_error},
     services::{Clients, Storing},
+    workload::Workload,
 };
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
@@ -46,13 +48,14 @@ async fn fetch_records(
     let table = storing.own_table();
     let rules = storing.rules(clients.clock.now(), table.as_deref());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
-    let mut invalid = None;
+    let (mut invalid, mut found) = (None, Found::new(storing.rule_set()));
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
-        let cut = splitter.push(&chunk, |record, traits| match document(record, traits, &feed, rules) {
+        let cut = splitter.push(&chunk, |record, traits| match judged(record, traits, &feed, rules, |fields| found.judge(fields)) {
             Ok(document) if document.is_left_out => blob.left_out += 1,
             Ok(document) => {
+                found.count();
                 waiting_bytes += document.json.len();
                 waiting.push(Sourced { blob: at, document });
             }
@@ -69,5 +72,9 @@ async fn fetch_records(
     }
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
     let _ = documents.send(waiting).await;
+    for (finding, count) in found.severe() {
+        let workload = item.workload.map(Workload::as_str);
+        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
+    }
     Ok(())
 }

@@ -6,7 +6,10 @@ mod fetch;
 mod settle;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+};
 
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -27,6 +30,7 @@ use crate::{
     error_text::chain,
     failure::Failure,
     limits::Deadline,
+    log::counted,
     management_api::{ActivityError, Trouble},
     services::{Clients, Storing},
     state::{Shard, Standing, State, hour_of},
@@ -65,6 +69,17 @@ pub struct Report {
     pub reduced: u64,
     /// The same by workload.
     pub workloads: BTreeMap<&'static str, Figures>,
+}
+
+impl fmt::Display for Report {
+    /// For a person who looks at one invocation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (blobs, records) = (counted(self.blobs, "content blob"), counted(self.records, "record"));
+        let (documents, repeats) = (counted(self.documents, "document"), counted(self.duplicates, "repeat"));
+        write!(f, "{blobs}, {records}: {documents}, {repeats}")?;
+        let rest = [(self.stored_before, "stored before"), (self.requeued, "back on the queue"), (self.lost, "lost")];
+        rest.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, "; {count} {what}"))
+    }
 }
 
 /// One workload's share of a message.
