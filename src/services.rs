@@ -109,6 +109,20 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// The client of the Activity API.
+    #[must_use]
+    pub fn activity(&self) -> &ActivityClient {
+        &self.activity
+    }
+
+    /// The service's time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
 impl Storing {
     /// The table of edges with the rows of the state container, where there are any.
     pub(crate) fn own_table(&self) -> Option<Arc<Table>> {

@@ -8,15 +8,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use activity::case::ecs::ecs;
+use activity::case::export::{ExportOptions, export};
+use activity::case::manifest::Manifest;
+use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{Account, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
+use activity::explore::database::DatabaseOptions;
 use activity::explore::graph::{Graph, GraphOptions};
 use activity::explore::query::{QueryOptions, query};
+use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
 use activity::prove::storm::{StormOptions, storm};
 use activity::screen::{Screen, line};
 use activity::ship::executable::build;
 use activity::ship::stage::{StageOptions, build_and_stage};
+use activity::table::Count;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use standins::cosmos::CosmosOptions;
@@ -50,20 +57,34 @@ enum Command {
     Query(QueryOptions),
     /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
     ///
-    /// The account key is taken from COSMOS_KEY; a read-only one is enough. Without it, an account of this machine is opened with
-    /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
-    /// Reader.
+    /// Without an address it is that of the stack that is kept up, with the key that it noted. An account in Azure is opened with
+    /// COSMOS_KEY (a read-only one is enough), or as you: after `az login`, with the role Cosmos DB Built-in Data Reader.
     Graph(GraphOptions),
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
     Ecs,
+    /// Collects a tenant's feed straight into a case on this machine, without Azure
+    ///
+    /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
+    /// in the folder: killed and started again, it goes on, and a later run brings what is new.
+    Collect(FeedOptions),
+    /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
+    ///
+    /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
+    /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
+    /// storage account that AzureWebJobsStorage names.
+    Export(ExportOptions),
+    /// Proves that a case is as it was written, and says whether it is whole
+    ///
+    /// Ends with 0 where both holds, 1 where it is damaged, 2 where it is as it was but incomplete or unproven.
+    Verify(VerifyOptions),
 }
 
 #[derive(Args)]
 struct CollectOptions {
-    /// Audit records for the simulated tenant, one JSON object a line
-    #[arg(long, value_name = "FILE.ndjson", conflicts_with = "records_count")]
+    /// Audit records for the simulated tenant: one JSON object a line, or the CSV that Purview's audit search exports
+    #[arg(long, value_name = "FILE", conflicts_with = "records_count")]
     records: Option<PathBuf>,
     /// How many records to make up for the simulated tenant [default: 20000]
     #[arg(long, value_name = "N")]
@@ -96,6 +117,9 @@ async fn main() -> ExitCode {
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
         Some(Command::Ecs) => print_events(),
+        Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
+        Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
         say_error(&format!("{error:#}"));
@@ -124,8 +148,8 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        let settings = account.stack.settings_file()?;
-        line(account.addresses(settings.as_ref().map(|file| file.path())));
+        let (settings, kept) = (account.stack.settings_file()?, account.stack.keep_file()?);
+        line(account.addresses(settings.as_ref().map(|file| file.path()), kept.as_ref().map(KeepFile::path)));
         // Held until the end; without it the rest is still there to look at.
         if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
             interrupted().await;
@@ -184,8 +208,7 @@ async fn ask(options: QueryOptions) -> Result<()> {
 
 /// Serves until interrupted, which is how it is meant to end.
 async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
-    let key = env::var("COSMOS_KEY").ok();
-    let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
+    let Some(graph) = unless_interrupted(Graph::start(&options, &Screen::stdout())).await? else { return Ok(None) };
     line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
     line(address(&graph));
     interrupted().await;
@@ -202,6 +225,39 @@ fn print_events() -> Result<ExitCode> {
     }
 }
 
+async fn write_case(options: ExportOptions) -> Result<()> {
+    let manifest = export(&options, &Screen::stdout()).await?;
+    show_case(&manifest);
+    Ok(())
+}
+
+async fn collect_case(options: FeedOptions) -> Result<()> {
+    let manifest = collect_feed(&options, &Screen::stdout()).await?;
+    show_case(&manifest);
+    Ok(())
+}
+
+fn show_case(manifest: &Manifest) {
+    for file in &manifest.files {
+        line(format_args!("{:<20} {:>12} rows {:>14} bytes  {}", file.name, Count(file.rows), Count(file.bytes), file.sha256));
+    }
+    line(format_args!("The case is {}: {}.", manifest.completeness.verdict, manifest.completeness.why));
+}
+
+fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
+    let verified = verify(options)?;
+    verified.damages.iter().for_each(|damage| say_error(damage));
+    line(format_args!("{} files are as they were written.", verified.files));
+    line(format_args!("Passed over, since it is not in the manifest's list: {}.", verified.passed_over.join(", ")));
+    if let Some(signature) = &verified.signature {
+        line(format_args!("Signature: {signature}"));
+    }
+    if let Some(completeness) = &verified.completeness {
+        line(format_args!("The case is {}: {}.", completeness.verdict, completeness.why));
+    }
+    Ok(ExitCode::from(verified.exit_code()))
+}
+
 fn address(graph: &Graph) -> String {
     format!("\nGraph      {}", graph.url())
 }
@@ -213,8 +269,12 @@ async fn graph_of(account: &Account) -> Result<Option<Graph>> {
         line("To look at the graph of that database: cargo activity graph");
         return Ok(None);
     }
-    let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
-    match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
+    let database = DatabaseOptions {
+        database: setting("COSMOS_DATABASE").to_owned(),
+        container: setting("COSMOS_CONTAINER").to_owned(),
+        ..DatabaseOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_KEY"))
+    };
+    match Graph::start(&GraphOptions::of(database), &Screen::stdout()).await {
         Ok(graph) => {
             line(address(&graph));
             Ok(Some(graph))

@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::window::tile;
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
     batch::Item,

@@ -2,6 +2,7 @@
 //! fetched goes back on the queue alone, or into the journal as lost. The message is done when all of its blobs are.
 
 mod dedupe;
+mod delivery;
 mod fetch;
 mod settle;
 mod write;
@@ -19,6 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+pub use self::delivery::{Delivery, deliver};
 use self::{
     fetch::fetch,
     settle::{put_off, retry_delay, settle},

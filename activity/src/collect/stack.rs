@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use handler::operator::input::RecordReader;
 use tempfile::NamedTempFile;
 
+use crate::keep::{KeepFile, Kept};
+use crate::paths::repository;
 use crate::screen::{self, Screen};
-use crate::ship::executable::repository;
 use crate::table::Count;
-use standins::azurite::{Azurite, AzuriteOptions};
+use standins::azurite::{ACCOUNT, Azurite, AzuriteOptions};
 use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::host::{Host, HostOptions, LineSink};
 use standins::tenant::{NewBlob, Tenant, TenantOptions, generate, playback, tally};
@@ -156,6 +158,25 @@ impl Stack {
         Ok(Some(file))
     }
 
+    /// Notes for `graph` and `query` where the database is; `None` where it is none of ours, and its key not ours to write down.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn keep_file(&self) -> Result<Option<KeepFile>> {
+        let Some(cosmos) = &self.cosmos else { return Ok(None) };
+        let setting = |name| self.settings.get(name).cloned().unwrap_or_default();
+        let kept = Kept {
+            endpoint: cosmos.endpoint().to_string(),
+            key: cosmos.key().to_owned(),
+            database: setting("COSMOS_DATABASE"),
+            container: setting("COSMOS_CONTAINER"),
+            storage: self.azurite.as_ref().map(Azurite::connection_string),
+            process: std::process::id(),
+        };
+        KeepFile::write(kept).map(Some)
+    }
+
     /// Ends it all in good order, so that Azurite writes its last changes to disk.
     pub async fn stop(self) {
         if let Some(azurite) = self.azurite {
@@ -186,7 +207,11 @@ fn refuse_old_state(state: Option<&Path>) -> Result<()> {
 async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     let tenant = Tenant::start(TenantOptions::default()).await?;
     let (blobs, origin) = match source {
-        Source::Playback { records, seed } => (playback::blobs(records, *seed, tenant.now())?, format!("of {}", records.display())),
+        Source::Playback { records, seed } => {
+            let converted = records_of_csv(records)?;
+            let lines = converted.as_ref().map_or(records.as_path(), |file| file.path());
+            (playback::blobs(lines, *seed, tenant.now())?, format!("of {}", records.display()))
+        }
         Source::Generated { count, seed } => (generate::generate(*seed, *count, tenant.now()), format!("made from seed {seed}")),
         Source::Real(_) => (Vec::new(), String::new()),
     };
@@ -202,6 +227,28 @@ async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     );
     publish(&tenant, blobs);
     Ok(tenant)
+}
+
+/// The records of Purview's CSV export, one a line; none where the file is no such export.
+fn records_of_csv(path: &Path) -> Result<Option<NamedTempFile>> {
+    let what = || format!("the records {} cannot be read", path.display());
+    let file = fs::File::open(path).with_context(what)?;
+    let mut records = RecordReader::new(BufReader::new(file)).with_context(what)?;
+    if !records.is_csv() {
+        return Ok(None);
+    }
+    let mut lines = NamedTempFile::new()?;
+    let mut out = BufWriter::new(&mut lines);
+    let mut record = Vec::new();
+    while records.read(&mut record).with_context(what)? {
+        // A line break between two fields of a record is a space; within a text JSON has none.
+        record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        out.write_all(&record)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    drop(out);
+    Ok(Some(lines))
 }
 
 fn publish(tenant: &Tenant, blobs: Vec<NewBlob>) {
@@ -235,9 +282,10 @@ async fn storage(settings: &mut Settings, directory: Option<PathBuf>, screen: &S
 
 /// What the shorthand stands for: Azurite on its usual ports.
 fn development_storage() -> String {
-    use standins::azurite::{ACCOUNT, ACCOUNT_KEY};
+    /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
+    const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
     format!(
-        "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};\
+        "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};\
          BlobEndpoint=http://127.0.0.1:10000/{ACCOUNT};QueueEndpoint=http://127.0.0.1:10001/{ACCOUNT};"
     )
 }
@@ -248,7 +296,7 @@ async fn database(settings: &mut Settings, options: CosmosOptions, screen: &Scre
         return Ok(None);
     }
     let advice = if options.port == 0 { "" } else { "; choose another --port, or none for a free one" };
-    let cosmos = Cosmos::start(options).await.map_err(|error| anyhow!("{error:#}{advice}"))?;
+    let cosmos = Cosmos::start(CosmosOptions { takes_tokens: false, ..options }).await.map_err(|error| anyhow!("{error:#}{advice}"))?;
     settings.extend(cosmos.settings());
     screen.part("database", format_args!("{} Cosmos DB, in memory", cosmos.endpoint()));
     Ok(Some(cosmos))

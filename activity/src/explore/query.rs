@@ -1,17 +1,18 @@
 //! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do,
 //! because each request is signed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
-use azure_core::credentials::Secret;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use crate::explore::database::{Credential, EMULATOR_KEY, connect, without_system_properties};
+use crate::case::forms::guarded;
+use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
 
 /// A question, and whom to ask.
@@ -22,18 +23,12 @@ pub struct QueryOptions {
     /// Value of a parameter: --param user=alice@contoso.example; if not given, the file's own sample
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,
-    /// Address of the database, such as http://127.0.0.1:8081/
-    #[arg(long, value_name = "URL")]
-    pub endpoint: String,
-    /// Account key; that of Microsoft's emulators if not given
-    #[arg(long, default_value = EMULATOR_KEY, hide_default_value = true)]
-    pub key: String,
-    /// Database
-    #[arg(long, default_value = "office365")]
-    pub database: String,
-    /// Container
-    #[arg(long, default_value = "activity")]
-    pub container: String,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseOptions,
+    /// Print a table of comma-separated values, with a header, in which no cell is a formula
+    #[arg(long)]
+    pub csv: bool,
 }
 
 /// Prints each result as one line of JSON, without the database's own properties, and returns how many there were.
@@ -43,10 +38,13 @@ pub struct QueryOptions {
 /// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
-    let key = Credential::Key(Secret::new(options.key.clone()));
-    let container = connect(&options.endpoint, key, &options.database, &options.container).await;
-    let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
+    let container = options.database.open().await?;
     let mut results = question.ask(&container).await?;
+    if options.csv {
+        let rows: Vec<Value> = results.map_ok(without_system_properties).try_collect().await?;
+        print_table(&rows);
+        return Ok(rows.len());
+    }
     let mut count = 0;
     while let Some(result) = results.try_next().await? {
         count += 1;
@@ -55,6 +53,24 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+/// One column for each field that any row has.
+fn print_table(rows: &[Value]) {
+    let names: BTreeSet<&str> = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect();
+    let names = if names.is_empty() { BTreeSet::from(["value"]) } else { names };
+    let mut out = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).terminator(csv::Terminator::CRLF).from_writer(stdout());
+    let written = out.write_record(&names).and_then(|()| {
+        rows.iter().try_for_each(|row| {
+            let cell = |name: &&str| if row.is_object() { row.get(*name) } else { Some(row) };
+            out.write_record(names.iter().map(|name| match cell(name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => guarded(text.clone()),
+                Some(other) => other.to_string(),
+            }))
+        })
+    });
+    let _ = written.map(|()| out.flush()); // the reader may have gone
 }
 
 /// The question, and on stderr the samples that stand in for what was not given.
