@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use url::Url;
+use uuid::Uuid;
 
 /// Everything wrong with the settings: the variable's name, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +76,11 @@ impl<'a> Vars<'a> {
         self.value(name)
     }
 
+    /// Whether a variable has a value. It does not count as asked for.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     pub(super) fn optional(&mut self, name: &str) -> Option<String> {
         self.ask(name, None)
     }
@@ -137,11 +143,8 @@ impl<'a> Vars<'a> {
 
 /// Whether a text has the shape of a GUID, in either case.
 pub(crate) fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    // Other forms, in braces or without hyphens, are of other lengths.
+    text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
 
 /// Whether an address stays on this machine.

@@ -6,6 +6,7 @@ mod gaps;
 mod journal;
 mod own_files;
 mod probe;
+mod rules;
 mod subscriptions;
 mod sums;
 
@@ -17,6 +18,7 @@ pub use self::{
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
+    rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };
