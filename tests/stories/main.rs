@@ -21,6 +21,7 @@ mod listing;
 mod messages;
 mod own_rows;
 mod queue_events;
+mod repeats;
 mod settings;
 mod state;
 mod status;
