@@ -62,13 +62,22 @@ pub struct Rules<'a> {
     pub matched_values: Treatment,
     /// Records that are not stored.
     pub leave_out: &'a LeaveOut,
+    /// The rows that make edges.
+    pub table: &'a Table,
 }
 
 impl Rules<'static> {
     /// As they are where no setting says otherwise.
     #[must_use]
     pub fn by_default(now: DateTime<Utc>) -> Self {
-        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+        Self {
+            table: Table::built_in(),
+            partitions_per_day: 4,
+            retention: TimeDelta::days(90),
+            now,
+            matched_values: Treatment::Drop,
+            leave_out: &NOTHING,
+        }
     }
 }
 
@@ -115,7 +124,7 @@ pub(crate) fn judged(
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
-    document_with(record, traits, Some(feed), rules, is_stored, |fields| Table::built_in().edges(fields), judge)
+    document_with(record, traits, Some(feed), rules, is_stored, |fields| rules.table.edges(fields), judge)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -130,7 +139,7 @@ pub(crate) fn explained(
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let edges = |fields: &Fields<'_>| {
-        let (edges, explained) = Table::built_in().explained(fields);
+        let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
     };

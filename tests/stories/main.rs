@@ -19,6 +19,7 @@ mod infra;
 mod large;
 mod listing;
 mod messages;
+mod own_rows;
 mod queue_events;
 mod repeats;
 mod settings;
