@@ -149,3 +149,20 @@ async fn run_in_a_process_of_its_own() {
     report["why"] = json!(result.err().map(|failure| failure.to_string()));
     println!("\nreport {report}");
 }
+
+/// Taken out: were what is finished thrown away with what is not, nineteen stored blobs would be fetched and written again with
+/// the twentieth.
+#[tokio::test]
+async fn what_is_stored_by_the_deadline_is_settled_and_only_the_rest_goes_back() {
+    let world = world().await;
+    let blobs = [world.publish(90, &["a"]), world.publish(80, &["slow"]), world.publish(70, &["b"])];
+    world.tenant.fail(Fault::always(Operation::FetchContent, LONG).matching(&blobs[1]));
+    world.storage.create_queue(&world.queue).await.unwrap();
+    let report = with_less_time(&world, Some(world.message(&blobs))).await;
+    assert_eq!((&report["requeued"], &report["stored"], &report["succeeded"]), (&json!(1), &json!(2), &json!(true)), "{report}");
+    assert_eq!((&report["documents"], &report["lost"]), (&json!(2), &json!(0)), "{report}");
+    assert_eq!(world.ids().await, ["a", "b"]);
+    assert_eq!(world.journalled("stored").await.len(), 2);
+    let back: Vec<_> = world.journalled("queued").await.iter().map(|line| line["id"].clone()).collect();
+    assert_eq!(back, [json!(blobs[1])]);
+}

@@ -167,3 +167,20 @@ async fn help_is_there_for_every_command_and_a_mistake_is_explained() {
     assert_eq!(typed.code, Some(2), "{typed:?}");
     assert!(typed.stderr.contains("chekc") && typed.stderr.contains("--help"), "{typed:?}");
 }
+
+/// Taken out: judged by a clock that is behind, a good checkpoint is "in the future; delete it", and a person deletes it.
+#[tokio::test]
+async fn a_laptop_whose_clock_is_behind_judges_no_checkpoint() {
+    let world = Setting::default().start().await;
+    // To the laptop, the service is ahead.
+    world.travel(TimeDelta::minutes(10));
+    world.publish(5, &["a"]);
+    world.tick().await;
+    let told = told(&world).await;
+    let exchange = of(&told, EXCHANGE);
+    assert_eq!((exchange["checkpoint"].as_str(), &exchange["standing"]), (world.checkpoint(EXCHANGE).await.as_deref(), &json!("Active")));
+    assert!(exchange["lag_seconds"].as_i64().is_some_and(|lag| (0..600).contains(&lag)), "{told}");
+    let typed = world.type_command(&["status"]).await;
+    assert!(!typed.stdout.contains("future") && !typed.stdout.contains("delete"), "{}", typed.stdout);
+    assert!(typed.stdout.contains("this machine's clock is behind"), "{}", typed.stdout);
+}
