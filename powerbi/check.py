@@ -1,5 +1,5 @@
-"""Holds the Power BI project against itself, against Microsoft's M parser, and against the documents of a database: the local
-stack collects a simulated tenant, the project's own queries are asked there, and its M runs on the answers. What only Power BI
+"""Holds the Power BI project against itself, against Microsoft's M parser, and against the documents of a database: the
+stand-ins collect a simulated tenant, the project's own queries are asked there, and its M runs on the answers. What only Power BI
 Desktop can show (DAX, the connector, the visuals) is no part of it; docs/POWERBI.md lists that.
 
     python3 powerbi/check.py [-v]

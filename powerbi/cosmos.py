@@ -61,9 +61,9 @@ class Container:
 
 @contextmanager
 def collected(records: int) -> Iterator[Container]:
-    """The container of a local stack that is kept up, with so many records of the simulated tenant collected."""
-    command = ["cargo", "run", "--release", "-q", "-p", "local", "--", "--records-count", str(records), "--keep"]
-    if program := os.environ.get("LOCAL_STACK"):
+    """The container of stand-ins that are kept up, with so many records of the simulated tenant collected."""
+    command = ["cargo", "run", "--release", "-q", "-p", "activity", "--", "--records-count", str(records), "--keep"]
+    if program := os.environ.get("ACTIVITY"):
         command[:7] = [program]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as stack:
         try:
@@ -73,7 +73,7 @@ def collected(records: int) -> Iterator[Container]:
                 if line.startswith("container"):
                     break
             else:
-                raise RuntimeError(f"The local stack ended early:\n{said}")
+                raise RuntimeError(f"The stand-ins ended early:\n{said}")
             told = lambda label: re.findall(rf"^{label} +(\S+)", said, re.M)[-1]  # noqa: E731
             yield Container(told("Cosmos DB"), told("key"), told("database"), told("container"))
         finally:

@@ -1,17 +1,17 @@
-//! The door to the database: creates documents, in transactions where it can, and judges what it answers. What a document
-//! is made of is not its matter.
+//! The database's client: creates documents, in transactions where it can, and classes the errors that it answers.
 
 mod probe;
 
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
-use azure_data_cosmos::{
-    AccountEndpoint, AccountReference, CosmosClient, CosmosError, RoutingStrategy, TransactionalBatch, clients::ContainerClient,
-    options::BinaryEncodingOptions,
+use azure_data_cosmos_driver::{
+    CosmosDriver, CosmosDriverRuntime, CosmosError, CosmosErrorBuilder, CosmosResponse, DriverOptions,
+    models::{AccountReference, ContainerReference, CosmosOperation, ItemReference},
+    options::{BinaryEncodingOptions, OperationOptions},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 pub use self::probe::Made;
@@ -50,9 +50,6 @@ pub enum DatabaseError {
     /// It does not take this document.
     #[error("the database refused a document")]
     Unfit(#[source] Box<CosmosError>),
-    /// A document that this handler made is no JSON.
-    #[error("a document is no JSON")]
-    Document(#[from] serde_json::Error),
 }
 
 impl From<CosmosError> for DatabaseError {
@@ -74,17 +71,15 @@ impl DatabaseError {
     pub fn next_step(&self) -> Option<&'static str> {
         match self {
             Self::Refused(error) => Some(next_step(error).trim_start_matches(": ")).filter(|step| !step.is_empty()),
-            Self::Passing(_) | Self::Unfit(_) | Self::Document(_) => None,
+            Self::Passing(_) | Self::Unfit(_) => None,
         }
     }
 
     /// The HTTP status behind it: what a journal line names.
     #[must_use]
     pub fn code(&self) -> Option<String> {
-        match self {
-            Self::Passing(error) | Self::Refused(error) | Self::Unfit(error) => Some(u16::from(error.status().status_code()).to_string()),
-            Self::Document(_) => None,
-        }
+        let (Self::Passing(error) | Self::Refused(error) | Self::Unfit(error)) = self;
+        Some(u16::from(error.status().status_code()).to_string())
     }
 }
 
@@ -107,85 +102,130 @@ fn statuses(error: &CosmosError) -> (u16, Option<u16>) {
 pub struct Cosmos {
     config: config::Cosmos,
     identity: Option<Arc<dyn TokenCredential>>,
-    container: OnceCell<ContainerClient>,
+    connection: OnceCell<Connection>,
+}
+
+/// The driver does what the SDK does by it: routing, retries, sessions and authentication. The SDK itself is left out: it
+/// builds a `serde_json::Value` of every document in a batch, which took more time than all else here.
+struct Connection {
+    driver: Arc<CosmosDriver>,
+    container: ContainerReference,
 }
 
 impl Cosmos {
     /// Of the account that the settings name, opened with its key or else the identity.
     #[must_use]
     pub fn new(config: &config::Cosmos, identity: Option<Arc<dyn TokenCredential>>) -> Self {
-        Self { config: config.clone(), identity, container: OnceCell::new() }
+        Self { config: config.clone(), identity, connection: OnceCell::new() }
     }
 
-    /// Creates documents of one partition, all in one transaction; where that founders on a single one, one by one, so that
-    /// each conflict is a counted duplicate and costs next to nothing, and what is refused holds back no other. Answers in
-    /// the order given.
+    /// Creates documents of one partition in one transaction. If one of them conflicts or is refused, the transaction rolls
+    /// back and each is created alone: conflicts count as duplicates, and one bad document does not block the rest. Results
+    /// are in input order.
     ///
     /// # Errors
     /// Some of the documents may have been created; creating them again is harmless.
     pub async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
-        let container = self.container().await?;
+        let connection = self.connection().await?;
         if let [document] = documents {
-            return Ok(vec![create_one(container, document).await?]);
+            return Ok(vec![connection.create_one(document).await?]);
         }
-        if create_all(container, documents).await? {
+        if connection.create_all(documents).await? {
             return Ok(documents.iter().map(|_| Written::Created).collect());
         }
-        let creates: Vec<_> = documents.iter().map(|document| create_one(container, document)).collect();
+        let creates: Vec<_> = documents.iter().map(|document| connection.create_one(document)).collect();
         stream::iter(creates).buffered(SINGLES).try_collect().await
     }
 
-    async fn container(&self) -> Result<&ContainerClient, DatabaseError> {
-        self.container.get_or_try_init(|| self.connect()).await
+    async fn connection(&self) -> Result<&Connection, DatabaseError> {
+        self.connection.get_or_try_init(|| self.connect()).await
     }
 
-    async fn connect(&self) -> Result<ContainerClient, DatabaseError> {
-        let endpoint = AccountEndpoint::from(self.config.endpoint.clone());
+    async fn connect(&self) -> Result<Connection, DatabaseError> {
+        let endpoint = self.config.endpoint.clone();
         let account = match (&self.config.key, &self.identity) {
-            (Some(key), _) => AccountReference::with_authentication_key(endpoint, key.clone()),
+            (Some(key), _) => AccountReference::with_account_key(endpoint, key.clone()),
             (None, Some(identity)) => AccountReference::with_credential(endpoint, Arc::clone(identity)),
             (None, None) => return Err(DatabaseError::from(no_credential())),
         };
         // Documents are JSON text already; as text they go out as they are.
-        let as_text = BinaryEncodingOptions::new().with_enabled(false);
+        let mut as_text = OperationOptions::default();
+        as_text.binary_encoding = Some(BinaryEncodingOptions::new().with_enabled(false));
         // No region is preferred: the account's own order holds, and its write region is where creates go.
-        let client = CosmosClient::builder()
-            .with_binary_encoding_options(as_text)
-            .build(account, RoutingStrategy::PreferredRegions(Vec::new()))
-            .await?;
-        Ok(client.database_client(self.config.database.clone()).container_client(self.config.container.clone(), None).await?)
+        let options = DriverOptions::builder(account).with_operation_options(as_text).build();
+        let driver = CosmosDriverRuntime::builder().build().await?.create_driver(options).await?;
+        let (database, container) = (&self.config.database, &self.config.container);
+        let container = driver.resolve_container(database, container, OperationOptions::default()).await.map_err(|error| {
+            let context = format!("failed to resolve container metadata for '{database}/{container}'");
+            CosmosErrorBuilder::from_error(error).with_context(context).build()
+        })?;
+        Ok(Connection { driver, container })
     }
 }
 
-/// True if the transaction was committed, false if something about a single document rolled it back.
-async fn create_all(container: &ContainerClient, documents: &[&Document]) -> Result<bool, DatabaseError> {
-    let mut batch = TransactionalBatch::new(documents[0].pk.clone());
-    for document in documents {
-        batch = batch.create_item(serde_json::from_str::<&RawValue>(&document.json)?)?;
+impl Connection {
+    async fn execute(&self, operation: CosmosOperation) -> Result<CosmosResponse, CosmosError> {
+        self.driver.execute_singleton_operation(operation, OperationOptions::default()).await
     }
-    match container.execute_transactional_batch(batch, None).await {
-        Ok(response) => {
-            // Anything about a single document, a conflict above all: written alone, each tells its own.
-            Ok(response.into_model()?.results().iter().all(|result| result.is_success()))
+
+    /// True if the transaction was committed, false if a single document rolled it back.
+    async fn create_all(&self, documents: &[&Document]) -> Result<bool, DatabaseError> {
+        let batch = CosmosOperation::batch(self.container.clone(), documents[0].pk.clone().into()).with_body(batch_body(documents));
+        match self.execute(batch).await {
+            // A fault of a single document, above all a conflict: created alone, each gets its own answer.
+            Ok(response) => {
+                let results: Vec<OperationResult> = response.into_body().into_single()?;
+                Ok(results.iter().all(|result| (200..300).contains(&result.status_code)))
+            }
+            Err(error) if error.status().is_conflict() => Ok(false),
+            Err(error) => match error.into() {
+                DatabaseError::Unfit(_) => Ok(false),
+                error => Err(error),
+            },
         }
-        Err(error) if error.status().is_conflict() => Ok(false),
-        Err(error) => match error.into() {
-            DatabaseError::Unfit(_) => Ok(false),
-            error => Err(error),
-        },
+    }
+
+    async fn create_one(&self, document: &Document) -> Result<Written, DatabaseError> {
+        let create = CosmosOperation::create_item(self.item(&document.pk, &document.id)).with_body(document.json.clone().into_bytes());
+        match self.execute(create).await {
+            Ok(_) => Ok(Written::Created),
+            Err(error) if error.status().is_conflict() => Ok(Written::Duplicate),
+            Err(error) => match error.into() {
+                error @ DatabaseError::Unfit(_) => Ok(Written::Refused(error)),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn item(&self, pk: &str, id: &str) -> ItemReference {
+        ItemReference::from_name(&self.container, pk.to_owned().into(), id.to_owned())
     }
 }
 
-async fn create_one(container: &ContainerClient, document: &Document) -> Result<Written, DatabaseError> {
-    let body: &RawValue = serde_json::from_str(&document.json)?;
-    match container.create_item(document.pk.clone(), &document.id, body, None).await {
-        Ok(_) => Ok(Written::Created),
-        Err(error) if error.status().is_conflict() => Ok(Written::Duplicate),
-        Err(error) => match error.into() {
-            error @ DatabaseError::Unfit(_) => Ok(Written::Refused(error)),
-            error => Err(error),
-        },
+/// One operation's result in a batch's answer.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OperationResult {
+    status_code: u16,
+}
+
+/// A batch of creates as the service takes it: a JSON array of operations.
+/// <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch>
+fn batch_body(documents: &[&Document]) -> Vec<u8> {
+    const BEFORE: &str = r#"{"operationType":"Create","resourceBody":"#;
+    let length = documents.iter().map(|document| document.json.len() + BEFORE.len() + 2).sum::<usize>() + 2;
+    let mut body = Vec::with_capacity(length);
+    body.push(b'[');
+    for (at, document) in documents.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(BEFORE.as_bytes());
+        body.extend_from_slice(document.json.as_bytes());
+        body.push(b'}');
     }
+    body.push(b']');
+    body
 }
 
 fn no_credential() -> CosmosError {

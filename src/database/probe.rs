@@ -1,9 +1,8 @@
 //! A trial of the database: how the container is made, and a document that is written, read and removed. What is right is
 //! judged by the caller.
 
-use azure_data_cosmos::models::TimeToLive;
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use azure_data_cosmos_driver::models::CosmosOperation;
+use serde::{Deserialize, Serialize};
 
 use super::{Cosmos, DatabaseError};
 
@@ -23,6 +22,21 @@ pub struct Made {
     pub default_ttl: Option<u32>,
 }
 
+/// What is read of the container's properties.
+/// <https://learn.microsoft.com/rest/api/cosmos-db/get-a-collection>
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    partition_key: PartitionKeyPaths,
+    /// Absent: no document expires; -1: only documents that say so.
+    default_ttl: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PartitionKeyPaths {
+    paths: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct Probe<'a> {
     id: &'a str,
@@ -37,14 +51,13 @@ impl Cosmos {
     /// # Errors
     /// The database refused or could not be reached.
     pub async fn made(&self) -> Result<Made, DatabaseError> {
-        let properties = self.container().await?.read(None).await?.into_model()?;
+        let connection = self.connection().await?;
+        let read = connection.execute(CosmosOperation::read_container(connection.container.clone())).await?;
+        let properties: Properties = read.into_body().into_single()?;
         Ok(Made {
-            partition_key: properties.partition_key.paths().iter().map(ToString::to_string).collect(),
-            expires: !properties.default_ttl.is_forever(),
-            default_ttl: match properties.default_ttl {
-                TimeToLive::Seconds(seconds) => Some(seconds),
-                _ => None,
-            },
+            partition_key: properties.partition_key.paths,
+            expires: properties.default_ttl.is_some(),
+            default_ttl: properties.default_ttl.and_then(|seconds| u32::try_from(seconds).ok()),
         })
     }
 
@@ -53,13 +66,14 @@ impl Cosmos {
     /// # Errors
     /// The database refused or could not be reached.
     pub async fn probe(&self) -> Result<(), DatabaseError> {
-        let container = self.container().await?;
+        let connection = self.connection().await?;
         let id = format!("check-{:016x}", fastrand::u64(..));
-        let body = to_raw_value(&Probe { id: &id, pk: PARTITION, ttl: LIFE, note: "written by `handler check`" })?;
-        let body: &RawValue = &body;
-        container.create_item(PARTITION, &id, body, None).await?;
-        container.read_item(PARTITION, &id, None).await?;
-        container.delete_item(PARTITION, &id, None).await?;
+        let probe = Probe { id: &id, pk: PARTITION, ttl: LIFE, note: "written by `handler check`" };
+        // Numbers and text always serialise.
+        let body = serde_json::to_vec(&probe).unwrap_or_default();
+        connection.execute(CosmosOperation::create_item(connection.item(PARTITION, &id)).with_body(body)).await?;
+        connection.execute(CosmosOperation::read_item(connection.item(PARTITION, &id))).await?;
+        connection.execute(CosmosOperation::delete_item(connection.item(PARTITION, &id))).await?;
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ const MOST_LABEL: usize = 256;
 /// Where edges of a kind are taken from.
 #[cfg_attr(not(test), expect(dead_code, reason = "told to the reader; a test holds the documentation to it"))]
 struct Rule {
+    /// What `explain` calls it.
+    name: &'static str,
     /// Node type that they come from.
     from: &'static str,
     /// Node types that they go to.
@@ -33,46 +35,76 @@ struct Rule {
 /// All rules. Where `user` is written, it is whoever acted: a guest and a system too.
 #[rustfmt::skip]
 const RULES: [Rule; 13] = [
-    Rule { from: "user", to: "ip", find: ip,
+    Rule { name: "ip", from: "user", to: "ip", find: ip,
            fields: "`ClientIP`, `ClientIPAddress`, `ActorIpAddress`, `ActorIP`" },
-    Rule { from: "user", to: "file", find: file,
+    Rule { name: "file", from: "user", to: "file", find: file,
            fields: "SharePoint, OneDrive: `ObjectId`, or `SiteUrl` + `SourceRelativeUrl` + `SourceFileName`, of files, folders and pages; data loss prevention: `SharePointMetaData.FilePathUrl`; on devices: `ObjectId`" },
-    Rule { from: "user", to: "site", find: site,
+    Rule { name: "site", from: "user", to: "site", find: site,
            fields: "`SiteUrl`, or the site's part of a SharePoint `ObjectId`; data loss prevention: `SharePointMetaData.SiteCollectionUrl`" },
-    Rule { from: "user", to: "mailbox", find: mailbox,
+    Rule { name: "mailbox", from: "user", to: "mailbox", find: mailbox,
            fields: "`MailboxOwnerUPN`, `DestMailboxOwnerUPN`, `SendAsUserSmtp`, `SendOnBehalfOfUserSmtp`, where it is not the user's own" },
-    Rule { from: "user", to: "app", find: app,
+    Rule { name: "app", from: "user", to: "app", find: app,
            fields: "`ApplicationId`, else `ApplicationDisplayName`; `ClientAppId`, `AppId`, `AadAppId`, `AppAccessContext.ClientAppId`" },
-    Rule { from: "user", to: "user, group, app, policy, object", find: target,
+    Rule { name: "target", from: "user", to: "user, group, app, policy, object", find: target,
            fields: "Entra ID: `Target`" },
-    Rule { from: "user", to: "user, mailbox, group, object", find: object,
+    Rule { name: "object", from: "user", to: "user, mailbox, group, object", find: object,
            fields: "cmdlets and all other workloads: `ObjectId`; the cmdlet's noun tells the type" },
-    Rule { from: "user", to: "user, guest, group", find: shared_with,
+    Rule { name: "shared_with", from: "user", to: "user, guest, group", find: shared_with,
            fields: "sharing: `TargetUserOrGroupName`; Teams: `Members`, `Invitee`, `TeamName`" },
-    Rule { from: "user, group, app", to: "group, app, object", find: membership,
+    Rule { name: "membership", from: "user, group, app", to: "group, app, object", find: membership,
            fields: "who became (or ceased to be) member or owner of what, or was given a role in it: Entra ID's `Target` and `ModifiedProperties` (`Role`, `Group`, `Application`, `Device`; `ServicePrincipal`, `User`); cmdlets' `Member`, `Members`, `Links` and `ObjectId`" },
-    Rule { from: "user, group", to: "mailbox", find: delegate,
+    Rule { name: "delegate", from: "user, group", to: "mailbox", find: delegate,
            fields: "who was given a right to a mailbox: cmdlets' `User`, `Trustee`, `GrantSendOnBehalfTo` and `ObjectId`" },
-    Rule { from: "mailbox, object", to: "address", find: forwarding,
+    Rule { name: "forwarding", from: "mailbox, object", to: "address", find: forwarding,
            fields: "inbox rules and forwarding: `ForwardTo`, `RedirectTo`, `ForwardAsAttachmentTo`, `ForwardingSmtpAddress`, `ForwardingAddress`, `RuleActions`; from a mail flow rule (object): `BlindCopyTo`, `CopyTo`, `RedirectMessageTo`, `AddToRecipients`" },
-    Rule { from: "user", to: "policy", find: policy,
+    Rule { name: "policy", from: "user", to: "policy", find: policy,
            fields: "data loss prevention: `PolicyDetails[].PolicyName`; alerts: whom they are about (`AlertEntityId`, or `f3u` and `suid` in `Data`) and `Name`" },
-    Rule { from: "user", to: "address", find: mailed,
+    Rule { name: "mailed", from: "user", to: "address", find: mailed,
            fields: "mail: `recipientList`; data loss prevention: `ExchangeMetaData.To`, `CC`, `BCC`" },
 ];
 
 /// A record's edges as a JSON array, each once.
 pub(super) fn edges(fields: &Fields<'_>) -> String {
+    edges_by(&RULES, fields).0
+}
+
+/// The same edges, and beside each the row that gave it.
+pub(super) fn explained(fields: &Fields<'_>) -> (String, Vec<ExplainedEdge>) {
     edges_by(&RULES, fields)
 }
 
-fn edges_by(rules: &[Rule], fields: &Fields<'_>) -> String {
+fn edges_by(rules: &[Rule], fields: &Fields<'_>) -> (String, Vec<ExplainedEdge>) {
     let record = Record::of(fields);
     let mut edges = Edges { label: cut(&record.label, MOST_LABEL), json: vec![b'['], known: Vec::new() };
+    let mut rows = Vec::new();
     for rule in rules {
         (rule.find)(&record, &mut edges);
+        rows.resize(edges.known.len(), rule.name);
     }
-    edges.close()
+    let explained = edges.known.iter().zip(rows).map(|((from, to), row)| ExplainedEdge::new(from, to, row)).collect();
+    (edges.close(), explained)
+}
+
+/// An edge, and the row of the table that gave it: what `handler explain` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedEdge {
+    /// The name of the node that it starts at.
+    pub from: String,
+    /// The type of that node.
+    pub from_type: NodeType,
+    /// The name of the node that it ends at.
+    pub to: String,
+    /// The type of that node.
+    pub to_type: NodeType,
+    /// The row's name.
+    pub row: String,
+}
+
+impl ExplainedEdge {
+    fn new(from: &Node, to: &Node, row: &str) -> Self {
+        Self { from: from.name.clone(), from_type: from.kind, to: to.name.clone(), to_type: to.kind, row: row.to_owned() }
+    }
 }
 
 /// One edge, as documents hold it.
@@ -1131,7 +1163,7 @@ mod tests {
                 *kinds.entry(kind).or_default().entry(edge["label"].as_str().unwrap().trim().to_owned()).or_default() += 1;
             }
             for (rule, bytes) in RULES.iter().zip(&mut bytes) {
-                let found = edges_by(std::slice::from_ref(rule), &fields);
+                let found = edges_by(std::slice::from_ref(rule), &fields).0;
                 *bytes += found.len() - 2;
                 for edge in parsed(&found) {
                     let (from, to) = (edge["fromType"].as_str().unwrap(), edge["toType"].as_str().unwrap());

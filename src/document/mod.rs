@@ -1,10 +1,12 @@
-//! Makes a document of a record: key, partition, time to live, edges, and the record's own fields verbatim. Pure; writing it is
-//! next door.
+//! Makes a document of a record: key, partition, time to live, edges, and the record's own fields verbatim. Pure;
+//! [`crate::database`] writes it.
 
 mod edges;
 mod fields;
 mod nodes;
 pub mod records;
+mod repair;
+mod trim;
 
 use std::borrow::Cow;
 
@@ -12,26 +14,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
 use self::{
-    edges::edges,
     fields::{Field, Fields},
     records::Traits,
+    repair::rewrite,
+    trim::{omit, rename_reserved},
 };
 use crate::management_api::{Workload, parse_utc};
 
-/// Cosmos takes 2 MB; what it adds itself, and the request around a document, must fit as well.
-/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-pub const MOST_BYTES: usize = 2 * 1024 * 1024 - 16 * 1024;
-/// Cosmos takes 128 levels. The JSON parsers on the way there stop at 128 too, and count two for the request around it.
-const MOST_LEVELS: usize = 125;
-/// Most bytes of an id. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-const MOST_ID: usize = 1023;
+/// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
+const MAX_ID_BYTES: usize = 1023;
 /// What arrives older than its retention stays a day, so that it is seen at all.
-const LEAST_TTL: i64 = 86_400;
-
-/// Names that the document has for itself, those that Cosmos adds included. A record's own field of such a name is kept
-/// as `record_<name>`.
-const TAKEN: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
+const MIN_TTL: i64 = 86_400;
 
 /// Where a record came from: the document's `feed`.
 #[derive(Clone, Debug, Serialize)]
@@ -67,7 +62,7 @@ pub struct Document {
     pub json: String,
     /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
     pub digest: [u8; 16],
-    /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was mended.
+    /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
 }
 
@@ -81,9 +76,34 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+    document_with(record, traits, Some(feed), rules, edges::edges)
+}
+
+/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
+    let mut rows = Vec::new();
+    let document = document_with(record, any, None, rules, |fields| {
+        let (edges, explained) = edges::explained(fields);
+        rows = explained;
+        edges
+    })?;
+    Ok((document, rows))
+}
+
+fn document_with(
+    record: &[u8],
+    traits: Traits,
+    feed: Option<&Feed>,
+    rules: Rules,
+    edges: impl FnOnce(&Fields<'_>) -> String,
+) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
-    let mut mended = matches!(text, Cow::Owned(_));
-    let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut mended)) } else { text };
+    let mut repaired = matches!(text, Cow::Owned(_));
+    let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
     let mut fields = Fields::of(&text).ok_or(NotARecord)?;
 
     let id = id(&fields, &text);
@@ -93,12 +113,12 @@ pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Res
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
-    rename_taken(&mut fields.0);
+    rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
     let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
-    let reduced = (mended || !omitted.is_empty()).then_some(omitted);
+    let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
     Ok(Document { id, pk, json, digest, reduced })
 }
 
@@ -108,7 +128,8 @@ struct Head<'a> {
     id: &'a str,
     pk: &'a str,
     ttl: i64,
-    feed: &'a Feed,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<&'a Feed>,
 }
 
 /// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
@@ -118,7 +139,7 @@ fn id(fields: &Fields<'_>, text: &str) -> String {
         None => id,
     });
     match id.map(|id| encode_id(&id)) {
-        Some(id) if id.len() <= MOST_ID => id,
+        Some(id) if id.len() <= MAX_ID_BYTES => id,
         _ => format!("sha256-{:x}", Sha256::digest(canonical(text))),
     }
 }
@@ -157,86 +178,11 @@ fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
 /// Seconds from now until the record's retention ends.
 fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules) -> i64 {
     let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
-    left.num_seconds().clamp(LEAST_TTL, i64::from(i32::MAX))
-}
-
-fn rename_taken(fields: &mut [Field<'_>]) {
-    for at in 0..fields.len() {
-        if !TAKEN.contains(&&*fields[at].name) {
-            continue;
-        }
-        let mut name = format!("record_{}", fields[at].name);
-        while fields.iter().any(|field| field.name == name) {
-            name = format!("record_{name}");
-        }
-        fields[at].name = Cow::Owned(name);
-    }
-}
-
-/// Takes out what Cosmos cannot take: fields that nest too deep, then the largest until the rest fits.
-fn omit(fields: &mut Vec<Field<'_>>, depth: usize, length: usize) -> Vec<String> {
-    let mut omitted = Vec::new();
-    if depth > MOST_LEVELS {
-        fields.retain(|field| {
-            // The document itself is one level more.
-            let fits = levels(field.value.get()) < MOST_LEVELS;
-            if !fits {
-                omitted.push(short(&field.name));
-            }
-            fits
-        });
-    }
-    if length <= MOST_BYTES / 2 {
-        return omitted;
-    }
-    let mut length = length + omitted.iter().map(|name| name.len() + 3).sum::<usize>();
-    let mut by_length: Vec<usize> = (0..fields.len()).collect();
-    by_length.sort_by_key(|at| std::cmp::Reverse(fields[*at].length()));
-    let mut out = vec![false; fields.len()];
-    // The record's whole text was counted; what is saved is counted off.
-    for at in by_length {
-        if length <= MOST_BYTES {
-            break;
-        }
-        let name = short(&fields[at].name);
-        length = length.saturating_sub(fields[at].length()) + name.len() + 3;
-        omitted.push(name);
-        out[at] = true;
-    }
-    let mut at = 0;
-    fields.retain(|_| {
-        at += 1;
-        !out[at - 1]
-    });
-    omitted
-}
-
-/// A name as `omitted` has it: names can be what is too large.
-fn short(name: &str) -> String {
-    name.chars().take(200).collect()
-}
-
-/// Levels of objects and arrays in a JSON text.
-fn levels(json: &str) -> usize {
-    let (mut depth, mut deepest, mut inside, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if inside => escaped = true,
-            b'"' => inside = !inside,
-            b'{' | b'[' if !inside => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !inside => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+    left.num_seconds().clamp(MIN_TTL, i64::from(i32::MAX))
 }
 
 fn length_of(head: &Head<'_>) -> usize {
-    head.id.len() + head.pk.len() + 3 * head.feed.content_id.len() + 200
+    head.id.len() + head.pk.len() + 3 * head.feed.map_or(0, |feed| feed.content_id.len()) + 200
 }
 
 fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
@@ -257,107 +203,6 @@ fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>
     }
     json.push('}');
     Ok(json)
-}
-
-/// Writes a record anew where a plain copy would lose something: a number that a double would change becomes a string
-/// of its digits, and a surrogate that stands alone becomes U+FFFD.
-fn rewrite(text: &str, mended: &mut bool) -> String {
-    let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len() + 16);
-    let (mut at, mut copied, mut inside) = (0, 0, false);
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                inside = !inside;
-                at += 1;
-            }
-            b'\\' if inside => {
-                let length = escape_length(bytes, at);
-                if is_lone_surrogate(bytes, at, length) {
-                    out.push_str(&text[copied..at]);
-                    out.push('\u{fffd}');
-                    copied = at + length;
-                    *mended = true;
-                }
-                at += length;
-            }
-            b'-' | b'0'..=b'9' if !inside => {
-                let length = bytes[at..].iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
-                let number = &text[at..at + length];
-                if let Some(other) = in_other_words(number) {
-                    out.push_str(&text[copied..at]);
-                    out.push_str(&other);
-                    copied = at + length;
-                }
-                at += length;
-            }
-            _ => at += 1,
-        }
-    }
-    out.push_str(&text[copied..]);
-    out
-}
-
-/// Bytes of the escape at a backslash: a surrogate pair is one escape.
-fn escape_length(bytes: &[u8], at: usize) -> usize {
-    match surrogate(bytes, at) {
-        Some(Surrogate::High) if surrogate(bytes, at + 6) == Some(Surrogate::Low) => 12,
-        Some(_) => 6,
-        None => 2.min(bytes.len() - at),
-    }
-}
-
-fn is_lone_surrogate(bytes: &[u8], at: usize, length: usize) -> bool {
-    length == 6 && surrogate(bytes, at).is_some()
-}
-
-#[derive(PartialEq, Eq)]
-enum Surrogate {
-    High,
-    Low,
-}
-
-/// Whether `\ud800` to `\udfff` stands at a position.
-fn surrogate(bytes: &[u8], at: usize) -> Option<Surrogate> {
-    let escape = bytes.get(at..at + 6)?;
-    if !escape.starts_with(b"\\u") || !escape[2..].iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    match escape[2..4].to_ascii_lowercase().as_slice() {
-        [b'd', b'8'..=b'9' | b'a'..=b'b'] => Some(Surrogate::High),
-        [b'd', b'c'..=b'f'] => Some(Surrogate::Low),
-        _ => None,
-    }
-}
-
-/// What must stand in place of a number; none where a double keeps it. Cosmos holds numbers as doubles.
-fn in_other_words(number: &str) -> Option<String> {
-    let kept = number.parse::<f64>().ok().filter(|double| double.is_finite()).and_then(|double| {
-        let text = serde_json::to_string(&double).ok()?;
-        (decimal(&text)? == decimal(number)?).then_some(text)
-    });
-    match kept {
-        // An exponent is written out, so that what is measured here is what arrives there.
-        Some(text) if number.contains(['e', 'E']) => Some(text),
-        Some(_) => None,
-        None => Some(format!("\"{number}\"")),
-    }
-}
-
-/// A decimal number's sign, digits without zeros at either end, and exponent: equal for equal values.
-fn decimal(number: &str) -> Option<(bool, String, i64)> {
-    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let (negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0').trim_end_matches('0');
-    if significant.is_empty() {
-        return Some((false, String::new(), 0));
-    }
-    let zeros = digits.len() - digits.trim_end_matches('0').len();
-    let exponent =
-        exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?.checked_add(i64::try_from(zeros).ok()?)?;
-    Some((negative, significant.to_owned(), exponent))
 }
 
 #[cfg(test)]
@@ -486,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_unicode_is_mended_and_said_to_be() {
+    fn text_that_is_no_unicode_is_repaired_and_said_to_be() {
         let (document, value) = made(r#"{"Id":"a","T":"x\ud83dy\\ud83d \ud83d\ude00 \ude00","\udc00":1}"#);
         assert_eq!(value["T"], json!("x\u{fffd}y\\ud83d 😀 \u{fffd}"));
         assert_eq!(value["\u{fffd}"], json!(1));
@@ -508,7 +353,7 @@ mod tests {
         let (document, value) = made(&format!(r#"{{"Id":"a","Small":1,"Large":"{large}","Larger":"{large}y"}}"#));
         assert_eq!(value["omitted"], json!(["Larger"]));
         assert_eq!((value["Small"].clone(), value["Large"].as_str().map(str::len)), (json!(1), Some(1_500_000)));
-        assert!(document.json.len() <= MOST_BYTES);
+        assert!(document.json.len() <= MAX_BYTES);
         assert_eq!(document.reduced, Some(vec!["Larger".to_owned()]));
 
         let deep = format!("{}1{}", "[".repeat(130), "]".repeat(130));
@@ -520,7 +365,7 @@ mod tests {
 
         let many: Vec<_> = (0..3000).map(|n| format!(r#""{n}":"{}""#, "y".repeat(1000))).collect();
         let (document, value) = made(&format!(r#"{{"Id":"a",{}}}"#, many.join(",")));
-        assert!(document.json.len() <= MOST_BYTES && document.json.len() > MOST_BYTES / 2);
+        assert!(document.json.len() <= MAX_BYTES && document.json.len() > MAX_BYTES / 2);
         assert_eq!(value["omitted"].as_array().map(Vec::len), Some(3000 + 1 + 6 - value.as_object().unwrap().len()));
     }
 
@@ -528,16 +373,16 @@ mod tests {
     fn a_record_that_is_cut_down_keeps_its_edges_and_their_room_is_counted() {
         let members: Vec<_> = (0..2000).map(|n| json!({"UPN": format!("someone-{n}@contoso.com")})).collect();
         let members = json!(members).to_string();
-        for length in [MOST_BYTES - members.len() - 66_000, MOST_BYTES - members.len() - 1000, 3_000_000] {
+        for length in [MAX_BYTES - members.len() - 66_000, MAX_BYTES - members.len() - 1000, 3_000_000] {
             let large = "x".repeat(length);
             let (document, value) = made(&format!(
                 r#"{{"Id":"a","UserId":"megan@contoso.com","ClientIP":"203.0.113.7","Members":{members},"Large":"{large}"}}"#
             ));
             let edges = value["edges"].as_array().unwrap();
-            assert!(document.json.len() <= MOST_BYTES, "{length}: {}", document.json.len());
+            assert!(document.json.len() <= MAX_BYTES, "{length}: {}", document.json.len());
             assert_eq!((&edges[0]["to"], &edges[1]["to"]), (&json!("203.0.113.7"), &json!("someone-0@contoso.com")));
             assert!(edges.len() > 400 && value["edges"].to_string().len() <= 64 * 1024, "{}", edges.len());
-            assert_eq!(document.reduced.is_some(), length > MOST_BYTES - members.len() - 66_000, "{length}");
+            assert_eq!(document.reduced.is_some(), length > MAX_BYTES - members.len() - 66_000, "{length}");
         }
     }
 
@@ -549,7 +394,7 @@ mod tests {
             let other = Feed { content_id, content_type: None, content_created: None };
             let again = document(record.as_bytes(), Traits::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
             prop_assert_eq!((&first.id, &first.pk), (&again.id, &again.pk));
-            prop_assert!(!first.id.is_empty() && first.id.len() <= MOST_ID);
+            prop_assert!(!first.id.is_empty() && first.id.len() <= MAX_ID_BYTES);
             prop_assert!(!first.id.contains(['/', '\\', '?', '#']) && !first.id.ends_with(' '));
             let value: Value = serde_json::from_str(&first.json).unwrap();
             prop_assert_eq!(&value["X"], &json!([1, {"y": null}]));

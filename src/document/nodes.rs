@@ -1,7 +1,10 @@
 //! What a name in a record stands for: its type in the graph, and the one form in which every record writes it. Which
 //! names of a record are tied together is next door.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use serde::Serialize;
 
@@ -18,7 +21,7 @@ const SERVICE_DOMAINS: [&str; 2] = ["prod.outlook.com", "support.onmicrosoft.com
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum NodeType {
+pub enum NodeType {
     /// A person of the tenant.
     User,
     /// An account without a person: a service, a service principal, SYSTEM.
@@ -29,17 +32,26 @@ pub(super) enum NodeType {
     App,
     /// An IP address.
     Ip,
+    /// A file, folder or page.
     File,
     /// A site collection.
     Site,
+    /// A mailbox, by its owner's address.
     Mailbox,
     /// An address that mail goes to.
     Address,
     /// A group, team or role: something with members.
     Group,
+    /// A policy or an alert.
     Policy,
     /// Anything else that something was done to.
     Object,
+}
+
+impl fmt::Display for NodeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// One end of an edge.

@@ -1,10 +1,9 @@
-//! Cuts a content blob's body into records while it is still arriving: holds one record at a time, never the blob. What a
-//! record becomes is next door.
+//! Cuts a content blob's body into records while it is still arriving: holds one record at a time, never the blob.
 
 use memchr::memchr2;
 
 /// The longest record taken. The largest seen in the field are tens of kilobytes; this bounds memory, not content.
-const LONGEST_RECORD: usize = 16 * 1024 * 1024;
+const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 
 /// What was noticed of a record on the way, so that the many plain ones need no second look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +106,7 @@ impl Splitter {
         }
         if self.place == Place::InElement {
             self.pending.extend_from_slice(&chunk[start..]);
-            if self.pending.len() > LONGEST_RECORD {
+            if self.pending.len() > MAX_RECORD_BYTES {
                 return Err(BodyError::TooLong(self.records));
             }
         }

@@ -1,7 +1,8 @@
 //! What the handler does for the person who operates it, at a command line: `check` tries everything it needs, `status` tells
-//! how far it is. Neither serves the host, starts a subscription or moves a checkpoint.
+//! how far it is, `explain` what becomes of a record. None of them serves the host, starts a subscription or moves a checkpoint.
 
 mod check;
+mod explain;
 mod paper;
 mod status;
 
@@ -42,6 +43,17 @@ pub enum Command {
     /// of the last 24 hours and seven days. Reads the state container and nothing else.
     #[command(verbatim_doc_comment)]
     Status(Form),
+    /// Tells what becomes of records: each one's document, and which row gave which edge
+    ///
+    /// Reads records from stdin, one a line. Needs no setting, and reaches nothing.
+    ///
+    /// Exit code 0: each line is a record. 1: a line is no JSON.
+    #[command(verbatim_doc_comment)]
+    Explain {
+        /// For machines: one line of JSON for each line put in, in their order
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What it looks like.
@@ -73,6 +85,7 @@ pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
             print(&status::status(&crate::config::Config::from_env()?).await?, form)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Explain { json } => explain::explain(json, |name| std::env::var(name).ok()),
     }
 }
 

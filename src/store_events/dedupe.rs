@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::document::{Document, MOST_BYTES};
+use crate::document::{Document, MAX_BYTES};
 
 /// Cosmos's limits of a transactional batch. <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations>
 const MOST_OPERATIONS: usize = 100;
@@ -51,7 +51,7 @@ impl Batches {
         }
         let length = sourced.document.json.len() + AROUND;
         let batch = self.open.entry(sourced.document.pk.clone()).or_default();
-        let no_room = batch.documents.len() == MOST_OPERATIONS || batch.bytes + length > MOST_BYTES + AROUND;
+        let no_room = batch.documents.len() == MOST_OPERATIONS || batch.bytes + length > MAX_BYTES + AROUND;
         let full = no_room.then(|| std::mem::take(batch));
         batch.bytes += length;
         batch.documents.push(sourced);
@@ -121,7 +121,7 @@ mod tests {
         let (batches, _) = all((0..5).map(|number| sourced(number, "p", 900_000)));
         assert_eq!(batches.iter().map(|batch| batch.documents.len()).sum::<usize>(), 5);
         assert!(batches.iter().all(|batch| batch.documents.len() <= 2));
-        let (batches, _) = all((0..2).map(|number| sourced(number, "p", MOST_BYTES)));
+        let (batches, _) = all((0..2).map(|number| sourced(number, "p", MAX_BYTES)));
         assert_eq!(batches.len(), 2);
     }
 }

@@ -1,8 +1,8 @@
 //! What a person may do to the state container, as the page about it says: rewind, collect a day again, start afresh.
 
 use chrono::{SubsecRound, TimeDelta};
-use local::tenant::Operation;
 use serde_json::json;
+use standins::tenant::Operation;
 
 use crate::world::{EXCHANGE, World, world};
 

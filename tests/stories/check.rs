@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::{
+use serde_json::{Value, json};
+use standins::{
     cosmos::{CosmosFault, CosmosOptions, Fault as CosmosTrouble},
     tenant::{Fault, FaultKind, Operation, Subscription, TenantOptions},
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{

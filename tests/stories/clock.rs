@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use local::tenant::{Fault, FaultKind, NewBlob, Operation};
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation};
 use serde_json::json;
 
 use crate::world::{EXCHANGE, Setting, World, later, reason, record, world};

@@ -6,13 +6,13 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta};
-use local::{
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use standins::{
     cosmos::CosmosOptions,
     host::{HostOptions, QueueUntil},
     tenant::{Body, Fault, FaultKind, NewBlob, Operation, generate, playback},
 };
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::world::{EXCHANGE, Setting, World, real_records, start_host, tick, world};
 

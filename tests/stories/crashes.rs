@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 
-use local::{
+use serde_json::{Value, json};
+use standins::{
     cosmos::{CosmosFault, Fault as DatabaseFault},
     host::{HostOptions, QueueUntil},
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
-use serde_json::{Value, json};
 
 use crate::{
     wire::{At, What},

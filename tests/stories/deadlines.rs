@@ -9,8 +9,8 @@ use handler::{
     config::Config,
     queue_events, store_events,
 };
-use local::tenant::{Fault, FaultKind, Operation};
 use serde_json::{Value, json};
+use standins::tenant::{Fault, FaultKind, Operation};
 use tokio::{process::Command, time::Instant};
 
 use crate::{

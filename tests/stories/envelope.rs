@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use local::{
+use reqwest::{Response, StatusCode, header};
+use serde_json::{Value, json};
+use standins::{
     azurite::ACCOUNT_KEY,
     cosmos::{COSMOS_KEY, CosmosFault, Fault as CosmosTrouble},
     host::Level,
     tenant::{Body, Fault, FaultKind, Operation, generate},
 };
-use reqwest::{Response, StatusCode, header};
-use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 

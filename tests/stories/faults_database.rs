@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use local::{
+use serde_json::json;
+use standins::{
     cosmos::{Cosmos, CosmosFault, CosmosOptions, Fault},
     host::QueueUntil,
     tenant::{NewBlob, Operation},
 };
-use serde_json::json;
 
 use crate::world::{EXCHANGE, Setting, World, reason, record};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::{
+use serde_json::json;
+use standins::{
     host::QueueUntil,
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
-use serde_json::json;
 
 use crate::world::{EXCHANGE, Setting, World, later, record, world};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use local::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation};
 use serde_json::{Value, json};
+use standins::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation};
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, later, reason, record, world};
 

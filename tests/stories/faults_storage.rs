@@ -3,8 +3,8 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::tenant::{Fault, NewBlob, Operation};
 use serde_json::json;
+use standins::tenant::{Fault, NewBlob, Operation};
 
 use crate::{
     wire::{At, What},

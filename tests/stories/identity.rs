@@ -3,8 +3,8 @@
 //! and the database emulator takes a token at its word: that the roles suffice, neither can show.
 
 use futures::future::join_all;
-use local::tenant::Operation;
 use serde_json::json;
+use standins::tenant::Operation;
 
 use crate::world::{EXCHANGE, Identity, Setting};
 

@@ -17,11 +17,11 @@ use handler::{
     queue_events::{Outcome, WorkloadReport},
     store_events,
 };
-use local::{
+use serde_json::Value;
+use standins::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
     tenant::NewBlob,
 };
-use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use crate::world::{EXCHANGE, azurite, type_command, world};

@@ -1,7 +1,7 @@
 //! A content blob of 100 MB: memory does not follow it. Figures are the benchmark's; here is only the bound.
 
-use local::tenant::{Body, NewBlob};
 use serde_json::json;
+use standins::tenant::{Body, NewBlob};
 
 use crate::world::{EXCHANGE, Setting, record_with};
 

@@ -1,7 +1,7 @@
 //! Paging, and the habits of listings that others have met.
 
-use local::tenant::{Fault, FaultKind, NewBlob, Operation};
 use serde_json::{Value, json};
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation};
 
 use crate::world::{EXCHANGE, Setting, World, reason, record, world};
 
@@ -104,14 +104,14 @@ async fn a_next_page_that_is_refused_again_and_again_is_left_to_the_next_run() {
 #[tokio::test]
 async fn a_backlog_of_five_workloads_waits_for_none_of_them() {
     let world = Setting::of_all_workloads().start().await;
-    for content_type in local::tenant::CONTENT_TYPES {
+    for content_type in standins::tenant::CONTENT_TYPES {
         world.tenant.publish(NewBlob::new(content_type, world.ago(30), vec![record(content_type)]));
     }
     let failing = FaultKind::Code { status: 401, code: "AF10001", message: "The permission set is not enough.".to_owned() };
     world.tenant.fail(Fault::always(Operation::ListContent, failing).matching("DLP.All"));
     let tick = world.tick().await;
     assert!(reason(&tick.invocation).contains("500"));
-    for content_type in local::tenant::CONTENT_TYPES {
+    for content_type in standins::tenant::CONTENT_TYPES {
         let (outcome, queued) = if content_type == "DLP.All" { ("failed", 0) } else { ("complete", 1) };
         let report = tick.of(content_type);
         assert_eq!((&report["outcome"], &report["queued"]), (&json!(outcome), &json!(queued)), "{report}");

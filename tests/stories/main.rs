@@ -1,4 +1,4 @@
-//! Stories: what the handler promises, told over real HTTP against the local stack: the handler's own binary under a
+//! Stories: what the handler promises, told over real HTTP against stand-ins: the handler's own binary under a
 //! Functions host, Azurite, the Cosmos emulator and a simulated tenant. The world they play in is in `world`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
@@ -21,14 +21,11 @@ mod large;
 mod listing;
 mod messages;
 mod odd_records;
-mod queries;
 mod queue_events;
 mod settings;
-mod staged;
 mod state;
 mod status;
 mod store_events;
-mod storm;
 mod subscriptions;
 mod sweeps;
 mod token;

@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use local::tenant::{Fault, FaultKind, NewBlob, Operation};
 use serde_json::{Value, json};
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation};
 use tokio::net::TcpListener;
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, reason, record, record_with, world};

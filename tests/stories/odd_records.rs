@@ -2,7 +2,7 @@
 //! what is odd is a document that says so.
 
 use futures::future::join_all;
-use local::cosmos::{CosmosFault, Fault};
+use standins::cosmos::{CosmosFault, Fault};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -1,8 +1,8 @@
 //! QueueEvents: listing, queueing, journal and checkpoint.
 
 use chrono::TimeDelta;
-use local::tenant::{NewBlob, Operation};
 use serde_json::json;
+use standins::tenant::{NewBlob, Operation};
 
 use crate::world::{EXCHANGE, Setting, record, world};
 

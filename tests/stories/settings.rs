@@ -1,11 +1,11 @@
 //! The settings: what the handler says of those that cannot be used, and the ways to name a storage account.
 
 use azure_core::{credentials::Secret, hmac::hmac_sha256};
-use local::{
+use serde_json::json;
+use standins::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
     host::HostOptions,
 };
-use serde_json::json;
 use url::form_urlencoded::Serializer;
 
 use crate::world::{EXCHANGE, Setting, azurite, start_host, type_command, world};

@@ -1,8 +1,8 @@
 //! What is remembered between runs, where a person or an accident had a hand in it.
 
 use chrono::TimeDelta;
-use local::tenant::NewBlob;
 use serde_json::{Value, json};
+use standins::tenant::NewBlob;
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, reason, record};
 

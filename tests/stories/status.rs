@@ -3,11 +3,11 @@
 use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use local::{
+use serde_json::{Value, json};
+use standins::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
     tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions},
 };
-use serde_json::{Value, json};
 use url::form_urlencoded::Serializer;
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, azurite, pin, record, type_command};

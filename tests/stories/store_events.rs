@@ -1,10 +1,10 @@
 //! StoreEvents: fetching, duplicates, documents, journal.
 
-use local::{
+use serde_json::{Value, json};
+use standins::{
     host::Outcome,
     tenant::{Operation, TenantOptions},
 };
-use serde_json::{Value, json};
 
 use crate::world::{EXCHANGE, Setting, world};
 

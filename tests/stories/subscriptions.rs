@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions};
 use serde_json::json;
+use standins::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions};
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, later, reason, record};
 

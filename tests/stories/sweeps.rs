@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use local::{
+use serde_json::json;
+use standins::{
     cosmos::{CosmosFault, Fault as DatabaseFault},
     host::QueueUntil,
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
-use serde_json::json;
 
 use crate::world::{EXCHANGE, Setting, World, later, record, world};
 

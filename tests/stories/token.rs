@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, TenantOptions};
 use serde_json::json;
+use standins::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, TenantOptions};
 
 use crate::world::{EXCHANGE, Setting, World, reason, record};
 
@@ -123,7 +123,7 @@ async fn a_wrong_secret_is_said_and_not_shown() {
 #[tokio::test]
 async fn a_managed_identity_signs_for_the_app_or_holds_the_role_itself() {
     for app in [true, false] {
-        let tenant = local::tenant::Tenant::start(TenantOptions { subscribed: true, ..TenantOptions::default() }).await.unwrap();
+        let tenant = standins::tenant::Tenant::start(TenantOptions { subscribed: true, ..TenantOptions::default() }).await.unwrap();
         let mut settings: BTreeMap<String, String> = tenant.identity_settings();
         settings.insert("OFFICE365_CLIENT_SECRET".to_owned(), String::new());
         if !app {

@@ -10,13 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use local::{
+use serde_json::{Value, json};
+use standins::{
     azurite::{Azurite, AzuriteOptions, Storage},
     cosmos::{Cosmos, CosmosOptions},
     host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
     tenant::{Body, Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::wire::{Sent, Wire};

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use local::{
+use standins::{
     host::{Host, HostOptions},
     tenant::{Fault, FaultKind, Operation},
 };

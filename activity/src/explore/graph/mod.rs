@@ -1,0 +1,141 @@
+//! A graph to look at: one page on loopback over the edges in a Cosmos DB, on this machine or in Azure. Here is how it is
+//! started; what it counts, reads, serves and shows is in the submodules and in `activity/page`.
+
+mod csv;
+mod edges;
+mod page;
+mod serve;
+mod store;
+
+use std::sync::{Arc, RwLock};
+
+use anyhow::{Context as _, Result, anyhow};
+use azure_core::credentials::Secret;
+use azure_identity::DeveloperToolsCredential;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use url::{Host, Url};
+use uuid::Uuid;
+
+use crate::explore::database::{Credential, EMULATOR_KEY, connect};
+use crate::screen::Screen;
+use crate::table::Count;
+use serve::{Shared, router};
+use store::Store;
+
+/// Which graph, and of which database.
+#[derive(Args, Clone, Debug)]
+pub struct GraphOptions {
+    /// Address of the database: what a stack that is kept up (--keep) shows, or that of an account in Azure
+    #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Database
+    #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
+    pub database: String,
+    /// Container
+    #[arg(long, env = "COSMOS_CONTAINER", default_value = "activity")]
+    pub container: String,
+    /// How many days back records are read; all if not given. Fewer days cost fewer request units
+    #[arg(long, value_name = "N")]
+    pub days: Option<u32>,
+    /// At most so many records are read
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
+    pub most: usize,
+    /// Port of the page; a free one if not given
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub port: u16,
+}
+
+impl GraphOptions {
+    /// Of this account, all else as usual.
+    pub fn of(endpoint: &str, database: &str, container: &str) -> Self {
+        let (endpoint, database, container) = (endpoint.to_owned(), database.to_owned(), container.to_owned());
+        Self { endpoint: Some(endpoint), database, container, days: None, most: 500_000, port: 0 }
+    }
+}
+
+/// The page, being served. It is gone when dropped.
+#[derive(Debug)]
+pub struct Graph {
+    url: Url,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Graph {
+    /// Makes the page, reads the edges, and serves both.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what to do: the database cannot be read, Node.js is missing, or the port is taken.
+    pub async fn start(options: &GraphOptions, key: Option<String>, screen: &Screen) -> Result<Self> {
+        let endpoint = options.endpoint.as_deref().context(
+            "of which database? `cargo activity --keep` collects one and ends with its graph; else say --endpoint, or COSMOS_ENDPOINT",
+        )?;
+        let credential = credential(endpoint, key)?;
+        let container = connect(endpoint, credential, &options.database, &options.container).await;
+        let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
+        let script = page::script(|what| screen.part("graph", what)).await?;
+
+        let listener = TcpListener::bind(("127.0.0.1", options.port)).await;
+        let listener = listener.with_context(|| format!("port {} for the graph page is taken; choose another --port", options.port))?;
+        let port = listener.local_addr()?.port();
+        let key = Uuid::new_v4().simple().to_string();
+        let url = Url::parse(&format!("http://127.0.0.1:{port}/{key}/"))?;
+        let shared = Arc::new(Shared {
+            store: Store { container, most: options.most },
+            days: options.days,
+            edges: RwLock::default(),
+            script,
+            key,
+            hosts: ["127.0.0.1", "localhost"].map(|host| format!("{host}:{port}")).to_vec(),
+        });
+        shared.read(screen).await?;
+        let serving = tokio::spawn(async move { drop(axum::serve(listener, router(shared)).await) });
+        Ok(Self { url, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// Where it is served: `http://127.0.0.1:PORT/KEY/`. Whoever knows it can look.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl Shared {
+    /// Reads the edges for the first time.
+    async fn read(&self, screen: &Screen) -> Result<()> {
+        let task = screen.task("graph", "reading edges");
+        let edges = self.store.edges(self.since()).await?;
+        let summary = edges.summary();
+        task.done(format_args!(
+            "{} edges between {} nodes, of {} records{}",
+            Count(summary.edges as u64),
+            Count(summary.nodes as u64),
+            Count(summary.records as u64),
+            if summary.is_cut { ", and there are more: see --most and --days" } else { "" }
+        ));
+        *self.edges.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(edges);
+        Ok(())
+    }
+}
+
+/// A key if there is one; else on this machine the emulators', and anywhere else the person at the keyboard.
+fn credential(endpoint: &str, key: Option<String>) -> Result<Credential> {
+    if let Some(key) = key.filter(|key| !key.trim().is_empty()) {
+        return Ok(Credential::Key(Secret::new(key)));
+    }
+    if is_loopback(endpoint) {
+        return Ok(Credential::Key(Secret::new(EMULATOR_KEY)));
+    }
+    Ok(Credential::Identity(DeveloperToolsCredential::new(None).context("neither COSMOS_KEY nor `az login` is there")?))
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let url = Url::parse(endpoint).ok();
+    match url.as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}

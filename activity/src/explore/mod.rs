@@ -1,0 +1,7 @@
+//! Looking at what was collected: questions in SQL and a graph, over a database on this machine or in Azure. Nothing here
+//! imports a stand-in.
+
+pub mod database;
+pub mod graph;
+pub mod query;
+pub mod question;

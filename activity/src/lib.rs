@@ -1,0 +1,9 @@
+//! The commands that a person types, as a library: collecting, exploring what was collected, proving the handler, and laying
+//! out what ships.
+
+pub mod collect;
+pub mod explore;
+pub mod prove;
+pub mod screen;
+pub mod ship;
+pub mod table;

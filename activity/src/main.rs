@@ -1,0 +1,230 @@
+//! The command line: collects from a simulated or a real tenant, measures, lets a storm of faults pass, lays
+//! out what ships, asks the database, or serves a graph of it. Every error is one line, and nothing that was started outlives
+//! this program.
+
+use std::env;
+use std::io::{Write as _, stderr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use activity::collect::run::{Account, collect};
+use activity::collect::stack::{Source, StackOptions, real_tenant};
+use activity::explore::graph::{Graph, GraphOptions};
+use activity::explore::query::{QueryOptions, query};
+use activity::prove::bench::{BenchOptions, bench};
+use activity::prove::storm::{StormOptions, storm};
+use activity::screen::{Screen, line};
+use activity::ship::executable::build;
+use activity::ship::stage::{StageOptions, build_and_stage};
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use standins::cosmos::CosmosOptions;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// By convention: ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Collects Office 365 audit activity into a database on this machine, and shows it.
+///
+/// The tenant is a simulated one, unless OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET are set: then
+/// it is that one. Storage and database are emulators, unless (with a real tenant) AzureWebJobsStorage or COSMOS_ENDPOINT are set.
+#[derive(Parser)]
+#[command(name = "activity", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    collect: CollectOptions,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures the handler: records a second, CPU time, memory, API calls, start-up
+    Bench(BenchOptions),
+    /// Lets a storm of faults pass over two handlers, and accounts for every record
+    Storm(StormOptions),
+    /// Builds what ships, and lays it out in a folder to publish from
+    Stage(StageOptions),
+    /// Asks the database of a stack that is kept up (--keep)
+    Query(QueryOptions),
+    /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
+    ///
+    /// The account key is taken from COSMOS_KEY; a read-only one is enough. Without it, an account of this machine is opened with
+    /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
+    /// Reader.
+    Graph(GraphOptions),
+}
+
+#[derive(Args)]
+struct CollectOptions {
+    /// Audit records for the simulated tenant, one JSON object a line
+    #[arg(long, value_name = "FILE.ndjson", conflicts_with = "records_count")]
+    records: Option<PathBuf>,
+    /// How many records to make up for the simulated tenant [default: 20000]
+    #[arg(long, value_name = "N")]
+    records_count: Option<usize>,
+    /// What the simulated tenant is made from: the same seed makes the same tenant [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Keep everything up afterwards, to look at the data, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
+    /// Keep queue, checkpoints and journal in this directory; in memory if not given
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Run what was staged in this folder, and build nothing
+    #[arg(long, value_name = "DIR")]
+    staged: Option<PathBuf>,
+    /// Port of the database; a free one if not given
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    port: u16,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        None => collect_and_show(cli.collect).await,
+        Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
+        Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
+        Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
+        Some(Command::Graph(options)) => serve_graph(options).await.map(code),
+    };
+    ended.unwrap_or_else(|error| {
+        say_error(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// `None` when interrupted. Then the work is dropped, and with it every process and every port that it holds.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    tokio::select! {
+        result = work => result.map(Some),
+        () = interrupted() => Ok(None),
+    }
+}
+
+fn code(result: Option<()>) -> ExitCode {
+    result.map_or(ExitCode::from(INTERRUPTED), |()| ExitCode::SUCCESS)
+}
+
+async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
+    let (keep, staged) = (options.keep, options.staged.clone());
+    let Some(account) = unless_interrupted(collect(stack_options(options)?, staged.as_deref(), &Screen::stdout())).await? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    line(format_args!("\n{}", account.table()));
+    account.faults.iter().for_each(|fault| say_error(fault));
+    line(account.verdict());
+    if keep {
+        let settings = account.stack.settings_file()?;
+        line(account.addresses(settings.as_ref().map(|file| file.path())));
+        // Held until the end; without it the rest is still there to look at.
+        if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
+            interrupted().await;
+        }
+    } else {
+        line("To look at the data, and at the graph that it makes, run the same command with --keep.");
+    }
+    account.stack.stop().await;
+    Ok(if account.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn stack_options(options: CollectOptions) -> Result<StackOptions> {
+    Ok(StackOptions {
+        source: source(&options)?,
+        state: options.state,
+        cosmos: CosmosOptions { port: options.port, ..CosmosOptions::default() },
+    })
+}
+
+fn source(options: &CollectOptions) -> Result<Source> {
+    let is_simulated = options.records.is_some() || options.records_count.is_some() || options.seed.is_some();
+    let seed = options.seed.unwrap_or(1);
+    match (real_tenant(env::vars()), options.records.clone()) {
+        (Some(_), _) if is_simulated => {
+            bail!(
+                "OFFICE365_CLIENT_SECRET is set, which means the real tenant, but --records, --records-count and --seed mean a simulated one: drop one of them"
+            )
+        }
+        (Some(settings), _) => Ok(Source::Real(settings)),
+        (None, Some(records)) => Ok(Source::Playback { records, seed }),
+        (None, None) => Ok(Source::Generated { count: options.records_count.unwrap_or(20_000), seed }),
+    }
+}
+
+/// Lets the storm pass, and gives account; a difference from what was promised is an error.
+async fn rage(options: StormOptions) -> Result<ExitCode> {
+    let screen = Screen::stdout();
+    let rage = async { storm(options, &build(&screen).await?, &screen).await };
+    let Some(account) = unless_interrupted(rage).await? else { return Ok(code(None)) };
+    line(format_args!("\n{account}"));
+    account.differences.first().into_iter().for_each(|difference| say_error(difference));
+    Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn lay_out(options: StageOptions) -> Result<()> {
+    let staged = build_and_stage(&options, &Screen::stdout()).await?;
+    line(format_args!("\n{staged}"));
+    Ok(())
+}
+
+async fn ask(options: QueryOptions) -> Result<()> {
+    let count = query(&options).await?;
+    let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
+    Ok(())
+}
+
+/// Serves until interrupted, which is how it is meant to end.
+async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
+    let key = env::var("COSMOS_KEY").ok();
+    let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
+    line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
+    line(address(&graph));
+    interrupted().await;
+    Ok(Some(()))
+}
+
+fn address(graph: &Graph) -> String {
+    format!("\nGraph      {}", graph.url())
+}
+
+/// The graph of what was collected, if it is in a database of ours.
+async fn graph_of(account: &Account) -> Result<Option<Graph>> {
+    let setting = |name| account.stack.settings.get(name).map_or("", String::as_str);
+    if account.stack.cosmos.is_none() {
+        line("To look at the graph of that database: cargo activity graph");
+        return Ok(None);
+    }
+    let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
+    match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
+        Ok(graph) => {
+            line(address(&graph));
+            Ok(Some(graph))
+        }
+        Err(error) => {
+            say_error(&format!("there is no graph to look at: {error:#}"));
+            Ok(None)
+        }
+    }
+}
+
+/// Ctrl-C, or a polite request to end.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+/// One line, whatever the text.
+fn say_error(text: &str) {
+    let _ = writeln!(stderr(), "error: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+}

@@ -1,0 +1,321 @@
+//! The parts that a storm rages over, and what each step of its plan does to them. What came of it is for the account.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
+use chrono::TimeDelta;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::content::Feed;
+use super::figures::Figures;
+use super::plan::{Act, DatabaseSpell, Step, TenantSpell};
+use crate::screen::Screen;
+use crate::ship::executable::repository;
+use standins::azurite::{Azurite, AzuriteOptions, Storage};
+use standins::cosmos::{Cosmos, CosmosFault, CosmosOptions, Fault as Trouble};
+use standins::host::{Host, HostOptions, QueueSummary, QueueUntil};
+use standins::tenant::{Fault, FaultKind, Operation, Tenant, TenantOptions};
+
+/// The content queue; what fails too often goes to `content-poison`.
+pub(super) const QUEUE: &str = "content";
+/// Checkpoints and journal.
+pub(super) const STATE: &str = "activity-state";
+/// Access tokens live this long, so that every storm outlives a few.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
+/// Few enough that most listings have several pages.
+const PAGE: usize = 10;
+/// A message whose handler was killed comes back after this, in place of ten minutes.
+const LEASE: Duration = Duration::from_secs(20);
+/// The listeners look up so often, to see whether the storm is over.
+const SHIFT: Duration = Duration::from_secs(2);
+/// In calm, a queue on which nothing is visible for so long is worked off.
+const QUIET: Duration = Duration::from_millis(600);
+/// What still runs when the storm ends has this long to come to an end, without any fault.
+const LAST_RUNS: Duration = Duration::from_secs(90);
+/// What is visible on the queue has this long to be worked off, at each step of the calm.
+const DRAIN_LIMIT: Duration = Duration::from_secs(120);
+
+/// Everything that runs. It is all gone when this is dropped.
+pub(super) struct World {
+    pub(super) tenant: Tenant,
+    pub(super) cosmos: Cosmos,
+    pub(super) storage: Storage,
+    pub(super) feed: Feed,
+    pub(super) figures: Arc<Figures>,
+    pub(super) foreign_calls: Arc<AtomicUsize>,
+    foreign_url: String,
+    hosts: [Arc<Host>; 2],
+    azurite: Azurite,
+    background: JoinSet<()>,
+    offset: TimeDelta,
+    /// The spells that go on, and how many requests had met a fault when they began.
+    tenant_spell: Option<(String, u64)>,
+    database_spell: Option<(String, u64)>,
+}
+
+impl World {
+    /// Starts two handlers, which share everything, on a tenant that has content of days.
+    pub(super) async fn start(handler: &Path, seed: u64, records: usize) -> Result<Self> {
+        let options = TenantOptions { token_lifetime: TOKEN_LIFETIME, page_size: PAGE, subscribed: true, seed, ..TenantOptions::default() };
+        let tenant = Tenant::start(options).await?;
+        let cosmos = Cosmos::start(CosmosOptions { partitions: 64, ..CosmosOptions::default() }).await?;
+        let azurite = Azurite::start(AzuriteOptions::default()).await?;
+        let storage = Storage::new(&azurite.connection_string())?;
+        let mut background = JoinSet::new();
+        let foreign_calls = Arc::new(AtomicUsize::new(0));
+        let foreign_url = foreign_host(&mut background, foreign_calls.clone()).await?;
+        let feed = Feed::open(&tenant, seed, records, format!("{foreign_url}api/v1.0/{}/activity/feed/audit/", tenant.tenant_id()));
+
+        let figures = Arc::new(Figures::default());
+        let mut settings = tenant.settings();
+        settings.extend(cosmos.settings());
+        let own = [
+            ("AzureWebJobsStorage", azurite.connection_string().as_str()),
+            ("CONTENT_QUEUE", QUEUE),
+            ("STATE_CONTAINER", STATE),
+            ("SCHEDULE", "0 */5 * * * *"),
+            // The emulator is slow where many documents share a key.
+            ("PARTITIONS_PER_DAY", "16"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        settings.extend(own);
+        let hosts = [host(handler, &settings, &figures).await?, host(handler, &settings, &figures).await?];
+        Ok(Self {
+            tenant,
+            cosmos,
+            storage,
+            feed,
+            figures,
+            foreign_calls,
+            foreign_url,
+            hosts: hosts.map(Arc::new),
+            azurite,
+            background,
+            offset: TimeDelta::zero(),
+            tenant_spell: None,
+            database_spell: None,
+        })
+    }
+
+    /// Carries out a plan; both listeners are on all the time.
+    pub(super) async fn rage(&mut self, plan: &[Step], screen: &Screen) -> Result<()> {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut listeners = JoinSet::new();
+        for host in self.hosts.clone() {
+            listeners.spawn(listen(host, self.figures.clone(), over.clone()));
+        }
+        let begin = Instant::now();
+        let mut timers = JoinSet::new();
+        for step in plan {
+            sleep_until(begin + step.at).await;
+            while timers.try_join_next().is_some() {}
+            if let Some(kind) = step.act.kind() {
+                screen.part("storm", format_args!("{:>6.1} s  {kind}", step.at.as_secs_f64()));
+            }
+            self.carry_out(&step.act, &mut timers)?;
+        }
+        self.clear_up()?;
+        over.store(true, Ordering::Relaxed);
+        let ending = async {
+            while timers.join_next().await.is_some() {}
+            while listeners.join_next().await.is_some() {}
+        };
+        timeout(LAST_RUNS, ending).await.map_err(|_| anyhow!("a run did not end within {} s after the storm", LAST_RUNS.as_secs()))?;
+        self.are_up()
+    }
+
+    fn carry_out(&mut self, act: &Act, timers: &mut JoinSet<()>) -> Result<()> {
+        if let Some(kind) = act.kind() {
+            self.figures.count(&kind);
+        }
+        match act {
+            Act::Tick { alongside, .. } if !timers.is_empty() && !alongside => self.figures.count("timer waits for the last run"),
+            Act::Tick { host, .. } => {
+                let (host, figures) = (self.hosts[*host].clone(), self.figures.clone());
+                timers.spawn(async move { figures.timer(&host.run_timer("QueueEvents").await) });
+            }
+            Act::Publish { blobs, kind } => self.feed.publish(&self.tenant, *blobs, *kind),
+            Act::Withdraw => self.feed.withdraw(&self.tenant),
+            Act::Kill(host) => self.hosts[*host].kill(),
+            Act::RevokeTokens => self.tenant.revoke_tokens(),
+            Act::Jump(minutes) => self.advance(TimeDelta::minutes(i64::try_from(*minutes)?)),
+            Act::Purge => {
+                // Beside the plan: storage may be paused.
+                let storage = self.storage.clone();
+                self.background.spawn(async move { drop(storage.clear_queue(QUEUE).await) });
+            }
+            Act::PauseStorage => self.azurite.pause()?,
+            Act::ResumeStorage => self.azurite.resume()?,
+            Act::Tenant(spell) => self.cast_on_tenant(*spell),
+            Act::Database(spell) => self.cast_on_database(*spell),
+        }
+        Ok(())
+    }
+
+    /// Sets the tenant's clock ahead, and with it what the handlers take for now.
+    pub(super) fn advance(&mut self, by: TimeDelta) {
+        self.offset += by;
+        self.tenant.set_clock_offset(self.offset);
+    }
+
+    fn cast_on_tenant(&mut self, spell: Option<TenantSpell>) {
+        self.tenant.clear_faults();
+        let struck = self.tenant.struck();
+        let before = std::mem::replace(&mut self.tenant_spell, spell.map(|spell| (format!("API: {spell}"), struck)));
+        if let Some((kind, since)) = before {
+            self.figures.met(&kind, struck - since);
+        }
+        for fault in spell.into_iter().flat_map(|spell| faults(spell, &self.foreign_url)) {
+            self.tenant.fail(fault);
+        }
+    }
+
+    fn cast_on_database(&mut self, spell: Option<DatabaseSpell>) {
+        self.cosmos.clear_faults();
+        let struck = self.cosmos.requests().struck;
+        let before = std::mem::replace(&mut self.database_spell, spell.map(|spell| (format!("database: {spell}"), struck)));
+        if let Some((kind, since)) = before {
+            self.figures.met(&kind, struck - since);
+        }
+        if let Some(spell) = spell {
+            self.cosmos.fail(CosmosFault::lasting(trouble(spell)));
+        }
+    }
+
+    /// No fault is left.
+    fn clear_up(&mut self) -> Result<()> {
+        self.cast_on_tenant(None);
+        self.cast_on_database(None);
+        self.azurite.resume()
+    }
+
+    fn are_up(&self) -> Result<()> {
+        for host in &self.hosts {
+            ensure!(host.failure().is_none(), "a handler is down: {}", host.failure().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// One run of the timer, then all that is visible on the queue.
+    pub(super) async fn calm_tick(&self, host: usize) -> Result<()> {
+        let timer = self.hosts[host].run_timer("QueueEvents").await;
+        self.figures.timer(&timer);
+        ensure!(timer.outcome.is_success(), "in calm, the timer failed: {:?}; {}", timer.outcome, self.figures.last_failure());
+        let begin = Instant::now();
+        loop {
+            let until = QueueUntil::empty().within(QUIET);
+            let (one, other) = tokio::try_join!(self.hosts[0].run_queue(until), self.hosts[1].run_queue(until))?;
+            let is_quiet = one.invocations.len() + other.invocations.len() == 0;
+            [one, other].iter().for_each(|summary| self.figures.queue(summary));
+            if is_quiet {
+                return self.are_up();
+            }
+            ensure!(begin.elapsed() < DRAIN_LIMIT, "in calm, the queue was not worked off within {} s", DRAIN_LIMIT.as_secs());
+        }
+    }
+
+    /// Ends everything in good order.
+    pub(super) async fn stop(mut self) {
+        self.background.shutdown().await;
+        for host in self.hosts {
+            if let Some(host) = Arc::into_inner(host) {
+                host.stop().await;
+            }
+        }
+        self.azurite.stop().await;
+        self.cosmos.stop().await;
+        self.tenant.stop().await;
+    }
+}
+
+async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<Figures>) -> Result<Host> {
+    let figures = figures.clone();
+    let options = HostOptions {
+        app_root: repository().to_owned(),
+        executable: Some(handler.to_owned()),
+        settings: settings.clone(),
+        visibility_timeout: Some(Duration::from_secs(1)),
+        message_lease: Some(LEASE),
+        on_line: Some(Arc::new(move |line| figures.read(line))),
+        ..HostOptions::default()
+    };
+    Host::start(options).await
+}
+
+async fn listen(host: Arc<Host>, figures: Arc<Figures>, over: Arc<AtomicBool>) {
+    while !over.load(Ordering::Relaxed) {
+        let summary: Result<QueueSummary> = host.run_queue(QueueUntil::empty().within(SHIFT)).await;
+        match summary {
+            Ok(summary) => figures.queue(&summary),
+            Err(_) => figures.count("listener gave up on the queue, and began anew"),
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A host that is not the tenant's. Nobody should ever call: any connection is counted.
+async fn foreign_host(background: &mut JoinSet<()>, calls: Arc<AtomicUsize>) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("https://127.0.0.1:{}/", listener.local_addr()?.port());
+    background.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            calls.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
+    Ok(url)
+}
+
+/// What a spell is on the wire.
+fn faults(spell: TenantSpell, foreign: &str) -> Vec<Fault> {
+    use Operation::{FetchContent, ListContent, ListSubscriptions, Token};
+    let on = |operations: &[Operation], what: &FaultKind| operations.iter().map(|on| Fault::always(*on, what.clone())).collect::<Vec<_>>();
+    let feed = [ListSubscriptions, ListContent, FetchContent];
+    // Work goes on between them, and meets them at every stage.
+    let some = |what: &FaultKind| {
+        let every_third = |on: &Operation| (0..100).map(|turn| Fault::once(*on, what.clone()).after(3 * turn)).collect::<Vec<_>>();
+        feed[1..].iter().flat_map(every_third).collect::<Vec<_>>()
+    };
+    match spell {
+        TenantSpell::Throttled { status, retry_after: None } => on(&feed, &FaultKind::throttled(status)),
+        TenantSpell::Throttled { status, retry_after } => {
+            let body = r#"{"error":{"code":"AF429","message":"Too many requests."}}"#.to_owned();
+            on(&feed, &FaultKind::Status { status, body, content_type: "application/json".to_owned(), retry_after })
+        }
+        TenantSpell::ListingsFail => on(&[ListContent], &FaultKind::internal()),
+        TenantSpell::FetchesFail => on(&[FetchContent], &FaultKind::internal()),
+        TenantSpell::EverythingFails => on(&feed, &FaultKind::internal()),
+        TenantSpell::PagesFail => vec![Fault::always(ListContent, FaultKind::internal()).matching("nextPage=")],
+        TenantSpell::Cut(bytes) => some(&FaultKind::Truncated { bytes }),
+        TenantSpell::Clipped(bytes) => some(&FaultKind::Clipped { bytes }),
+        TenantSpell::Html => some(&FaultKind::Html),
+        TenantSpell::Empty => some(&FaultKind::EmptyBody),
+        TenantSpell::Reset => some(&FaultKind::Reset),
+        TenantSpell::Slow(milliseconds) => on(&feed[1..], &FaultKind::Delay(Duration::from_millis(milliseconds))),
+        TenantSpell::Stall(milliseconds) => some(&FaultKind::Stall { bytes: 100, pause: Duration::from_millis(milliseconds) }),
+        TenantSpell::Unauthorised => on(&feed, &FaultKind::InvalidToken401),
+        TenantSpell::NoTokens => {
+            let body = "Service Unavailable".to_owned();
+            on(&[Token], &FaultKind::Status { status: 503, body, content_type: "text/plain".to_owned(), retry_after: None })
+        }
+        TenantSpell::ForeignPage => on(&[ListContent], &FaultKind::ForeignNextPage(format!("{foreign}api/v1.0/next"))),
+        TenantSpell::RepeatedPage => on(&[ListContent], &FaultKind::RepeatNextPage),
+        TenantSpell::EmptyPages => on(&[ListContent], &FaultKind::EmptyPage),
+    }
+}
+
+fn trouble(spell: DatabaseSpell) -> Trouble {
+    match spell {
+        DatabaseSpell::Throttled(milliseconds) => Trouble::throttled(Duration::from_millis(milliseconds)),
+        DatabaseSpell::Status(status) => Trouble::status(status),
+        DatabaseSpell::Reset => Trouble::Reset,
+        DatabaseSpell::LostAnswer => Trouble::LostAnswer,
+        DatabaseSpell::Slow(milliseconds) => Trouble::Delay(Duration::from_millis(milliseconds)),
+    }
+}
