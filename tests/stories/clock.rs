@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
-use standins::tenant::{Fault, FaultKind, NewBlob, Operation};
 use serde_json::json;
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation};
 
 use crate::world::{EXCHANGE, Setting, World, later, reason, record, world};
 

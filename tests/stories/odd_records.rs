@@ -2,9 +2,9 @@
 //! what is odd is a document that says so.
 
 use futures::future::join_all;
-use standins::cosmos::{CosmosFault, Fault};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use standins::cosmos::{CosmosFault, Fault};
 
 use crate::world::{Setting, World, record, record_with, world};
 

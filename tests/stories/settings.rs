@@ -121,9 +121,11 @@ async fn a_secret_pasted_into_any_setting_is_neither_printed_nor_answered() {
         assert!(!checked.stdout.contains("pasted") && !checked.stderr.contains("pasted"), "{name}: {checked:?}");
         assert!(checked.stdout.contains(name), "{name}: {checked:?}");
     }
-    for (name, value) in addresses.map(|name| (name, format!("https://user:{PASTED}@name.example/"))).into_iter().chain(
-        addresses.map(|name| (name, format!("https://name.example/?key={PASTED}"))),
-    ) {
+    for (name, value) in addresses
+        .map(|name| (name, format!("https://user:{PASTED}@name.example/")))
+        .into_iter()
+        .chain(addresses.map(|name| (name, format!("https://name.example/?key={PASTED}"))))
+    {
         let mut settings = world.settings.clone();
         settings.insert(name.to_owned(), value);
         let error = start_host(&settings, HostOptions::default()).await.expect_err(name).to_string();

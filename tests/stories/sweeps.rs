@@ -335,7 +335,8 @@ async fn how_far_back_sweeps_go_is_told_by_the_checkpoints_metadata() {
         let tick = world.tick().await;
         assert_eq!(tick.exchange()["queued"], json!(expected), "{checkpoint} {metadata:?}: {}", tick.line);
         let noted = world.storage.metadata(&world.container, &format!("{EXCHANGE}.log")).await.unwrap();
-        let noted = noted.get("notbefore").map(|at| (world.tenant.now() - DateTime::parse_from_rfc3339(at).unwrap().to_utc()).num_minutes());
+        let noted =
+            noted.get("notbefore").map(|at| (world.tenant.now() - DateTime::parse_from_rfc3339(at).unwrap().to_utc()).num_minutes());
         assert_eq!(noted.map(|minutes| (minutes + 30) / 60), start, "{checkpoint} {metadata:?}");
         world.travel(TimeDelta::hours(13));
         assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{checkpoint} {metadata:?}");

@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
+use serde_json::{Value, json};
 use standins::{
     host::{Host, HostOptions},
     tenant::{Fault, FaultKind, Operation},
 };
-use serde_json::{Value, json};
 
 use crate::world::{EXCHANGE, Setting, World, later, start_host};
 
