@@ -1,9 +1,9 @@
 //! The one clock: the machine's time, corrected by what the service says the time is. Everything that compares with the
-//! service's times asks here.
+//! service's times asks here. Times as text too.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
 /// The service's time as far as its answers have told it; until then the machine's.
 #[derive(Debug, Default)]
@@ -47,4 +47,13 @@ impl Clock {
 #[must_use]
 pub fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// A time as the API writes it: RFC 3339, or without a zone, which is UTC.
+#[must_use]
+pub fn parse_utc(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.to_utc())
+        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
+        .ok()
 }

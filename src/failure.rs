@@ -1,16 +1,12 @@
 //! What an invocation can fail with, and the two decisions about it: what the host is answered, and how loud it is logged.
 //! Errors are logged here, once, at the boundary.
 
-use std::error::Error;
-
 use axum::http::StatusCode;
 use tracing::Level;
 
 use crate::{
-    batch::NotABatch,
-    database::DatabaseError,
-    invocation::NotAnInvocation,
-    management_api::{ActivityError, Workload},
+    batch::NotABatch, database::DatabaseError, envelope::NotAnInvocation, error_text::chain, management_api::ActivityError,
+    workload::Workload,
 };
 
 /// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
@@ -66,48 +62,4 @@ impl Failure {
 fn workloads(failures: &[(Workload, anyhow::Error)]) -> String {
     let each: Vec<_> = failures.iter().map(|(workload, error)| format!("{workload}: {}", chain(error.as_ref()))).collect();
     each.join("; ")
-}
-
-/// An error with everything behind it, on one line, without the signature that an address may carry.
-#[must_use]
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some libraries repeat the cause in their own words.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    redact(&text.replace(['\n', '\r'], " "))
-}
-
-/// A shared access signature is a secret that travels in addresses, and addresses get into error texts.
-fn redact(text: &str) -> String {
-    let mut redacted = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("sig=") {
-        let (before, signature) = rest.split_at(at + 4);
-        redacted.push_str(before);
-        redacted.push_str("***");
-        let end = signature.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '%' | '+' | '/' | '=' | '-' | '_' | '.')));
-        rest = &signature[end.unwrap_or(signature.len())..];
-    }
-    redacted.push_str(rest);
-    redacted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_line_names_every_cause_once_and_no_signature() {
-        let inner = std::io::Error::other("refused (http://127.0.0.1/q?sv=1&sig=a%2Fb%3D&sp=r)");
-        let error = anyhow::Error::new(inner).context("queue").context("outer");
-        assert_eq!(chain(error.as_ref()), "outer: queue: refused (http://127.0.0.1/q?sv=1&sig=***&sp=r)");
-    }
 }

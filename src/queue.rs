@@ -10,7 +10,10 @@ use azure_storage_queue::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::{
-    azure::storage::{Door, is_conflict, is_not_found},
+    azure::{
+        Connection,
+        storage::{is_conflict, is_not_found},
+    },
     batch::{self, Item},
     config::Config,
 };
@@ -29,8 +32,8 @@ pub struct ContentQueue {
 impl ContentQueue {
     /// # Errors
     /// The settings do not make a client.
-    pub fn new(config: &Config, door: &Door) -> azure_core::Result<Self> {
-        Ok(Self { queue: config.storage.queue(&config.content_queue, door)? })
+    pub fn new(config: &Config, connection: &Connection) -> azure_core::Result<Self> {
+        Ok(Self { queue: connection.queue(&config.storage, &config.content_queue)? })
     }
 
     /// Makes the queue if it is missing.

@@ -1,7 +1,7 @@
 //! The host's envelope: whatever is posted, reading it does not panic.
 #![no_main]
 
-use handler::invocation::QueueMessage;
+use handler::envelope::QueueMessage;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {

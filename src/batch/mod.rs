@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::pack::pack;
-use crate::{
-    clock::rfc3339,
-    management_api::{ContentBlob, Workload},
-};
+use crate::{clock::rfc3339, management_api::ContentBlob, workload::Workload};
 
 /// Most text in one message, before base64: the queue takes 64 KiB of base64.
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message>
@@ -133,7 +130,7 @@ fn item(element: Value) -> Option<Item> {
 /// Times in a message: RFC 3339, milliseconds.
 mod time {
     use super::{DateTime, Utc, rfc3339};
-    use crate::management_api::parse_utc;
+    use crate::clock::parse_utc;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(at: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -152,7 +149,7 @@ mod time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::management_api::parse_utc;
+    use crate::clock::parse_utc;
 
     #[test]
     fn a_message_has_the_documented_fields() {

@@ -45,7 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::management_api::Workload;
+    use crate::workload::Workload;
 
     fn item(number: usize, length: usize) -> Item {
         Item {

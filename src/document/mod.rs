@@ -21,7 +21,7 @@ use self::{
     repair::rewrite,
     trim::{omit, rename_reserved},
 };
-use crate::management_api::{Workload, parse_utc};
+use crate::{clock::parse_utc, workload::Workload};
 
 /// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const MAX_ID_BYTES: usize = 1023;

@@ -1,65 +1,10 @@
-//! The Activity API's words: content types, listings, subscriptions and errors as they stand on the wire. Sending and
-//! retrying are next door.
+//! The Activity API's words: listings, subscriptions and errors as they stand on the wire. [`super::client`] sends and retries.
 //! <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference>
 
-use std::{fmt, str::FromStr};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
-
-/// A content type of the API, which this project calls a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Workload {
-    /// Entra ID: sign-ins and directory changes.
-    #[serde(rename = "Audit.AzureActiveDirectory")]
-    AzureActiveDirectory,
-    /// Exchange: mailboxes and administration.
-    #[serde(rename = "Audit.Exchange")]
-    Exchange,
-    /// SharePoint and OneDrive.
-    #[serde(rename = "Audit.SharePoint")]
-    SharePoint,
-    /// Everything else that is audited.
-    #[serde(rename = "Audit.General")]
-    General,
-    /// Data loss prevention, all workloads.
-    #[serde(rename = "DLP.All")]
-    Dlp,
-}
-
-impl Workload {
-    /// All five, in the order that reports have them.
-    pub const ALL: [Self; 5] = [Self::AzureActiveDirectory, Self::Exchange, Self::SharePoint, Self::General, Self::Dlp];
-
-    /// The name on the wire, in settings, state and documents.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AzureActiveDirectory => "Audit.AzureActiveDirectory",
-            Self::Exchange => "Audit.Exchange",
-            Self::SharePoint => "Audit.SharePoint",
-            Self::General => "Audit.General",
-            Self::Dlp => "DLP.All",
-        }
-    }
-}
-
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Workload {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|workload| workload.as_str().eq_ignore_ascii_case(name)).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|workload| workload.as_str()).collect();
-            format!("names {name:?}, which is none of {}", known.join(", "))
-        })
-    }
-}
+use crate::{clock::parse_utc, workload::Workload};
 
 /// One content blob of a listing. Only the fields that are used; the content type is known from the request.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -128,15 +73,6 @@ impl ServiceError {
             .or_else(|_| serde_json::from_slice(body))
             .unwrap_or_default()
     }
-}
-
-/// A time as the API writes it: RFC 3339, or without a zone, which is UTC.
-#[must_use]
-pub fn parse_utc(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
-        .ok()
 }
 
 fn utc<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {

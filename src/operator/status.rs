@@ -1,9 +1,9 @@
 //! `handler status`: how far each workload is, from what the collector has written down, and from nothing else.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use anyhow::{Context, bail};
-use azure_core::http::{RetryOptions, Transport};
+use azure_core::http::RetryOptions;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::try_join_all;
 use serde::Serialize;
@@ -11,14 +11,12 @@ use tokio::time::timeout;
 
 use super::paper::{Columns, count, span};
 use crate::{
-    azure::http,
-    azure::identity::managed_identity,
-    azure::storage::{Door, is_not_found},
-    clock::rfc3339,
+    azure::{Connection, storage::is_not_found},
+    clock::{parse_utc, rfc3339},
     config::Config,
-    failure::chain,
-    management_api::{Workload, parse_utc},
+    error_text::chain,
     state::{Figures, Gap, Noted, State, Subscriptions, Sums},
+    workload::Workload,
 };
 
 /// How long all of it may take.
@@ -84,7 +82,7 @@ struct Range {
 /// # Errors
 /// Storage refused or could not be reached.
 pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
-    let state = state(config)?;
+    let state = State::new(config, &Connection::new(config, RetryOptions::none())?)?;
     let unread = "the state cannot be read; `handler check` says more";
     let read = timeout(PATIENCE, read(&state, config)).await;
     read.with_context(|| format!("no answer within {} seconds", PATIENCE.as_secs())).context(unread)?.context(unread)
@@ -102,12 +100,6 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn state(config: &Config) -> anyhow::Result<State> {
-    let transport = Transport::new(Arc::new(http::client()?));
-    let identity = config.storage.needs_identity().then(|| managed_identity(config, &transport)).transpose()?;
-    Ok(State::new(config, &Door { transport, identity, retry: RetryOptions::none() })?)
 }
 
 async fn workload_status(

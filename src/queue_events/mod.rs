@@ -17,20 +17,21 @@ use tokio::time::{Instant, timeout_at};
 
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
-    app::{Deadline, Services},
     batch::Item,
     clock::rfc3339,
-    failure::{Failure, chain},
-    management_api::{LISTABLE, Window, Workload},
+    error_text::chain,
+    failure::Failure,
+    limits::{Deadline, OVERDUE},
+    management_api::{LISTABLE, Window},
+    services::{Clients, Listing},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
+    workload::Workload,
 };
 
 /// Messages between two appends to the journal: what a crash makes the next run send again.
 const MESSAGES_A_JOURNALLING: usize = 32;
 /// Journal hours read or appended side by side.
 const JOURNAL_HOURS: usize = 8;
-/// What is queued for longer and not finished is queued again: its message is gone, or its instance is.
-const OVERDUE: TimeDelta = TimeDelta::hours(1);
 /// Where the time of the last deep sweep is not known, this long ago is taken for it.
 const UNKNOWN_SWEEP: TimeDelta = TimeDelta::days(3);
 /// Hours beyond what can be listed that a deep sweep looks through, at most.
@@ -118,12 +119,12 @@ pub enum Outcome {
 /// # Errors
 /// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
 /// [`Failure::Unreached`] when the service has not answered this process yet.
-pub async fn run(services: &Services, deadline: Deadline) -> (Report, Result<(), Failure>) {
-    let prepared = timeout_at(deadline.work, prepare(services)).await.unwrap_or(Err(Failure::OutOfTime));
+pub async fn run(clients: &Clients, listing: &Listing, deadline: Deadline) -> (Report, Result<(), Failure>) {
+    let prepared = timeout_at(deadline.work, prepare(clients, listing)).await.unwrap_or(Err(Failure::OutOfTime));
     if prepared.is_err() {
         return (Report { workloads: Vec::new() }, prepared);
     }
-    let runs: Vec<_> = services.workloads.iter().map(|workload| WorkloadRun::new(services, *workload).run(deadline)).collect();
+    let runs: Vec<_> = listing.workloads.iter().map(|workload| WorkloadRun::new(clients, listing, *workload).run(deadline)).collect();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for (report, result) in join_all(runs).await {
         if let Err(error) = result {
@@ -135,14 +136,15 @@ pub async fn run(services: &Services, deadline: Deadline) -> (Report, Result<(),
     (Report { workloads: reports }, result)
 }
 
-async fn prepare(services: &Services) -> Result<(), Failure> {
-    services.ensure_storage().await.map_err(Failure::Storage)?;
-    subscriptions::keep_on(services).await
+async fn prepare(clients: &Clients, listing: &Listing) -> Result<(), Failure> {
+    clients.outbox.ensure_storage().await.map_err(Failure::Storage)?;
+    subscriptions::keep_on(clients, &listing.workloads).await
 }
 
 /// One workload's part of a run.
 struct WorkloadRun<'a> {
-    services: &'a Services,
+    clients: &'a Clients,
+    listing: &'a Listing,
     workload: Workload,
     report: WorkloadReport,
     /// The checkpoint as last read or written.
@@ -156,9 +158,18 @@ struct WorkloadRun<'a> {
 }
 
 impl<'a> WorkloadRun<'a> {
-    fn new(services: &'a Services, workload: Workload) -> Self {
+    fn new(clients: &'a Clients, listing: &'a Listing, workload: Workload) -> Self {
         let report = WorkloadReport::new(workload);
-        Self { services, workload, report, checkpoint: None, known_until: DateTime::UNIX_EPOCH, sweeping: None, failures: Vec::new() }
+        Self {
+            clients,
+            listing,
+            workload,
+            report,
+            checkpoint: None,
+            known_until: DateTime::UNIX_EPOCH,
+            sweeping: None,
+            failures: Vec::new(),
+        }
     }
 
     async fn run(mut self, deadline: Deadline) -> (WorkloadReport, anyhow::Result<()>) {
@@ -183,7 +194,7 @@ impl<'a> WorkloadRun<'a> {
         }
         if let Some(checkpoint) = &self.checkpoint {
             self.report.checkpoint_after = Some(rfc3339(checkpoint.at));
-            self.report.lag_seconds = Some((self.services.clock.now() - checkpoint.at).num_seconds());
+            self.report.lag_seconds = Some((self.clients.clock.now() - checkpoint.at).num_seconds());
         }
         (self.report, result)
     }
@@ -192,7 +203,7 @@ impl<'a> WorkloadRun<'a> {
     /// listing and queueing are cut off by time: a checkpoint's write that is cut off may have been carried out, and would
     /// then pass for another run's.
     async fn collect(&mut self, until: Instant) -> anyhow::Result<()> {
-        let now = self.services.clock.now();
+        let now = self.clients.clock.now();
         let Plan { windows, sweeping, sweeps } = self.start(now).await?;
         self.sweeping = sweeping;
         for window in windows {
@@ -235,16 +246,16 @@ impl<'a> WorkloadRun<'a> {
 
     /// Reads the checkpoint and plans from it; time that can no longer be listed is written down as a gap.
     async fn start(&mut self, now: DateTime<Utc>) -> anyhow::Result<Plan> {
-        self.checkpoint = self.services.state.checkpoint(self.workload, now).await?;
+        self.checkpoint = self.clients.state.checkpoint(self.workload, now).await?;
         self.report.checkpoint_before = self.checkpoint.as_ref().map(|checkpoint| rfc3339(checkpoint.at));
         let oldest = oldest_listable(now);
         self.known_until = match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
-            None => oldest.max(now - self.services.lookback),
+            None => oldest.max(now - self.listing.lookback),
             Some(at) if at >= oldest => at,
             Some(at) => {
                 tracing::error!(workload = %self.workload, from = rfc3339(at), to = rfc3339(oldest),
                     "gap: content of this time can no longer be listed and is lost");
-                self.services.state.append_gap(self.workload, at, oldest, now).await?;
+                self.clients.state.append_gap(self.workload, at, oldest, now).await?;
                 // Moved at once, so that the same gap is not written down again.
                 self.write_checkpoint(oldest, self.sweeps()).await?;
                 oldest
@@ -255,12 +266,12 @@ impl<'a> WorkloadRun<'a> {
 
     /// Lists one window to its end and queues what is new in it. Returns what of it could still be listed.
     async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<Window> {
-        let now = self.services.clock.now();
+        let now = self.clients.clock.now();
         let window = still_listable(window, now);
         if window.start >= window.end {
             return Ok(window);
         }
-        let listing = self.services.activity.list(self.workload, window).await?;
+        let listing = self.clients.activity.list(self.workload, window).await?;
         self.report.windows += 1;
         self.report.pages += listing.pages;
         self.report.listed += listing.blobs.len();
@@ -289,7 +300,7 @@ impl<'a> WorkloadRun<'a> {
     }
 
     async fn journal_hour(&self, hour: DateTime<Utc>) -> azure_core::Result<(DateTime<Utc>, Shard)> {
-        Ok((hour, self.services.state.journal(self.workload.as_str(), hour).await?))
+        Ok((hour, self.clients.state.journal(self.workload.as_str(), hour).await?))
     }
 
     fn count_late(&mut self, created: DateTime<Utc>, now: DateTime<Utc>) {
@@ -305,11 +316,11 @@ impl<'a> WorkloadRun<'a> {
 
     /// Sends everything; what the queue acknowledged is journalled even where a later message fails.
     async fn queue(&mut self, items: Vec<Item>) -> anyhow::Result<()> {
-        let batches = self.services.pack(items, self.services.batch_size).await?;
+        let batches = self.clients.outbox.pack(items, self.listing.batch_size).await?;
         let messages: Vec<_> = batches.into_iter().map(|batch| (batch, Duration::ZERO)).collect();
         for messages in messages.chunks(MESSAGES_A_JOURNALLING) {
-            self.services.ensure_journal(messages.iter().flat_map(|(items, _)| items)).await?;
-            let sent = self.services.send(messages).await;
+            self.clients.outbox.ensure_journal(messages.iter().flat_map(|(items, _)| items)).await?;
+            let sent = self.clients.outbox.send(messages).await;
             self.report.messages += sent.messages;
             self.report.queued += sent.items;
             sent.journalled?;
@@ -328,10 +339,10 @@ impl<'a> WorkloadRun<'a> {
         for (hour, shard) in self.journal(hours).await? {
             let lines: Vec<Line> = shard
                 .queued_before(now - OVERDUE)
-                .map(|id| self.services.lost(self.workload.as_str(), id, "never stored, and too old to be listed again"))
+                .map(|id| self.clients.outbox.lost(self.workload.as_str(), id, "never stored, and too old to be listed again"))
                 .collect();
             if !lines.is_empty() {
-                self.services.state.append(self.workload.as_str(), hour, &lines).await?;
+                self.clients.state.append(self.workload.as_str(), hour, &lines).await?;
             }
         }
         Ok(())
@@ -368,7 +379,7 @@ impl<'a> WorkloadRun<'a> {
 
     async fn write_checkpoint(&mut self, to: DateTime<Utc>, sweeps: Sweeps) -> Result<(), CheckpointError> {
         let from = self.checkpoint.clone();
-        self.checkpoint = Some(self.services.state.move_checkpoint(self.workload, from, to, sweeps).await?);
+        self.checkpoint = Some(self.clients.state.move_checkpoint(self.workload, from, to, sweeps).await?);
         Ok(())
     }
 

@@ -7,11 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::timeout;
 
 use crate::{
-    app::Services,
-    clock::rfc3339,
-    failure::{Failure, chain},
-    management_api::{self, Workload, parse_utc},
+    clock::{parse_utc, rfc3339},
+    error_text::chain,
+    failure::Failure,
+    management_api,
+    services::Clients,
     state::{Noted, Subscriptions},
+    workload::Workload,
 };
 
 /// The API takes one request to start a subscription in this time.
@@ -24,11 +26,11 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Failure::Storage`], or [`Failure::Unreached`] and [`Failure::OutOfTime`] where the service has not told its time yet: by a
 /// wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
-pub(super) async fn keep_on(services: &Services) -> Result<(), Failure> {
-    match timeout(LONGEST, services.activity.subscriptions()).await {
-        Ok(Ok(listed)) => return start_missing(services, &listed).await.map_err(Failure::Storage),
-        Ok(Err(error)) if !services.clock.is_told() => return Err(Failure::Unreached(error)),
-        Err(_) if !services.clock.is_told() => return Err(Failure::OutOfTime),
+pub(super) async fn keep_on(clients: &Clients, workloads: &[Workload]) -> Result<(), Failure> {
+    match timeout(LONGEST, clients.activity.subscriptions()).await {
+        Ok(Ok(listed)) => return start_missing(clients, workloads, &listed).await.map_err(Failure::Storage),
+        Ok(Err(error)) if !clients.clock.is_told() => return Err(Failure::Unreached(error)),
+        Err(_) if !clients.clock.is_told() => return Err(Failure::OutOfTime),
         Ok(Err(error)) => tracing::warn!(error = %chain(&error), "subscriptions could not be listed"),
         Err(_) => tracing::warn!("subscriptions could not be listed in time"),
     }
@@ -36,12 +38,12 @@ pub(super) async fn keep_on(services: &Services) -> Result<(), Failure> {
 }
 
 /// What is asked for is remembered before it is asked, and what came of it afterwards.
-async fn start_missing(services: &Services, listed: &[management_api::Subscription]) -> azure_core::Result<()> {
-    let now = services.clock.now();
-    let before = services.state.subscriptions().await?.unwrap_or_default();
+async fn start_missing(clients: &Clients, workloads: &[Workload], listed: &[management_api::Subscription]) -> azure_core::Result<()> {
+    let now = clients.clock.now();
+    let before = clients.state.subscriptions().await?.unwrap_or_default();
     let mut noted = Subscriptions { at: rfc3339(now), ..Subscriptions::default() };
     let mut due = Vec::new();
-    for workload in services.workloads.iter().copied() {
+    for workload in workloads.iter().copied() {
         let mut note = match listed.iter().any(|entry| entry.is_on(workload)) {
             true => Noted { on: true, ..Noted::default() },
             false => Noted { on: false, ..before.subscriptions.get(&workload).cloned().unwrap_or_default() },
@@ -52,16 +54,16 @@ async fn start_missing(services: &Services, listed: &[management_api::Subscripti
         }
         noted.subscriptions.insert(workload, note);
     }
-    services.state.note_subscriptions(&noted).await?;
+    clients.state.note_subscriptions(&noted).await?;
     if due.is_empty() {
         return Ok(());
     }
     for workload in due {
-        let error = start(services, workload).await.err();
+        let error = start(clients, workload).await.err();
         let asked = Some(rfc3339(now));
         noted.subscriptions.insert(workload, Noted { on: error.is_none(), asked, error });
     }
-    services.state.note_subscriptions(&noted).await
+    clients.state.note_subscriptions(&noted).await
 }
 
 fn may_ask(note: &Noted, now: DateTime<Utc>) -> bool {
@@ -69,8 +71,8 @@ fn may_ask(note: &Noted, now: DateTime<Utc>) -> bool {
 }
 
 /// Answers in words why it could not be started.
-async fn start(services: &Services, workload: Workload) -> Result<(), String> {
-    let error = match timeout(LONGEST, services.activity.start_subscription(workload)).await {
+async fn start(clients: &Clients, workload: Workload) -> Result<(), String> {
+    let error = match timeout(LONGEST, clients.activity.start_subscription(workload)).await {
         Ok(Ok(())) => {
             tracing::info!(%workload, "subscription started");
             return Ok(());

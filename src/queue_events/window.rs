@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::management_api::parse_utc;
+    use crate::clock::parse_utc;
 
     fn at(text: &str) -> DateTime<Utc> {
         parse_utc(text).unwrap()

@@ -10,8 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::State;
 use crate::{
     azure::storage::is_conflict,
-    clock::rfc3339,
-    management_api::{Workload, parse_utc},
+    clock::{parse_utc, rfc3339},
+    workload::Workload,
 };
 
 /// Clocks differ by so much without meaning anything by it.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::{clock::rfc3339, management_api::Workload};
+use crate::{clock::rfc3339, workload::Workload};
 
 const BLOB: &str = "gaps.ndjson";
 

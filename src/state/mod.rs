@@ -20,7 +20,10 @@ pub use self::{
     sums::{Figures, Sums, Waiting},
 };
 use crate::{
-    azure::storage::{Door, is_conflict, is_not_found},
+    azure::{
+        Connection,
+        storage::{is_conflict, is_not_found},
+    },
     config::Config,
 };
 
@@ -32,8 +35,8 @@ pub struct State {
 impl State {
     /// # Errors
     /// The settings do not make a client.
-    pub fn new(config: &Config, door: &Door) -> azure_core::Result<Self> {
-        Ok(Self { container: config.storage.container(&config.state_container, door)? })
+    pub fn new(config: &Config, connection: &Connection) -> azure_core::Result<Self> {
+        Ok(Self { container: connection.container(&config.storage, &config.state_container)? })
     }
 
     /// Makes the container if it is missing.

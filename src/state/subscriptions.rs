@@ -8,7 +8,7 @@ use azure_storage_blob::models::BlockBlobClientUploadOptions;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::management_api::Workload;
+use crate::workload::Workload;
 
 const BLOB: &str = "subscriptions.json";
 

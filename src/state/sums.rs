@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::{Event, Line, State, hour_of};
-use crate::management_api::{LISTABLE, Workload};
+use crate::{management_api::LISTABLE, workload::Workload};
 
 /// Journal hours read side by side: a week of five workloads is some 800.
 const READS: usize = 24;
@@ -182,7 +182,7 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{management_api::parse_utc, state::journal};
+    use crate::{clock::parse_utc, state::journal};
 
     #[test]
     fn a_blob_that_is_queued_and_stored_twice_counts_once() {

@@ -5,24 +5,24 @@ use tokio::sync::mpsc;
 
 use super::{Blob, Shortfall, dedupe::Sourced};
 use crate::{
-    app::Services,
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, Rules, document,
+        Feed, document,
         records::{BodyError, Splitter},
     },
     management_api::{ActivityError, body_error},
+    services::{Clients, Storing},
 };
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
 
 /// Sends the blob's documents to `documents`. `at` is the blob's place in its message.
-pub(super) async fn fetch(services: &Services, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
+pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
-    let _permit = services.fetches.acquire().await;
-    if let Err(error) = fetch_records(services, at, item, documents, &mut blob).await {
+    let _permit = storing.fetches.acquire().await;
+    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob).await {
         blob.trouble = Some(Shortfall::Fetch(error));
     }
     blob
@@ -30,19 +30,20 @@ pub(super) async fn fetch(services: &Services, at: usize, item: &Item, documents
 
 /// Streams a blob's records on as documents. A receiver that is gone has failed, and says so itself.
 async fn fetch_records(
-    services: &Services,
+    clients: &Clients,
+    storing: &Storing,
     at: usize,
     item: &Item,
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
 ) -> Result<(), ActivityError> {
-    let body = services.activity.fetch(&item.uri).await?;
+    let body = clients.activity.fetch(&item.uri).await?;
     let content_type = body.content_type().to_owned();
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
-    let rules = rules(services);
+    let rules = storing.rules(clients.clock.now());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
@@ -67,8 +68,4 @@ async fn fetch_records(
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
     let _ = documents.send(waiting).await;
     Ok(())
-}
-
-fn rules(services: &Services) -> Rules {
-    Rules { partitions_per_day: services.partitions_per_day, retention: services.retention, now: services.clock.now() }
 }

@@ -22,12 +22,14 @@ use self::{
     write::write,
 };
 use crate::{
-    app::{Deadline, Services},
     batch::{self, Item},
     database::DatabaseError,
-    failure::{Failure, chain},
+    error_text::chain,
+    failure::Failure,
+    limits::Deadline,
     management_api::{ActivityError, Trouble},
-    state::{Shard, Standing, hour_of},
+    services::{Clients, Storing},
+    state::{Shard, Standing, State, hour_of},
 };
 
 /// Blobs of one message that are fetched at a time. This hides latency; the process's own bound limits memory.
@@ -81,34 +83,34 @@ pub struct Figures {
 ///
 /// # Errors
 /// Then nothing of the message is settled, and the host delivers it again.
-pub async fn run(services: &Services, message: &str, deadline: Deadline) -> (Report, Result<(), Failure>) {
+pub async fn run(clients: &Clients, storing: &Storing, message: &str, deadline: Deadline) -> (Report, Result<(), Failure>) {
     let mut report = Report::default();
-    let result = match timeout_at(deadline.end, store(services, message, deadline.work, &mut report)).await {
+    let result = match timeout_at(deadline.end, store(clients, storing, message, deadline.work, &mut report)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::OutOfTime),
     };
     (report, result)
 }
 
-async fn store(services: &Services, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
+async fn store(clients: &Clients, storing: &Storing, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
     let items = distinct(batch::decode(message).map_err(Failure::Message)?);
     report.blobs = items.len();
-    let items = not_stored(services, items).await.map_err(Failure::Storage)?;
+    let items = not_stored(&clients.state, items).await.map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
-    match timeout_at(deadline, fetch_and_write(services, &items)).await {
-        Ok(Ok(blobs)) => settle(services, items, blobs, report).await,
+    match timeout_at(deadline, fetch_and_write(clients, storing, &items)).await {
+        Ok(Ok(blobs)) => settle(clients, items, blobs, report).await,
         Ok(Err(DatabaseError::Passing(error))) => {
             tracing::warn!(error = %chain(&error), "the database is not answering; the message goes back on the queue");
             // In one message: the trouble was not theirs.
             let attempt = items.iter().map(|item| item.attempt).max().unwrap_or_default();
-            put_off(services, vec![(items, retry_delay(attempt))], report).await
+            put_off(clients, vec![(items, retry_delay(attempt))], report).await
         }
         Ok(Err(error)) => Err(Failure::Database(error)),
         Err(_) => {
             tracing::warn!(blobs = items.len(), "time ran out; each content blob goes back on the queue by itself");
             // Together they are too much for one invocation.
             let each = items.into_iter().map(|item| (retry_delay(item.attempt), item)).map(|(delay, item)| (vec![item], delay));
-            put_off(services, each.collect(), report).await
+            put_off(clients, each.collect(), report).await
         }
     }
 }
@@ -121,9 +123,9 @@ fn distinct(items: Vec<Item>) -> Vec<Item> {
 }
 
 /// Leaves out what the journal says is stored: a message may come twice.
-async fn not_stored(services: &Services, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
+async fn not_stored(state: &State, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
     let hours: BTreeSet<_> = items.iter().filter_map(|item| Some((item.workload_name(), hour_of(item.created?)))).collect();
-    let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(services, workload, hour)).collect();
+    let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(state, workload, hour)).collect();
     let shards: HashMap<_, _> = stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_collect().await?;
     let is_stored = |item: &Item| {
         let shard = item.created.and_then(|created| shards.get(&(item.workload_name(), hour_of(created))));
@@ -134,8 +136,8 @@ async fn not_stored(services: &Services, items: Vec<Item>) -> azure_core::Result
 
 type Hour = (&'static str, DateTime<Utc>);
 
-async fn journal_hour(services: &Services, workload: &'static str, hour: DateTime<Utc>) -> azure_core::Result<(Hour, Shard)> {
-    Ok(((workload, hour), services.state.journal(workload, hour).await?))
+async fn journal_hour(state: &State, workload: &'static str, hour: DateTime<Utc>) -> azure_core::Result<(Hour, Shard)> {
+    Ok(((workload, hour), state.journal(workload, hour).await?))
 }
 
 /// A content blob after fetching and writing.
@@ -179,13 +181,13 @@ impl Shortfall {
 }
 
 /// Fetching and writing run side by side, joined by a short channel: neither runs ahead of the other.
-async fn fetch_and_write(services: &Services, items: &[Item]) -> Result<Vec<Blob>, DatabaseError> {
+async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item]) -> Result<Vec<Blob>, DatabaseError> {
     let (sender, receiver) = mpsc::channel(2);
-    let fetches: Vec<_> = items.iter().enumerate().map(|(at, item)| fetch(services, at, item, sender.clone())).collect();
+    let fetches: Vec<_> = items.iter().enumerate().map(|(at, item)| fetch(clients, storing, at, item, sender.clone())).collect();
     // The channel ends when the last fetch does.
     drop(sender);
     let fetching = stream::iter(fetches).buffered(MAX_FETCHES).collect::<Vec<Blob>>().map(Ok);
-    let (mut blobs, tallies) = futures::try_join!(fetching, write(services, receiver, items.len()))?;
+    let (mut blobs, tallies) = futures::try_join!(fetching, write(storing, receiver, items.len()))?;
     for (blob, tally) in blobs.iter_mut().zip(tallies) {
         blob.documents = tally.documents;
         blob.duplicates = tally.duplicates;

@@ -6,26 +6,24 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Blob, Report, Shortfall};
 use crate::{
-    app::Services,
     batch::Item,
     clock::{Clock, rfc3339},
-    failure::{Failure, chain},
+    error_text::chain,
+    failure::Failure,
+    limits::{MAX_DELAY, MAX_RETRY_AFTER},
     management_api::Trouble,
+    services::Clients,
     state::{Event, Line},
 };
 
 /// Delay of a blob's first return to the queue; doubled at each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(30);
-/// The longest delay, shorter than the time after which a queued blob counts as overdue.
-const MAX_DELAY: Duration = Duration::from_secs(30 * 60);
-/// The longest delay that the service may ask for, for the same reason.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
 /// An item put on the queue by hand has no expiry; it is tried for as long as content can be listed.
 const HAND_MADE_LIFE: TimeDelta = TimeDelta::days(7);
 
 /// Every blob ends in one of three ways, and each is on record before the message is acknowledged.
-pub(super) async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
-    let now = services.clock.now();
+pub(super) async fn settle(clients: &Clients, items: Vec<Item>, blobs: Vec<Blob>, report: &mut Report) -> Result<(), Failure> {
+    let now = clients.clock.now();
     let (mut lines, mut delayed) = (Vec::new(), Vec::new());
     for (item, blob) in items.iter().zip(&blobs) {
         match &blob.trouble {
@@ -33,7 +31,7 @@ pub(super) async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blo
                 report.count_stored(item, blob);
                 lines.extend(stored_lines(item, blob, now).map(|line| (item, line)));
             }
-            Some(error) => match fate(item, error, &services.clock) {
+            Some(error) => match fate(item, error, &clients.clock) {
                 Fate::Lost(reason) => {
                     report.count_lost(item);
                     lines.push((item, lost(item, error, reason, now)));
@@ -46,8 +44,8 @@ pub(super) async fn settle(services: &Services, items: Vec<Item>, blobs: Vec<Blo
         }
     }
     // First what is done: should the queue fail then, the message's next delivery has only the rest to do.
-    services.journal(lines).await.map_err(Failure::Storage)?;
-    put_off(services, delayed, report).await
+    clients.outbox.journal(lines).await.map_err(Failure::Storage)?;
+    put_off(clients, delayed, report).await
 }
 
 enum Fate {
@@ -110,15 +108,15 @@ fn lost(item: &Item, error: &Shortfall, reason: String, now: DateTime<Utc>) -> L
 
 /// Back on the queue in messages of their own, each hidden for its time. They are acknowledged before the old message is
 /// done with, and the journal knows of them after that.
-pub(super) async fn put_off(services: &Services, groups: Vec<(Vec<Item>, Duration)>, report: &mut Report) -> Result<(), Failure> {
-    let now = services.clock.now();
+pub(super) async fn put_off(clients: &Clients, groups: Vec<(Vec<Item>, Duration)>, report: &mut Report) -> Result<(), Failure> {
+    let now = clients.clock.now();
     let mut messages = Vec::new();
     for (items, delay) in groups {
         let items = items.into_iter().map(|item| again(item, now)).collect();
-        let batches = services.pack(items, usize::MAX).await.map_err(Failure::Storage)?;
+        let batches = clients.outbox.pack(items, usize::MAX).await.map_err(Failure::Storage)?;
         messages.extend(batches.into_iter().map(|batch| (batch, delay)));
     }
-    let sent = services.send(&messages).await;
+    let sent = clients.outbox.send(&messages).await;
     report.requeued += sent.items;
     if let Err(error) = sent.journalled {
         // To fail for this would send them once more, and again at every delivery; without their lines they only count as

@@ -7,9 +7,9 @@ use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::dedupe::{Batch, Batches, Sourced, Taken};
 use crate::{
-    app::Services,
     database::{DatabaseError, Written},
     document::Document,
+    services::Storing,
 };
 
 /// Documents gathered for fuller batches, in bytes; beyond this the fullest batch is written.
@@ -29,13 +29,13 @@ pub(super) struct Tally {
 /// Writes what arrives until the channel closes, and returns a tally for each blob of the message. The first failure ends the
 /// writing, and with it the fetching.
 pub(super) async fn write(
-    services: &Services,
+    storing: &Storing,
     mut documents: mpsc::Receiver<Vec<Sourced>>,
     blobs: usize,
 ) -> Result<Vec<Tally>, DatabaseError> {
     let mut tallies: Vec<Tally> = iter::repeat_with(Tally::default).take(blobs).collect();
     let (mut batches, mut due, mut writes) = (Batches::default(), VecDeque::new(), FuturesUnordered::new());
-    let mut permit = pin!(services.writes.acquire());
+    let mut permit = pin!(storing.writes.acquire());
     let mut is_open = true;
     // Batches in flight are polled while documents and permits are awaited. A batch that held a permit and was not polled
     // would block other messages, and they in turn this one's fetches.
@@ -43,8 +43,8 @@ pub(super) async fn write(
         tokio::select! {
             Some(written) = writes.next() => count(written, &mut tallies)?,
             Ok(granted) = &mut permit, if !due.is_empty() => {
-                permit.set(services.writes.acquire());
-                writes.extend(due.pop_front().map(|batch| write_batch(services, batch, granted)));
+                permit.set(storing.writes.acquire());
+                writes.extend(due.pop_front().map(|batch| write_batch(storing, batch, granted)));
             }
             chunk = documents.recv(), if is_open && due.is_empty() => match chunk {
                 Some(chunk) => due.extend(gather(&mut batches, chunk, &mut tallies)),
@@ -77,9 +77,9 @@ fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally])
 
 type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
 
-async fn write_batch(services: &Services, batch: Batch, _permit: SemaphorePermit<'_>) -> WrittenBatch {
+async fn write_batch(storing: &Storing, batch: Batch, _permit: SemaphorePermit<'_>) -> WrittenBatch {
     let documents: Vec<&Document> = batch.documents.iter().map(|sourced| &sourced.document).collect();
-    let written = services.cosmos.create(&documents).await?;
+    let written = storing.database.create(&documents).await?;
     Ok((batch, written))
 }
 

@@ -4,11 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use handler::{
-    app::{Deadline, Services},
-    config::Config,
-    queue_events, store_events,
-};
+use handler::{config::Config, limits::Deadline, queue_events, services::Services, store_events};
 use serde_json::{Value, json};
 use standins::tenant::{Fault, FaultKind, Operation};
 use tokio::{process::Command, time::Instant};
@@ -137,11 +133,11 @@ async fn run_in_a_process_of_its_own() {
     let deadline = Deadline { work, end: work + TIME };
     let (mut report, result) = match std::env::var("STORY_MESSAGE") {
         Ok(message) => {
-            let (report, result) = store_events::run(&services, &message, deadline).await;
+            let (report, result) = store_events::run(&services.clients, &services.storing, &message, deadline).await;
             (serde_json::to_value(report).unwrap(), result)
         }
         Err(_) => {
-            let (report, result) = queue_events::run(&services, deadline).await;
+            let (report, result) = queue_events::run(&services.clients, &services.listing, deadline).await;
             (serde_json::to_value(report).unwrap(), result)
         }
     };

@@ -13,9 +13,9 @@ use chrono::{TimeDelta, Utc};
 use handler::{
     config::Config,
     document::{Feed, Rules, document, records::Splitter},
-    management_api::Workload,
     queue_events::{Outcome, WorkloadReport},
     store_events,
+    workload::Workload,
 };
 use serde_json::Value;
 use standins::{
@@ -261,7 +261,7 @@ fn the_documents_explain_every_field_and_every_code() {
         assert!(operations.contains(&format!("`{alert}`")), "OPERATIONS.md does not explain the alert {alert}");
     }
     let troubleshooting = read(&root().join("docs/TROUBLESHOOTING.md"));
-    let source = read(&root().join("src/activity/mod.rs"));
+    let source: String = files(&root().join("src/management_api"), &["rs"]).iter().map(|file| read(file)).collect();
     let codes: BTreeSet<_> =
         source.split("\"AF").skip(1).filter_map(|rest| rest.split('"').next()).filter(|code| !code.is_empty()).collect();
     assert!(codes.len() > 8, "the codes are not found any more: {codes:?}");

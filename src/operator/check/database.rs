@@ -2,18 +2,23 @@
 
 use std::error::Error;
 
-use super::{Check, Outside, answer, identity_advice, words};
-use crate::database::{Cosmos, DatabaseError};
+use super::{Check, answer, identity_advice, words};
+use crate::{
+    azure::Connection,
+    config::Config,
+    database::{Cosmos, DatabaseError},
+};
 
 /// What every document is filed under.
 const PARTITION_KEY: &str = "/pk";
 
-pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
-    let config = &outside.config.cosmos;
-    if let (None, Err(error)) = (&config.key, &outside.identity) {
+pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
+    let config = &config.cosmos;
+    let identity = connection.identity();
+    if let (None, Err(error)) = (&config.key, &identity) {
         return vec![Check::wrong("managed identity", words(error), "set COSMOS_KEY, or run where the identity is")];
     }
-    let cosmos = Cosmos::new(config, outside.identity.as_ref().ok().cloned());
+    let cosmos = Cosmos::new(config, identity.ok());
     let name = format!("{}/{}", config.database, config.container);
     let made = match answer("container", cosmos.made(), |error| refused("container", &error)).await {
         Ok(made) => made,

@@ -6,20 +6,13 @@ mod office365;
 mod settings;
 mod storage;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
-use azure_core::{
-    credentials::TokenCredential,
-    http::{RetryOptions, Transport},
-};
+use azure_core::http::RetryOptions;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{
-    azure::{http, identity::managed_identity, storage::Door},
-    config::Config,
-    failure::chain,
-};
+use crate::{azure::Connection, config::Config, error_text::chain};
 
 /// How long one thing may take to answer before it counts as unreachable; the SDKs go on trying for longer than a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -92,10 +85,13 @@ pub(super) async fn check(lookup: impl Fn(&str) -> Option<String>) -> Checked {
 const PARTS: [&str; 3] = ["Office 365", "Storage", "Database"];
 
 async fn outside(config: &Config) -> Vec<Part> {
-    let checks = match Outside::new(config) {
-        Ok(outside) => {
-            let (office365, storage, database) =
-                tokio::join!(office365::checks(&outside), storage::checks(&outside), database::checks(&outside));
+    let checks = match Connection::new(config, RetryOptions::none()) {
+        Ok(connection) => {
+            let (office365, storage, database) = tokio::join!(
+                office365::checks(config, &connection),
+                storage::checks(config, &connection),
+                database::checks(config, &connection)
+            );
             [office365, storage, database]
         }
         Err(error) => {
@@ -104,26 +100,6 @@ async fn outside(config: &Config) -> Vec<Part> {
         }
     };
     PARTS.into_iter().zip(checks).map(|(part, checks)| Part { part, checks }).collect()
-}
-
-/// What all three are reached with.
-struct Outside<'a> {
-    config: &'a Config,
-    http: reqwest::Client,
-    transport: Transport,
-    identity: azure_core::Result<Arc<dyn TokenCredential>>,
-}
-
-impl<'a> Outside<'a> {
-    fn new(config: &'a Config) -> anyhow::Result<Self> {
-        let http = http::client()?;
-        let transport = Transport::new(Arc::new(http.clone()));
-        Ok(Self { identity: managed_identity(config, &transport), config, http, transport })
-    }
-
-    fn door(&self) -> Door {
-        Door { transport: self.transport.clone(), identity: self.identity.as_ref().ok().cloned(), retry: RetryOptions::none() }
-    }
 }
 
 /// Something that must answer in time; without an answer, what to do is to look at the way there.

@@ -5,20 +5,21 @@ use std::sync::Arc;
 
 use chrono::{SubsecRound, TimeDelta};
 
-use super::{Check, Outside, answer, identity_advice, words};
+use super::{Check, answer, identity_advice, words};
 use crate::{
-    azure::identity::Claims,
+    azure::{Connection, identity::Claims},
     clock::Clock,
     config::Config,
-    management_api::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window, Workload},
+    management_api::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window},
+    workload::Workload,
 };
 
 /// What is listed to see whether it can be.
 const LISTED: TimeDelta = TimeDelta::hours(1);
 
-pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
+pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
     let clock = Arc::new(Clock::default());
-    let client = ActivityClient::new(outside.config, outside.http.clone(), &outside.transport, Arc::clone(&clock));
+    let client = ActivityClient::new(config, connection, Arc::clone(&clock));
     let activity = match client {
         Ok(activity) => activity,
         Err(error) => return vec![no_token(&words(error.as_ref())), Check::untried("all else", "not tried without a token")],
@@ -27,8 +28,8 @@ pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
         Ok(claims) => claims,
         Err(check) => return vec![check, Check::untried("all else", "not tried without a token")],
     };
-    let mut checks = token(claims.as_ref(), outside.config);
-    checks.extend(feed(&activity, &clock, &outside.config.workloads).await);
+    let mut checks = token(claims.as_ref(), config);
+    checks.extend(feed(&activity, &clock, &config.workloads).await);
     checks.push(skew(&clock));
     checks
 }
@@ -140,10 +141,10 @@ fn subscription(subscriptions: &[Subscription], workload: Workload) -> Check {
 
 /// In words where people are known to be stuck, else as the service says it.
 fn refused(what: &str, error: &ActivityError) -> Check {
-    match (error.known(), error) {
-        (Some(known), _) => {
+    match (error.advice(), error) {
+        (Some(advice), _) => {
             let code = error.code().filter(|code| code.starts_with("AF")).map(|code| format!(" ({code})")).unwrap_or_default();
-            Check::wrong(what, format!("{}{code}", known.what), known.next)
+            Check::wrong(what, format!("{}{code}", advice.what), advice.next)
         }
         (None, ActivityError::Connection { .. }) => {
             Check::wrong(what, words(error), "check OFFICE365_API_URL, and the network and firewall on the way there")

@@ -3,22 +3,22 @@
 
 use azure_core::{Error, http::StatusCode};
 
-use super::{Check, Outside, answer, identity_advice, words};
-use crate::{queue::ContentQueue, state::State};
+use super::{Check, answer, identity_advice, words};
+use crate::{azure::Connection, config::Config, queue::ContentQueue, state::State};
 
-pub(super) async fn checks(outside: &Outside<'_>) -> Vec<Check> {
-    if let (true, Err(error)) = (outside.config.storage.needs_identity(), &outside.identity) {
-        return vec![Check::wrong("managed identity", words(error), "set AzureWebJobsStorage, or run where the identity is")];
+pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
+    if let (true, Err(error)) = (config.storage.needs_identity(), connection.identity()) {
+        return vec![Check::wrong("managed identity", words(&error), "set AzureWebJobsStorage, or run where the identity is")];
     }
-    let (state, queue) = tokio::join!(state(outside), queue(outside));
+    let (state, queue) = tokio::join!(state(config, connection), queue(config, connection));
     [state, queue].map(|checked| checked.unwrap_or_else(|check| check)).into()
 }
 
-async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
-    let (what, name) = ("state container", &outside.config.state_container);
+async fn state(config: &Config, connection: &Connection) -> Result<Check, Check> {
+    let (what, name) = ("state container", &config.state_container);
     let needs = Needs { role: "Storage Blob Data Contributor", permissions: "read, write, create, add, list and delete on blobs" };
-    let judge = |error| refused(what, name, &needs, outside, &error);
-    let state = State::new(outside.config, &outside.door()).map_err(judge)?;
+    let judge = |error| refused(what, name, &needs, config, &error);
+    let state = State::new(config, connection).map_err(judge)?;
     if !answer(what, state.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check STATE_CONTAINER";
         return Err(Check::wrong(what, format!("{name} is not there"), next));
@@ -29,11 +29,11 @@ async fn state(outside: &Outside<'_>) -> Result<Check, Check> {
     })
 }
 
-async fn queue(outside: &Outside<'_>) -> Result<Check, Check> {
-    let (what, name) = ("content queue", &outside.config.content_queue);
+async fn queue(config: &Config, connection: &Connection) -> Result<Check, Check> {
+    let (what, name) = ("content queue", &config.content_queue);
     let needs = Needs { role: "Storage Queue Data Contributor", permissions: "read, write, create, add, process and delete on queues" };
-    let judge = |error| refused(what, name, &needs, outside, &error);
-    let queue = ContentQueue::new(outside.config, &outside.door()).map_err(judge)?;
+    let judge = |error| refused(what, name, &needs, config, &error);
+    let queue = ContentQueue::new(config, connection).map_err(judge)?;
     if !answer(what, queue.is_there(), judge).await? {
         let next = "the next run of QueueEvents makes it; if it should be there, check CONTENT_QUEUE; what was in it is queued again";
         return Err(Check::wrong(what, format!("{name} is not there"), next));
@@ -50,10 +50,10 @@ struct Needs {
     permissions: &'static str,
 }
 
-fn refused(what: &str, name: &str, needs: &Needs, outside: &Outside<'_>, error: &Error) -> Check {
+fn refused(what: &str, name: &str, needs: &Needs, config: &Config, error: &Error) -> Check {
     let words = words(error);
     let next = match error.http_status() {
-        Some(StatusCode::Forbidden | StatusCode::Unauthorized) if outside.config.storage.needs_identity() => {
+        Some(StatusCode::Forbidden | StatusCode::Unauthorized) if config.storage.needs_identity() => {
             format!("give the managed identity the role {}; the account's firewall has to let it in", needs.role)
         }
         Some(StatusCode::Forbidden | StatusCode::Unauthorized) => format!(

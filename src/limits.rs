@@ -1,0 +1,55 @@
+//! Times that several files must agree on, with what must hold between them, checked when the handler is compiled.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+/// `functionTimeout` in `host.json`: past it the host kills the process and every invocation in it.
+const HOST_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// No new work starts after this.
+const WORK: Duration = Duration::from_secs(8 * 60);
+/// Time after [`WORK`] for putting unfinished content back on the queue.
+const SETTLING: Duration = Duration::from_secs(75);
+
+/// A content blob that was queued longer ago and is not finished is queued again: its message or its instance is gone.
+pub const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// The longest delay with which StoreEvents puts a content blob back.
+pub const MAX_DELAY: Duration = Duration::from_secs(30 * 60);
+/// The longest delay that the service may ask for.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
+
+const _: () = assert!(WORK.as_secs() + SETTLING.as_secs() < HOST_TIMEOUT.as_secs(), "the host would kill the process first");
+const _: () = assert!((MAX_DELAY.as_secs() as i64) < OVERDUE.num_seconds(), "what is put back would be queued twice");
+const _: () = assert!((MAX_RETRY_AFTER.as_secs() as i64) < OVERDUE.num_seconds(), "what is put back would be queued twice");
+
+/// An invocation's time.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// No new work starts after this; what was not reached is put back or left to the next run.
+    pub work: Instant,
+    /// That must be done by then.
+    pub end: Instant,
+}
+
+impl Deadline {
+    /// Of an invocation that began at this time.
+    #[must_use]
+    pub fn after(began: Instant) -> Self {
+        let work = began + WORK;
+        Self { work, end: work + SETTLING }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_gives_an_invocation_the_time_that_is_counted_on() {
+        let host: serde_json::Value = serde_json::from_str(include_str!("../host.json")).unwrap();
+        let parts: Vec<u64> = host["functionTimeout"].as_str().unwrap().split(':').map(|part| part.parse().unwrap()).collect();
+        let [hours, minutes, seconds] = parts[..] else { panic!("functionTimeout is {parts:?}") };
+        assert_eq!(HOST_TIMEOUT.as_secs(), hours * 3600 + minutes * 60 + seconds);
+    }
+}

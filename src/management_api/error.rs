@@ -1,0 +1,170 @@
+//! What a call to the API can fail with, and the one place where an answer is judged.
+
+use std::time::Duration;
+
+use super::{
+    advice::{Advice, advice, explain},
+    wire::ServiceError,
+};
+
+/// Why a call got no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivityError {
+    /// The address is not the configured API root's, so nothing was sent.
+    #[error("refused to call {0}: it is outside the configured API root and tenant")]
+    Foreign(String),
+    /// No token could be had.
+    #[error("no access token for the Office 365 Management API")]
+    Token(#[source] azure_core::Error),
+    /// The service answered, and it was not success.
+    #[error("{what}: HTTP {status} {}{}", .error.code, explain(.error))]
+    Service {
+        /// The call, in words.
+        what: String,
+        /// HTTP status.
+        status: u16,
+        /// The body's word on it.
+        error: ServiceError,
+        /// How long the service asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The connection failed before or within an answer.
+    #[error("{what}: the connection failed")]
+    Connection {
+        /// The call, in words.
+        what: String,
+        /// What reqwest says, without the address.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// An answer that should have been JSON of a known form is not.
+    #[error("{what}: the answer is not what the API documents: {reason} ({length} bytes of {content_type})")]
+    Body {
+        /// The call, in words.
+        what: String,
+        /// What is wrong, without any of the content.
+        reason: String,
+        /// Bytes read until that was clear.
+        length: usize,
+        /// The answer's Content-Type.
+        content_type: String,
+    },
+}
+
+/// What to do about an [`ActivityError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It passes: try again, after this long if the service said so.
+    Passing(Option<Duration>),
+    /// It stays: the content cannot be had, now or ever. The word is the journal's reason.
+    Lasting(&'static str),
+    /// The token was refused; a new one may be taken.
+    Unauthorised,
+    /// A person has to change something; the work stays where it is until then.
+    Refused,
+}
+
+impl ActivityError {
+    /// The one place where an answer is judged: by the AF code first, by the HTTP status second.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        let (status, error, retry_after) = match self {
+            Self::Foreign(_) => return Trouble::Lasting("foreign uri"),
+            Self::Token(_) => return Trouble::Refused,
+            Self::Connection { .. } | Self::Body { .. } => return Trouble::Passing(None),
+            Self::Service { status, error, retry_after, .. } => (*status, error, *retry_after),
+        };
+        match error.code.as_str() {
+            // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
+            "AF429" | "429" => Trouble::Passing(retry_after),
+            code if code.starts_with("AF500") => Trouble::Passing(retry_after),
+            "AF20050" => Trouble::Lasting("content does not exist"),
+            "AF20051" => Trouble::Lasting("content expired"),
+            "AF20052" => Trouble::Lasting("content id invalid"),
+            code if code.starts_with("AF") => Trouble::Refused,
+            _ => match status {
+                401 => Trouble::Unauthorised,
+                408 | 429 | 500..=599 => Trouble::Passing(retry_after),
+                // A success without the promised body, from a proxy or a dropped connection.
+                200..=299 => Trouble::Passing(retry_after),
+                // A bare 404 among them: the API itself would say AF20050, so it is a gateway's, and content is not given up for it.
+                _ => Trouble::Refused,
+            },
+        }
+    }
+
+    /// The AF code, or the HTTP status where there is none: what a journal or a log line names.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Service { error, .. } if !error.code.is_empty() => Some(error.code.clone()),
+            Self::Service { status, .. } => Some(status.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What is wrong and what to do, if this is a refusal that people are known to be stuck at.
+    #[must_use]
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Service { error, .. } => advice(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the service says that calls come too fast.
+    pub(super) fn is_throttling(&self) -> bool {
+        matches!(self, Self::Service { status, error, .. } if *status == 429 || ["AF429", "429"].contains(&error.code.as_str()))
+    }
+
+    pub(super) fn is_code(&self, code: &str) -> bool {
+        matches!(self, Self::Service { error, .. } if error.code == code)
+    }
+}
+
+/// An answer whose body is not what was promised.
+#[must_use]
+pub fn body_error(what: String, reason: &str, length: usize, content_type: &str) -> ActivityError {
+    ActivityError::Body { what, reason: reason.to_owned(), length, content_type: content_type.to_owned() }
+}
+
+pub(super) fn connection_error(what: &str, error: reqwest::Error) -> ActivityError {
+    ActivityError::Connection { what: what.to_owned(), source: error.without_url() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(status: u16, code: &str, message: &str) -> ActivityError {
+        let error = ServiceError { code: code.to_owned(), message: message.to_owned() };
+        ActivityError::Service { what: "list".to_owned(), status, error, retry_after: None }
+    }
+
+    #[test]
+    fn the_code_in_the_body_is_believed_before_the_status() {
+        for (status, code, expected) in [
+            (403, "AF429", Trouble::Passing(None)),
+            (403, "429", Trouble::Passing(None)),
+            (200, "AF50000", Trouble::Passing(None)),
+            (500, "AF50005", Trouble::Passing(None)),
+            (400, "AF20051", Trouble::Lasting("content expired")),
+            (500, "AF20050", Trouble::Lasting("content does not exist")),
+            (400, "AF20022", Trouble::Refused),
+            (401, "AF10001", Trouble::Refused),
+            (401, "", Trouble::Unauthorised),
+            (404, "", Trouble::Refused),
+            (429, "", Trouble::Passing(None)),
+            (503, "", Trouble::Passing(None)),
+            (302, "", Trouble::Refused),
+        ] {
+            assert_eq!(service(status, code, "").trouble(), expected, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_the_next_step() {
+        let off = service(400, "", "Tenant 0873ee4d-d342-44f2-8961-74c442a2fad2 does not exist.").to_string();
+        assert!(off.contains("turn on auditing"), "{off}");
+    }
+}

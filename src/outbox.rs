@@ -1,0 +1,123 @@
+//! The outbox: sends content blobs in messages, and journals what the queue took.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, future::join_all, stream};
+
+use crate::{
+    batch::{Item, pack},
+    clock::Clock,
+    queue::ContentQueue,
+    state::{Event, Line, State, hour_of},
+};
+
+/// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
+const SENDS: usize = 8;
+
+/// Queue and journal, which go together: what the queue took is journalled.
+pub(crate) struct Outbox {
+    queue: ContentQueue,
+    state: Arc<State>,
+    clock: Arc<Clock>,
+    /// Hours of the journal to which the last append failed.
+    unwritable: Mutex<HashSet<JournalHour>>,
+}
+
+/// A workload's name and an hour of contentCreated.
+type JournalHour = (&'static str, DateTime<Utc>);
+
+impl Outbox {
+    pub(crate) fn new(queue: ContentQueue, state: Arc<State>, clock: Arc<Clock>) -> Self {
+        Self { queue, state, clock, unwritable: Mutex::default() }
+    }
+
+    /// Makes container and queue if they are missing: somebody may have deleted them since the last run.
+    pub(crate) async fn ensure_storage(&self) -> azure_core::Result<()> {
+        futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
+    }
+
+    /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
+    pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
+        let packed = pack(items, most_items);
+        let lost = packed.too_long.iter().map(|item| (item, self.lost(item.workload_name(), &item.id, "content uri too long")));
+        self.journal(lost.collect()).await?;
+        Ok(packed.batches)
+    }
+
+    /// Says that content is lost that was never asked for, and how the journal puts it.
+    pub(crate) fn lost(&self, workload: &str, content_id: &str, reason: &str) -> Line {
+        tracing::error!(workload, content_id, reason, "lost: this content cannot be had");
+        Line { reason: Some(reason.to_owned()), ..Line::new(self.clock.now(), Event::Lost, content_id) }
+    }
+
+    /// Sends messages, each hidden for its own time; what the queue acknowledged is journalled even where it did not take
+    /// another.
+    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)]) -> Sent {
+        let sends: Vec<_> = messages.iter().map(|(items, delay)| self.queue.send(items, *delay)).collect();
+        let taken: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
+        let acknowledged: Vec<&[Item]> =
+            messages.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|((items, _), _)| items.as_slice()).collect();
+        let now = self.clock.now();
+        // A hand-made item whose time nobody knows ends in another hour than it began in, and would count as never stored.
+        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some());
+        let lines = lines.map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
+        Sent {
+            messages: acknowledged.len(),
+            items: acknowledged.iter().map(|items| items.len()).sum(),
+            journalled: self.journal(lines).await,
+            taken: taken.into_iter().collect(),
+        }
+    }
+
+    /// Journals each line with its content blob's workload and hour; one append an hour, of which one that fails holds back
+    /// no other.
+    pub(crate) async fn journal(&self, lines: Vec<(&Item, Line)>) -> azure_core::Result<()> {
+        let mut by_hour: HashMap<_, Vec<Line>> = HashMap::new();
+        for (item, line) in lines {
+            by_hour.entry(self.journal_hour(item)).or_default().push(line);
+        }
+        let appends: Vec<_> = by_hour.iter().map(|(hour, lines)| self.append(*hour, lines)).collect();
+        join_all(appends).await.into_iter().collect()
+    }
+
+    /// Fails where these could not be journalled once they are queued: each run would queue them again. Only hours to which
+    /// an append failed before are tried, with a line that says nothing.
+    pub(crate) async fn ensure_journal(&self, items: impl Iterator<Item = &Item>) -> azure_core::Result<()> {
+        let hours: HashSet<_> = items.map(|item| self.journal_hour(item)).collect();
+        let doubtful: Vec<_> = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner).intersection(&hours).copied().collect();
+        join_all(doubtful.into_iter().map(|hour| self.append(hour, &[]))).await.into_iter().collect()
+    }
+
+    async fn append(&self, hour: JournalHour, lines: &[Line]) -> azure_core::Result<()> {
+        let appended = self.state.append(hour.0, hour.1, lines).await;
+        let mut unwritable = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner);
+        if appended.is_ok() {
+            unwritable.remove(&hour)
+        } else {
+            unwritable.insert(hour)
+        };
+        appended
+    }
+
+    /// A hand-made item whose time nobody knows is journalled under the present hour.
+    fn journal_hour(&self, item: &Item) -> JournalHour {
+        (item.workload_name(), hour_of(item.created.unwrap_or_else(|| self.clock.now())))
+    }
+}
+
+/// What became of messages sent.
+pub(crate) struct Sent {
+    /// Messages that the queue acknowledged.
+    pub(crate) messages: usize,
+    /// Content blobs in them.
+    pub(crate) items: usize,
+    /// Whether the journal knows of those.
+    pub(crate) journalled: azure_core::Result<()>,
+    /// Whether the queue took them all.
+    pub(crate) taken: azure_core::Result<()>,
+}

@@ -1,0 +1,125 @@
+//! The server: the router that the host speaks to, and each invocation's frame: its time, its one log line, its answer.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Json, Response},
+    routing::{get, post},
+};
+use chrono::Utc;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    clock::rfc3339,
+    envelope::{INVOCATION_ID, QueueMessage, Reply},
+    error_text::chain,
+    failure::Failure,
+    limits::Deadline,
+    queue_events,
+    services::Services,
+    store_events,
+};
+
+/// Largest request taken; a queue message is 64 KiB at most.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// The router that the host speaks to.
+pub fn router(services: Arc<Services>) -> Router {
+    Router::new()
+        .route("/", get(|| async { StatusCode::OK }))
+        .route("/QueueEvents", post(queue_events))
+        .route("/StoreEvents", post(store_events))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(services)
+}
+
+/// The timer. Its payload says nothing that is needed: what to list is decided by the stored state.
+async fn queue_events(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
+    let invocation = Invocation::begin("QueueEvents", &headers);
+    let (report, result) = queue_events::run(&services.clients, &services.listing, invocation.deadline()).await;
+    invocation.end(&report, result, "the next run does the work again")
+}
+
+async fn store_events(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response {
+    let invocation = Invocation::begin("StoreEvents", &headers);
+    let message = match QueueMessage::read(&body) {
+        Ok(message) => message,
+        Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
+    };
+    let (report, result) = store_events::run(&services.clients, &services.storing, &message.text, invocation.deadline()).await;
+    let what_follows = format!(
+        "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
+         queue; content blobs in it that the journal has as queued are queued again by a run after an hour",
+        message.id, message.dequeue_count
+    );
+    invocation.end(&report, result, &what_follows)
+}
+
+/// One invocation's frame: its time, its one line on stdout, its answer.
+struct Invocation {
+    function: &'static str,
+    id: String,
+    began: Instant,
+}
+
+impl Invocation {
+    fn begin(function: &'static str, headers: &HeaderMap) -> Self {
+        let id = headers.get(INVOCATION_ID).and_then(|id| id.to_str().ok()).unwrap_or("none").to_owned();
+        Self { function, id, began: Instant::now() }
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.began)
+    }
+
+    /// Prints the figures, on success and on failure; the host throws a failure's answer away, so its reason is printed first.
+    fn end<R: Serialize>(self, report: &R, result: Result<(), Failure>, what_follows: &str) -> Response {
+        if let Err(failure) = &result {
+            let error = chain(failure);
+            match failure.level() {
+                tracing::Level::ERROR => {
+                    tracing::error!(function = self.function, invocation = self.id, error, what_follows, "invocation failed")
+                }
+                _ => tracing::warn!(function = self.function, invocation = self.id, error, what_follows, "invocation failed"),
+            }
+        }
+        let line = self.line(report, result.is_ok());
+        println!("{line}");
+        match result {
+            Ok(()) => Json(Reply::success(vec![line])).into_response(),
+            Err(failure) => (failure.status(), Json(serde_json::json!({"error": chain(&failure)}))).into_response(),
+        }
+    }
+
+    fn line<R: Serialize>(&self, report: &R, succeeded: bool) -> String {
+        #[derive(Serialize)]
+        struct Line<'a, R> {
+            timestamp: String,
+            level: &'static str,
+            message: &'static str,
+            function: &'static str,
+            invocation: &'a str,
+            succeeded: bool,
+            milliseconds: u128,
+            #[serde(flatten)]
+            report: &'a R,
+        }
+        let line = Line {
+            timestamp: rfc3339(Utc::now()),
+            level: "INFO",
+            message: "invocation",
+            function: self.function,
+            invocation: &self.id,
+            succeeded,
+            milliseconds: self.began.elapsed().as_millis(),
+            report,
+        };
+        // A report is numbers and names: it always serialises.
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}

@@ -1,0 +1,99 @@
+//! What both functions work with, built once a process.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use azure_core::http::RetryOptions;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
+
+use crate::{
+    azure::Connection, clock::Clock, config::Config, database::Cosmos, document::Rules, management_api::ActivityClient, outbox::Outbox,
+    queue::ContentQueue, state::State, workload::Workload,
+};
+
+/// Content blobs in flight in the whole process, whatever the number of messages: a bound of memory.
+const FETCHES: usize = 8;
+/// Batches being written in the whole process: likewise.
+const WRITES: usize = 4;
+
+/// All of it. Each function is handed the clients and its own part.
+pub struct Services {
+    /// What both functions reach the outside with.
+    pub clients: Clients,
+    /// What QueueEvents lists by.
+    pub listing: Listing,
+    /// What StoreEvents stores with.
+    pub storing: Storing,
+}
+
+/// What both functions reach the outside with.
+pub struct Clients {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) activity: ActivityClient,
+    pub(crate) state: Arc<State>,
+    pub(crate) outbox: Outbox,
+}
+
+/// What QueueEvents lists by.
+pub struct Listing {
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) lookback: TimeDelta,
+    pub(crate) batch_size: usize,
+}
+
+/// What StoreEvents stores with.
+pub struct Storing {
+    pub(crate) database: Cosmos,
+    retention: TimeDelta,
+    partitions_per_day: u8,
+    /// One permit a content blob in flight.
+    pub(crate) fetches: Semaphore,
+    /// One permit a batch being written.
+    pub(crate) writes: Semaphore,
+}
+
+impl Services {
+    /// Builds every client; none of them connects yet.
+    ///
+    /// # Errors
+    /// The settings, valid one by one, do not make a client here.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let connection = Connection::new(config, RetryOptions::default())?;
+        if config.storage.needs_identity() || config.cosmos.key.is_none() {
+            connection.identity().context("no managed identity, which storage or database need")?;
+        }
+        Ok(Self {
+            clients: Clients::new(config, &connection)?,
+            listing: Listing {
+                workloads: config.workloads.clone(),
+                lookback: TimeDelta::from_std(config.lookback)?,
+                batch_size: config.batch_size,
+            },
+            storing: Storing {
+                database: Cosmos::new(&config.cosmos, connection.identity().ok()),
+                retention: TimeDelta::from_std(config.retention)?,
+                partitions_per_day: config.partitions_per_day,
+                fetches: Semaphore::new(FETCHES),
+                writes: Semaphore::new(WRITES),
+            },
+        })
+    }
+}
+
+impl Clients {
+    fn new(config: &Config, connection: &Connection) -> anyhow::Result<Self> {
+        let clock = Arc::new(Clock::default());
+        let activity = ActivityClient::new(config, connection, Arc::clone(&clock)).context("no credential for the Activity API")?;
+        let queue = ContentQueue::new(config, connection).context("the content queue")?;
+        let state = Arc::new(State::new(config, connection).context("the state container")?);
+        Ok(Self { outbox: Outbox::new(queue, Arc::clone(&state), Arc::clone(&clock)), clock, activity, state })
+    }
+}
+
+impl Storing {
+    /// How documents are made at this time.
+    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules {
+        Rules { partitions_per_day: self.partitions_per_day, retention: self.retention, now }
+    }
+}
