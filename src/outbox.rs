@@ -41,6 +41,11 @@ impl Outbox {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
+    /// When the oldest of the messages was put that wait on the queue and can be seen.
+    pub(crate) async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
+        self.queue.oldest_waiting().await
+    }
+
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
     pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
         let packed = pack(items, most_items);
@@ -55,16 +60,16 @@ impl Outbox {
         Line { reason: Some(reason.to_owned()), ..Line::new(self.clock.now(), Event::Lost, content_id) }
     }
 
-    /// Sends messages, each hidden for its own time; what the queue acknowledged is journalled even where it did not take
-    /// another.
-    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)]) -> Sent {
+    /// Sends messages, each hidden for its own time. What the queue acknowledged is journalled, even if it did not take another;
+    /// less what `is_journalled` is false for.
+    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)], is_journalled: impl Fn(&Item) -> bool) -> Sent {
         let sends: Vec<_> = messages.iter().map(|(items, delay)| self.queue.send(items, *delay)).collect();
         let taken: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
         let acknowledged: Vec<&[Item]> =
             messages.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|((items, _), _)| items.as_slice()).collect();
         let now = self.clock.now();
         // A hand-made item whose time nobody knows ends in another hour than it began in, and would count as never stored.
-        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some());
+        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some() && is_journalled(item));
         let lines = lines.map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
         Sent {
             messages: acknowledged.len(),
@@ -104,9 +109,8 @@ impl Outbox {
         appended
     }
 
-    /// A hand-made item whose time nobody knows is journalled under the present hour.
     fn journal_hour(&self, item: &Item) -> JournalHour {
-        (item.workload_name(), hour_of(item.created.unwrap_or_else(|| self.clock.now())))
+        (item.workload_name(), hour_of(item.journal_time().unwrap_or_else(|| self.clock.now())))
     }
 }
 

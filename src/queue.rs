@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use azure_storage_queue::{
     QueueClient,
-    models::{QueueClientSendMessageOptions, QueueMessage},
+    models::{QueueClientPeekMessagesOptions, QueueClientSendMessageOptions, QueueMessage},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
 
 use crate::{
     azure::{
@@ -20,6 +21,10 @@ use crate::{
 
 /// The service hides a message for seven days at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
+
+/// The most messages that the service shows at once.
+/// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
+const MAX_PEEKED: i32 = 32;
 
 /// How long a message that is only a trial lives, in seconds.
 const PROBE_LIFE: i32 = 60;
@@ -62,6 +67,21 @@ impl ContentQueue {
             }
             done => done,
         }
+    }
+
+    /// When the oldest of the messages that can be seen was put: those that are hidden, or being worked at, are not among them. The
+    /// service gives out a few, about in the order in which they came.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
+        let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MAX_PEEKED), ..Default::default() };
+        let peeked = match self.queue.peek_messages(Some(options)).await {
+            Err(error) if is_not_found(&error) => return Ok(None),
+            peeked => peeked?.into_model()?,
+        };
+        let inserted = peeked.items.unwrap_or_default().into_iter().filter_map(|message| message.insertion_time);
+        Ok(inserted.filter_map(|at| DateTime::from_timestamp(at.unix_timestamp(), at.nanosecond())).min())
     }
 
     /// Whether the queue is there.

@@ -1,6 +1,10 @@
 //! The server: the router that the host speaks to, and each invocation's frame: its time, its one log line, its answer.
 
-use std::sync::Arc;
+use std::{
+    io::{Write, stdout},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -11,6 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use chrono::Utc;
+use futures::FutureExt;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -41,8 +46,8 @@ pub fn router(services: Arc<Services>) -> Router {
 /// The timer. Its payload says nothing that is needed: what to list is decided by the stored state.
 async fn queue_events(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
     let invocation = Invocation::begin("QueueEvents", &headers);
-    let (report, result) = queue_events::run(&services.clients, &services.listing, invocation.deadline()).await;
-    invocation.end(&report, result, "the next run does the work again")
+    let run = queue_events::run(&services.clients, &services.listing, invocation.deadline());
+    invocation.of(run, "the next run does the work again").await
 }
 
 async fn store_events(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -51,13 +56,13 @@ async fn store_events(State(services): State<Arc<Services>>, headers: HeaderMap,
         Ok(message) => message,
         Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
     };
-    let (report, result) = store_events::run(&services.clients, &services.storing, &message.text, invocation.deadline()).await;
+    let run = store_events::run(&services.clients, &services.storing, &message, invocation.deadline());
     let what_follows = format!(
         "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
          queue; content blobs in it that the journal has as queued are queued again by a run after an hour",
         message.id, message.dequeue_count
     );
-    invocation.end(&report, result, &what_follows)
+    invocation.of(run, &what_follows).await
 }
 
 /// One invocation's frame: its time, its one line on stdout, its answer.
@@ -77,6 +82,15 @@ impl Invocation {
         Deadline::after(self.began)
     }
 
+    /// Runs a function to its end. A panic in it ends in a line and an answer like any other failure.
+    async fn of<R: Serialize + Default>(self, run: impl Future<Output = (R, Result<(), Failure>)>, what_follows: &str) -> Response {
+        match AssertUnwindSafe(run).catch_unwind().await {
+            Ok((report, result)) => self.end(&report, result, what_follows),
+            // What it says may be a record's text; where it was, the panic hook has told.
+            Err(_) => self.end(&R::default(), Err(Failure::Panic), what_follows),
+        }
+    }
+
     /// Prints the figures, on success and on failure; the host throws a failure's answer away, so its reason is printed first.
     fn end<R: Serialize>(self, report: &R, result: Result<(), Failure>, what_follows: &str) -> Response {
         if let Err(failure) = &result {
@@ -89,7 +103,8 @@ impl Invocation {
             }
         }
         let line = self.line(report, result.is_ok());
-        println!("{line}");
+        // A reader who has gone is no trouble: the work is done.
+        let _ = writeln!(stdout(), "{line}");
         match result {
             Ok(()) => Json(Reply::success(vec![line])).into_response(),
             Err(failure) => (failure.status(), Json(serde_json::json!({"error": chain(&failure)}))).into_response(),

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    azure::Connection, clock::Clock, config::Config, database::Cosmos, document::Rules, management_api::ActivityClient, outbox::Outbox,
+    azure::Connection, clock::Clock, config::Config, database::Cosmos, document::Rules, management_api::{ActivityClient, Refusals}, outbox::Outbox,
     queue::ContentQueue, state::State, workload::Workload,
 };
 
@@ -51,6 +51,7 @@ pub struct Storing {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
+    pub(crate) refusals: Refusals,
 }
 
 impl Services {
@@ -76,6 +77,7 @@ impl Services {
                 partitions_per_day: config.partitions_per_day,
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
+                refusals: Refusals::default(),
             },
         })
     }

@@ -76,7 +76,7 @@ fn attack() -> Vec<Value> {
         document("share", "2026-11-20T03:10:00", "SharePoint", megan, "SharingSet", &[["user", megan, "guest", formula]]),
         document(
             "spoof",
-            "2026-11-20T03:12:00",
+            "2026-11-20T00:30:00",
             "SharePoint",
             "megan@contoso-example.com",
             "FileDownloaded",

@@ -6,6 +6,8 @@ mod fields;
 mod nodes;
 pub mod records;
 mod repair;
+mod skim;
+mod stub;
 mod trim;
 
 use std::borrow::Cow;
@@ -17,7 +19,7 @@ use sha2::{Digest, Sha256};
 pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
 use self::{
     fields::{Field, Fields},
-    records::Traits,
+    records::{Kind, Traits},
     repair::rewrite,
     trim::{omit, rename_reserved},
 };
@@ -66,17 +68,46 @@ pub struct Document {
     pub reduced: Option<Vec<String>>,
 }
 
-/// A record's text is no JSON object.
+/// An element's text is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a record is no valid JSON")]
 pub struct NotARecord;
 
-/// Makes the document. Key and partition depend on the record alone.
+/// Makes the document. Key and partition depend on the record alone. What is no object has a document too, with its value in
+/// `record_value`; of what was too large to be held it says so.
 ///
 /// # Errors
-/// The text is no JSON object.
+/// The text is no JSON.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, edges::edges)
+    match traits.kind {
+        Kind::Record => document_with(record, traits, Some(feed), rules, None, edges::edges),
+        Kind::Value => {
+            let text = String::from_utf8_lossy(record);
+            let document = value_document(&text, sha256_id(&canonical(&text)), traits, feed, rules)?;
+            Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
+        }
+        Kind::Oversized(digest) => {
+            let own_id = format!("sha256-{}", hexadecimal(&digest));
+            document_with(record, traits, Some(feed), rules, Some(own_id), edges::edges).map(|document| document.stub())
+        }
+    }
+}
+
+/// The document of an element that is no JSON: its text in `record_value`.
+///
+/// # Errors
+/// None that can occur.
+pub fn document_of_text(element: &[u8], feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+    let text = String::from_utf8_lossy(element);
+    let value = serde_json::to_string(&text).map_err(|_| NotARecord)?;
+    let document = value_document(&value, sha256_id(text.as_bytes()), Traits::default(), feed, rules)?;
+    Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
+}
+
+fn value_document(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+    let wrapped = format!("{{\"record_value\":{value}}}");
+    let traits = Traits { depth: traits.depth + 1, ..traits };
+    document_with(wrapped.as_bytes(), traits, Some(feed), rules, Some(id), edges::edges)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -84,9 +115,9 @@ pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Res
 /// # Errors
 /// The text is no JSON object.
 pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
-    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
+    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true, ..Traits::default() };
     let mut rows = Vec::new();
-    let document = document_with(record, any, None, rules, |fields| {
+    let document = document_with(record, any, None, rules, None, |fields| {
         let (edges, explained) = edges::explained(fields);
         rows = explained;
         edges
@@ -94,11 +125,13 @@ pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<Explained
     Ok((document, rows))
 }
 
+/// `own_id` is the id if the record has none of its own; none: what it says tells it.
 fn document_with(
     record: &[u8],
     traits: Traits,
     feed: Option<&Feed>,
     rules: Rules,
+    own_id: Option<String>,
     edges: impl FnOnce(&Fields<'_>) -> String,
 ) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
@@ -106,7 +139,7 @@ fn document_with(
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
     let mut fields = Fields::of(&text).ok_or(NotARecord)?;
 
-    let id = id(&fields, &text);
+    let id = id(&fields).or(own_id).unwrap_or_else(|| sha256_id(&canonical(&text)));
     let hash = Sha256::digest(id.as_bytes());
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
     let edges = edges(&fields);
@@ -132,16 +165,23 @@ struct Head<'a> {
     feed: Option<&'a Feed>,
 }
 
-/// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
-fn id(fields: &Fields<'_>, text: &str) -> String {
-    let id = fields.text("Id").map(|id| match fields.text("RecordNumber") {
-        Some(part) => format!("{id}-{part}").into(),
-        None => id,
-    });
-    match id.map(|id| encode_id(&id)) {
-        Some(id) if id.len() <= MAX_ID_BYTES => id,
-        _ => format!("sha256-{:x}", Sha256::digest(canonical(text))),
-    }
+/// The record's `Id`, with its part number where it comes in parts; none if there is none that can be used.
+fn id(fields: &Fields<'_>) -> Option<String> {
+    let id = fields.text("Id")?;
+    let id = match fields.text("RecordNumber") {
+        Some(part) => encode_id(&format!("{id}-{part}")),
+        None => encode_id(&id),
+    };
+    (id.len() <= MAX_ID_BYTES).then_some(id)
+}
+
+/// The id of what has none of its own: what it is.
+fn sha256_id(bytes: &[u8]) -> String {
+    format!("sha256-{:x}", Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Percent-encodes what Cosmos or its clients cannot take in an id, and the percent sign, so that no two become one.

@@ -7,10 +7,11 @@ const MAX_FIELD_BYTES: usize = 4 * 1024;
 /// Bytes of small fields that are kept at most.
 const MAX_KEPT_BYTES: usize = 256 * 1024;
 
-/// The skimmer. Fed an object's bytes in order, from its opening bracket to its closing one.
+/// The skimmer. Fed an element's bytes in order, from its first to its last.
 #[derive(Debug, Default)]
 pub(super) struct Skim {
     digest: Sha256,
+    is_object: bool,
     depth: usize,
     is_text: bool,
     is_escaped: bool,
@@ -26,8 +27,8 @@ pub(super) struct Skim {
 pub(super) struct Skimmed {
     /// An object of its small fields.
     pub(super) json: Vec<u8>,
-    /// SHA-256 of the record's bytes as they came, in hexadecimal.
-    pub(super) digest: String,
+    /// SHA-256 of the record's bytes as they came.
+    pub(super) digest: [u8; 32],
 }
 
 impl Skim {
@@ -48,6 +49,7 @@ impl Skim {
             b'{' | b'[' if is_outside => {
                 self.depth += 1;
                 if self.depth == 1 {
+                    self.is_object = byte == b'{';
                     return;
                 }
             }
@@ -81,9 +83,9 @@ impl Skim {
     /// What is left of it, after its closing bracket.
     pub(super) fn finish(self) -> Skimmed {
         let json = [b"{", self.kept.as_slice(), b"}"].concat();
-        // What is no JSON inside tells nothing.
-        let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok();
-        Skimmed { json: if is_json { json } else { b"{}".to_vec() }, digest: format!("{:x}", self.digest.finalize()) }
+        // What is no JSON inside, or no object at all, tells nothing.
+        let is_json = self.is_object && serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok();
+        Skimmed { json: if is_json { json } else { b"{}".to_vec() }, digest: self.digest.finalize().into() }
     }
 }
 
@@ -104,7 +106,7 @@ mod tests {
         let first = skimmed(&record, record.len());
         let kept: serde_json::Value = serde_json::from_slice(&first.json).unwrap();
         assert_eq!(kept, serde_json::json!({"Id": "a,}\"b", "O": {"n": [1, 2]}, "T": "2026-11-20T10:00:00"}));
-        assert_eq!(first.digest, format!("{:x}", Sha256::digest(&record)));
+        assert_eq!(first.digest, <[u8; 32]>::from(Sha256::digest(&record)));
         for size in [1, 7, 1000] {
             assert_eq!(skimmed(&record, size), first, "{size}");
         }

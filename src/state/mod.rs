@@ -8,6 +8,8 @@ mod probe;
 mod subscriptions;
 mod sums;
 
+use std::{collections::HashSet, sync::Mutex};
+
 use azure_core::Error;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 
@@ -30,13 +32,15 @@ use crate::{
 /// The state container.
 pub struct State {
     container: BlobContainerClient,
+    /// Blobs that a person uploaded in place of append blobs, of which the log was told.
+    uploaded: Mutex<HashSet<String>>,
 }
 
 impl State {
     /// # Errors
     /// The settings do not make a client.
     pub fn new(config: &Config, connection: &Connection) -> azure_core::Result<Self> {
-        Ok(Self { container: connection.container(&config.storage, &config.state_container)? })
+        Ok(Self { container: connection.container(&config.storage, &config.state_container)?, uploaded: Mutex::default() })
     }
 
     /// Makes the container if it is missing.

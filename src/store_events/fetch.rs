@@ -8,7 +8,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, document,
+        Feed, document, document_of_text,
         records::{BodyError, Splitter},
     },
     management_api::{ActivityError, body_error},
@@ -17,6 +17,9 @@ use crate::{
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
+
+/// A record that is no JSON is taken for what it is once its blob was put off so often.
+const BELIEVED_AFTER: u32 = 3;
 
 /// Sends the blob's documents to `documents`. `at` is the blob's place in its message.
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
@@ -37,7 +40,8 @@ async fn fetch_records(
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
 ) -> Result<(), ActivityError> {
-    let body = clients.activity.fetch(&item.uri).await?;
+    let body = clients.activity.fetch(&item.uri, item.tenant.as_deref()).await?;
+    let time = body.time();
     let content_type = body.content_type().to_owned();
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
@@ -45,16 +49,22 @@ async fn fetch_records(
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
     let rules = storing.rules(clients.clock.now());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
+    // A body may be spoilt on the way; what it says again and again is what there is.
+    let is_believed = item.attempt >= BELIEVED_AFTER;
     let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
-        let cut = splitter.push(&chunk, |record, traits| match document(record, traits, &feed, rules) {
-            Ok(document) => {
-                waiting_bytes += document.json.len();
-                waiting.push(Sourced { blob: at, document });
+        let cut = splitter.push(&chunk, |record, traits| {
+            let document = document(record, traits, &feed, rules);
+            let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules)) } else { document };
+            match document {
+                Ok(document) => {
+                    waiting_bytes += document.json.len();
+                    waiting.push(Sourced { blob: at, document });
+                }
+                Err(error) => invalid = Some(error),
             }
-            Err(error) => invalid = Some(error),
         });
         cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;
         if let Some(error) = invalid {
@@ -66,6 +76,7 @@ async fn fetch_records(
         }
     }
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
+    clients.activity.learn_time(time);
     let _ = documents.send(waiting).await;
     Ok(())
 }

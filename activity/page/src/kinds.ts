@@ -60,7 +60,7 @@ const namesakes = new Map<string, Set<string>>();
 /** Tells of the nodes that are shown, so that no two people look like one. */
 export function tellApart(keys: string[]): void {
   namesakes.clear();
-  for (const name of keys.map((key) => visible(nameOf(key))).filter((name) => name.includes("@"))) {
+  for (const name of keys.map(nameOf).filter((name) => name.includes("@"))) {
     const local = beforeAt(name);
     namesakes.set(local, (namesakes.get(local) ?? new Set()).add(name));
   }
@@ -76,15 +76,15 @@ function hasNamesake(name: string): boolean {
 
 /** As much of a name as tells it from others at a glance. */
 export function shortName(key: string): string {
-  const name = visible(nameOf(key));
+  const name = nameOf(key);
   if (APPS[name]) return APPS[name];
-  if (["user", "mailbox"].includes(typeOf(key)) && hasNamesake(name)) return name;
+  if (["user", "mailbox"].includes(typeOf(key)) && hasNamesake(name)) return visible(name);
   const guid = GUID.exec(name);
   if (guid) return `${guid[1] ? "service principal " : ""}${guid[2]}…`;
   const last = (text: string) => text.split(/[/\\]/).filter(Boolean).pop() ?? text;
   const short = { user: beforeAt(name), mailbox: beforeAt(name), file: last(name), site: last(name), object: last(name),
     system: name.replace(/^NT AUTHORITY\\SYSTEM \((.*)\)$/i, "$1") }[typeOf(key)] ?? name;
-  return short.length > 30 ? `${short.slice(0, 18)}…${short.slice(-10)}` : short;
+  return visible(short.length > 30 ? `${short.slice(0, 18)}…${short.slice(-10)}` : short);
 }
 
 /** The sign in white, as an image's address. */
