@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use tracing::Level;
 
 use crate::{
-    batch::NotABatch, clock::TimeUncertain, database::DatabaseError, envelope::NotAnInvocation, error_text::chain, management_api::ActivityError,
-    workload::Workload,
+    batch::NotABatch, clock::TimeUncertain, database::DatabaseError, envelope::NotAnInvocation, error_text::chain,
+    management_api::ActivityError, workload::Workload,
 };
 
 /// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
@@ -49,7 +49,9 @@ impl Failure {
         match self {
             Self::Envelope(_) => StatusCode::BAD_REQUEST,
             Self::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) | Self::TimeUncertain(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) | Self::TimeUncertain(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Panic | Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

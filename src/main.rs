@@ -1,7 +1,10 @@
 //! Starts the handler: without a command, settings, listener and service; with one, what a person asks of it. Prints what
 //! stopped it, and says so to the host by its exit code.
 
-use std::process::ExitCode;
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use handler::{config::Config, operator, run};
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // The host shows the last lines of stderr with the exit.
-            eprintln!("error: {error:#}");
+            let _ = writeln!(stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -43,8 +46,18 @@ async fn serve() -> anyhow::Result<()> {
 /// JSON lines on stdout: on stderr the host would take each for an error.
 fn log_to_stdout() {
     let levels = Targets::new().with_default(tracing::Level::WARN).with_target("handler", tracing::Level::INFO);
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout).with_filter(levels);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(std::io::stdout)
+        .log_internal_errors(false)
+        .with_filter(levels);
     tracing_subscriber::registry().with(lines).init();
+    // Where it was, and not what it says: that may be a record's text.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "a panic, which is a fault of the handler's own");
+    }));
 }
 
 /// Ctrl-C, or the platform's SIGTERM.

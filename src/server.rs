@@ -138,3 +138,22 @@ impl Invocation {
         serde_json::to_string(&line).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_says_nothing_of_what_was_in_hand() {
+        std::panic::set_hook(Box::new(|_| {}));
+        let run = async { panic!("of megan@contoso.example") };
+        let answer = Invocation::begin("StoreEvents", &HeaderMap::new()).of::<store_events::Report>(run, "the host decides").await;
+        let _ = std::panic::take_hook();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(answer.into_body(), MAX_BODY).await.unwrap();
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("panicked") && !body.contains("megan"), "{body}");
+    }
+}

@@ -8,8 +8,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
 use crate::{
-    azure::Connection, clock::Clock, config::Config, database::Cosmos, document::Rules, management_api::{ActivityClient, Refusals}, outbox::Outbox,
-    queue::ContentQueue, state::State, workload::Workload,
+    azure::Connection,
+    clock::Clock,
+    config::Config,
+    database::Cosmos,
+    document::Rules,
+    management_api::{ActivityClient, Refusals},
+    outbox::Outbox,
+    queue::ContentQueue,
+    state::State,
+    workload::Workload,
 };
 
 /// Content blobs in flight in the whole process, whatever the number of messages: a bound of memory.

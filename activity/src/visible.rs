@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Whether a character has no look of its own, or changes that of others: controls, what joins or parts without a mark, what
 /// changes the direction, fillers, variation selectors and tags. The page's `visible.ts` has the same.
 /// <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>, <https://www.unicode.org/reports/tr36/>
-pub fn is_hidden(c: char) -> bool {
+pub(crate) fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
@@ -13,7 +13,7 @@ pub fn is_hidden(c: char) -> bool {
 }
 
 /// `a\u{202e}b` for what would look like something else.
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
     }
@@ -29,7 +29,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON that says the same, its hidden characters as escapes: they can stand within its strings only.
-pub fn visible_json(json: &str) -> Cow<'_, str> {
+pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
     if !json.contains(is_hidden) {
         return Cow::Borrowed(json);
     }

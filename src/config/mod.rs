@@ -87,7 +87,7 @@ impl Config {
         let cosmos = Cosmos::read(vars);
         let retention = vars.parsed("RETENTION_DAYS", "90", "days from 1 to 24855", |days: &u64| (1..=24_855).contains(days));
         let partitions_per_day = vars.parsed("PARTITIONS_PER_DAY", "4", "a number from 1 to 100", |n: &u8| (1..=100).contains(n));
-        let identity_client_id = vars.optional("AzureWebJobsStorage__clientId");
+        let identity_client_id = vars.optional(IDENTITY).and_then(|id| vars.guid(IDENTITY, id));
         schedule?;
         Some(Self {
             port: port?,
@@ -111,6 +111,9 @@ impl Config {
         (Ipv4Addr::LOCALHOST, self.port)
     }
 }
+
+/// The user-assigned managed identity.
+const IDENTITY: &str = "AzureWebJobsStorage__clientId";
 
 /// <https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions>, its shape only.
 fn is_ncrontab(text: &str) -> bool {
@@ -205,7 +208,7 @@ mod tests {
             "AzureWebJobsStorage",
             "DefaultEndpointsProtocol=https;AccountName=name;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net",
         );
-        vars.extend([("OFFICE365_CLIENT_ID", "app"), ("OFFICE365_CLIENT_SECRET", "s3cret-one"), ("COSMOS_KEY", "s3cret-two")]);
+        vars.extend([("OFFICE365_CLIENT_ID", TENANT), ("OFFICE365_CLIENT_SECRET", "s3cret-one"), ("COSMOS_KEY", "s3cret-two")]);
         let print = format!("{:?}", read(&vars).unwrap());
         for secret in ["s3cret-one", "s3cret-two", "c2VjcmV0LWtleQ"] {
             assert!(!print.contains(secret), "{print}");

@@ -177,16 +177,20 @@ impl Splitter {
 
     fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(&[u8], Traits)) {
         let traits = self.element.traits;
-        if let Some(mut skim) = self.skim.take() {
-            skim.push(tail);
-            let Skimmed { json, digest } = skim.finish();
-            record(&json, Traits { kind: Kind::Oversized(digest), ..traits });
-        } else if self.pending.is_empty() {
-            record(tail, traits);
-        } else {
-            self.pending.extend_from_slice(tail);
-            record(&self.pending, traits);
-            self.pending.clear();
+        let is_split = !self.pending.is_empty() || self.skim.is_some();
+        if is_split || tail.len() > MAX_RECORD_BYTES {
+            self.hold(tail);
+        }
+        match self.skim.take() {
+            Some(skim) => {
+                let Skimmed { json, digest } = skim.finish();
+                record(&json, Traits { kind: Kind::Oversized(digest), ..traits });
+            }
+            None if is_split => {
+                record(&self.pending, traits);
+                self.pending.clear();
+            }
+            None => record(tail, traits),
         }
         self.records += 1;
         self.place = Place::AfterElement;
@@ -362,7 +366,7 @@ mod tests {
     fn what_is_too_long_is_skimmed_and_its_neighbours_are_handed_out() {
         let large = "x".repeat(MAX_RECORD_BYTES);
         let body = format!(r#"[{{"Id":"a"}},{{"Id":"b","Large":"{large}","After":1}},["{large}"],"{large}",{{"Id":"c"}}]"#);
-        for size in [64 * 1024, 1_000_003] {
+        for size in [64 * 1024, 1_000_003, body.len()] {
             let records = split(body.as_bytes(), size).unwrap();
             let texts: Vec<_> = records.iter().map(|(text, _)| text.as_str()).collect();
             assert_eq!(texts, [r#"{"Id":"a"}"#, r#"{"Id":"b","After":1}"#, "{}", "{}", r#"{"Id":"c"}"#], "{size}");

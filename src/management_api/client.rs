@@ -366,7 +366,11 @@ impl ActivityClient {
     }
 
     /// Reads an answer whole, which shows that it is the service's own.
-    async fn read_json<T: DeserializeOwned>(&self, what: String, Answer { response, time }: Answer) -> Result<(HeaderMap, T), ActivityError> {
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        what: String,
+        Answer { response, time }: Answer,
+    ) -> Result<(HeaderMap, T), ActivityError> {
         let content_type = content_type(&response);
         let headers = response.headers().clone();
         let (body, is_whole) = read_at_most(response, MAX_PAGE_BYTES).await.map_err(|error| connection_error(&what, error))?;

@@ -145,7 +145,7 @@ pub fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>
     let (blob, shown) = (blob.to_owned(), text.chars().take(100).collect());
     match parse_utc(text.trim_start_matches('\u{feff}').trim()) {
         None => Err(CheckpointError::Unreadable { blob, text: shown }),
-        Some(at) if at > now + TOLERANCE => Err(CheckpointError::Future { blob, text: shown }),
+        Some(at) if at - now > TOLERANCE => Err(CheckpointError::Future { blob, text: shown }),
         Some(at) => Ok(at),
     }
 }

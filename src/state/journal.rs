@@ -305,8 +305,10 @@ torn {
     #[test]
     fn the_first_word_of_each_refusal_counts_and_what_is_doubted_is_not_overdue_before_it_is_asked_again() {
         let at = |time: &str| DateTime::parse_from_rfc3339(&format!("2026-11-20T{time}Z")).unwrap().to_utc();
-        let line = |time: &str, event: &str, code: &str| format!(r#"{{"at":"2026-11-20T{time}Z","event":"{event}","id":"a","code":"{code}"}}"#);
-        let lines = [line("10:20:00", "doubted", "AF20050"), line("10:00:00", "doubted", "AF20050"), line("10:10:00", "doubted", "AF20052")];
+        let line =
+            |time: &str, event: &str, code: &str| format!(r#"{{"at":"2026-11-20T{time}Z","event":"{event}","id":"a","code":"{code}"}}"#);
+        let lines =
+            [line("10:20:00", "doubted", "AF20050"), line("10:00:00", "doubted", "AF20050"), line("10:10:00", "doubted", "AF20052")];
         let mut shard = Shard::default();
         assert_eq!(shard.read(&lines.join("\n")), 0);
         assert_eq!(shard.doubted("a", "AF20050"), Some(at("10:00:00")));

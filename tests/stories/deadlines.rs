@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use handler::{config::Config, limits::Deadline, queue_events, services::Services, store_events};
+use handler::{config::Config, envelope::QueueMessage, limits::Deadline, queue_events, services::Services, store_events};
 use serde_json::{Value, json};
 use standins::tenant::{Fault, FaultKind, Operation};
 use tokio::{process::Command, time::Instant};
@@ -132,7 +132,8 @@ async fn run_in_a_process_of_its_own() {
     let work = Instant::now() + TIME;
     let deadline = Deadline { work, end: work + TIME };
     let (mut report, result) = match std::env::var("STORY_MESSAGE") {
-        Ok(message) => {
+        Ok(text) => {
+            let message = QueueMessage { text, id: String::new(), dequeue_count: 1, inserted: None };
             let (report, result) = store_events::run(&services.clients, &services.storing, &message, deadline).await;
             (serde_json::to_value(report).unwrap(), result)
         }

@@ -263,9 +263,15 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
         assert!(told.is_empty(), "{told:?} in {}", line.text);
     }
     let printed = world.host.output().join("\n");
-    for trouble in
-        ["AF50000", "no JSON array", "is cut short", "foreign uri", "expected a JSON array", "database refused", "content queue did not"]
-    {
+    for trouble in [
+        "AF50000",
+        "no JSON array",
+        "is cut short",
+        "outside the configured",
+        "expected a JSON array",
+        "database refused",
+        "content queue did not",
+    ] {
         assert!(printed.contains(trouble), "{trouble} did not happen");
     }
 }

@@ -51,7 +51,8 @@ async fn an_element_that_is_no_record_is_a_document_of_its_own_and_costs_its_nei
         assert!(document.get("omitted").is_none(), "{document}");
     }
     let rest: Vec<_> = documents.into_values().map(|document| document["record_value"].clone()).collect();
-    assert!(rest.len() == 2 && rest.contains(&json!(-1500.0)) && rest.contains(&json!("9007199254740993")), "{rest:?}");
+    let is_number = |value: &Value| value.as_f64() == Some(-1500.0);
+    assert!(rest.len() == 2 && rest.iter().any(is_number) && rest.contains(&json!("9007199254740993")), "{rest:?}");
     assert_eq!(reduced(&world).await.len(), 9);
 }
 

@@ -49,7 +49,9 @@ async fn busy_world() -> World {
     let lost = blob(SHAREPOINT, 40, &["f"]);
     blob("Audit.AzureActiveDirectory", 10, &["g"]);
     world.tick().await;
-    world.tenant.withdraw(&lost);
+    // It expires sooner than it was told.
+    let gone = NewBlob { id: Some(lost), expires: Some(world.ago(0)), ..NewBlob::new(SHAREPOINT, world.ago(40), vec![record("f")]) };
+    world.tenant.publish(gone);
     // One is in trouble that may pass.
     let waiting = world.tenant.blobs().into_iter().find(|blob| blob.content_type == "Audit.AzureActiveDirectory").unwrap();
     world.tenant.fail(Fault { matching: Some(waiting.id), ..Fault::always(Operation::FetchContent, FaultKind::internal()) });

@@ -1,12 +1,15 @@
 //! The settings, one line each, without what may be a secret.
 
 use super::Check;
-use crate::config::{Setting, is_guid};
+use crate::config::Setting;
 
 /// The host's, not the operator's: shown only where it is wrong.
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 /// What is never shown.
 const SECRETS: [&str; 3] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "AzureWebJobsStorage"];
+
+/// Letters and digits in a row that are no word any more.
+const MIN_SECRET: usize = 24;
 
 pub(super) fn checks(settings: &[Setting]) -> Vec<Check> {
     settings.iter().filter(|setting| setting.name != HOST || setting.fault.is_some()).map(check).collect()
@@ -24,11 +27,15 @@ fn check(setting: &Setting) -> Check {
 
 /// The value, unless something secret may be in it: secrets are pasted into the neighbour's field.
 fn shown(name: &str, value: &str) -> String {
-    let may_be_secret = match name {
-        "OFFICE365_CLIENT_ID" | "AzureWebJobsStorage__clientId" => !is_guid(value),
-        _ => SECRETS.contains(&name) || value.contains(['@', ';', '?']) && name != "SCHEDULE",
-    };
+    let may_be_secret = SECRETS.contains(&name)
+        || value.contains(['@', ';', '?']) && name != "SCHEDULE"
+        || !value.contains("://") && longest_word(value) >= MIN_SECRET;
     if may_be_secret { "set".to_owned() } else { value.to_owned() }
+}
+
+/// Letters and digits in a row.
+fn longest_word(text: &str) -> usize {
+    text.split(|c: char| !c.is_alphanumeric()).map(|word| word.chars().count()).max().unwrap_or(0)
 }
 
 fn absent(name: &str) -> &'static str {
