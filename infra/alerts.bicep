@@ -1,5 +1,6 @@
 // What somebody must hear of: queries over the log lines that the handler and the Functions host print. The fields of those
-// lines, and what to do when an alert comes, are in OPERATIONS.md.
+// lines, and what to do when an alert comes, are in OPERATIONS.md. Severity 1 is Information, 2 Warning, 3 Error: the host logs
+// the handler's stdout as the first and its stderr as the others.
 param name string
 param location string
 param tags object
@@ -36,12 +37,12 @@ var rules = [
     column: null
     operator: 'LessThan'
     threshold: 1
-    dimension: null
+    dimension: ''
     query: '''
 AppTraces
-| where Message contains '"function":"QueueEvents"'
+| where SeverityLevel == 1 and Message contains '"message":"invocation"'
 | extend line = parse_json(substring(Message, indexof(Message, '{')))
-| where line.message == 'invocation'
+| where line.function == 'QueueEvents'
 | mv-expand entry = line.workloads
 | where entry.outcome != 'failed'
 '''
@@ -58,12 +59,11 @@ AppTraces
     dimension: 'workload'
     query: '''
 AppTraces
-| where Message contains '"function":"QueueEvents"'
+| where SeverityLevel == 1 and Message contains '"message":"invocation"'
 | extend line = parse_json(substring(Message, indexof(Message, '{')))
-| where line.message == 'invocation'
+| where line.function == 'QueueEvents'
 | mv-expand entry = line.workloads
-| summarize arg_max(TimeGenerated, entry) by workload = tostring(entry.workload)
-| extend checkpoint = todatetime(entry.checkpoint_after)
+| summarize checkpoint = max(todatetime(entry.checkpoint_after)) by workload = tostring(entry.workload)
 | extend lag_minutes = iff(isnull(checkpoint), 10080, datetime_diff('minute', now(), checkpoint))
 '''
   }
@@ -76,10 +76,10 @@ AppTraces
     column: null
     operator: 'GreaterThan'
     threshold: 0
-    dimension: null
+    dimension: ''
     query: '''
 AppTraces
-| where Message has_any ('lost', 'gap', 'reduced')
+| where SeverityLevel == 3 and Message has_any ('lost', 'gap', 'reduced')
 | extend line = parse_json(substring(Message, indexof(Message, '{')))
 | where line.message in (
     'lost: this content cannot be had',
@@ -96,11 +96,11 @@ AppTraces
     column: null
     operator: 'GreaterThan'
     threshold: 0
-    dimension: null
+    dimension: ''
     // The host's own words.
     query: '''
 AppTraces
-| where Message startswith 'Message has reached MaxDequeueCount' and Message contains '-poison'
+| where SeverityLevel == 2 and Message startswith 'Message has reached MaxDequeueCount' and Message contains '-poison'
 '''
   }
   {
@@ -128,17 +128,17 @@ AppRequests
     column: null
     operator: 'GreaterThanOrEqual'
     threshold: 10
-    dimension: null
+    dimension: ''
     query: '''
 AppTraces
-| where Message contains 'the database is not answering'
+| where SeverityLevel == 2 and Message contains 'the database is not answering'
 | extend line = parse_json(substring(Message, indexof(Message, '{')))
 | where line.message == 'the database is not answering; the message goes back on the queue'
 '''
   }
 ]
 
-resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [for rule in rules: {
   name: '${name}-${rule.name}'
   location: location
   tags: tags
@@ -164,7 +164,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
           metricMeasureColumn: rule.column
           operator: rule.operator
           threshold: rule.threshold
-          dimensions: rule.dimension == null ? [] : [
+          dimensions: empty(rule.dimension) ? [] : [
             {
               name: rule.dimension
               operator: 'Include'
@@ -190,7 +190,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
 
 // 429 from the database, seen from the database: a metric, which costs no log of every request. Some are part of a first run,
 // and are tried again; a thousand in an hour say that something else is reading or writing too much.
-resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+resource throttled 'Microsoft.Insights/metricAlerts@2026-01-01' = {
   name: '${name}-database-throttled'
   location: 'global'
   tags: tags

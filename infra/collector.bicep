@@ -7,13 +7,15 @@ param identityClientId string
 param blobEndpoint string
 param queueEndpoint string
 param packageContainer string
+param storageName string
 param telemetryConnection string
 param settings object
 param subnetId string
+param runtimeVersion string
 param instanceMemoryMB int
 param maximumInstances int
 
-resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: name
   location: location
   tags: tags
@@ -30,16 +32,18 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
 // The Functions host's own settings. FUNCTIONS_WORKER_RUNTIME and WEBSITE_RUN_FROM_PACKAGE are missing on purpose: Flex
 // Consumption takes the one from `runtime` below, and refuses the other.
 var hostSettings = {
-  // Storage by identity. The handler reads the addresses and the client id too.
+  // Storage by identity. The handler reads the addresses and the client id too. The account's name stands beside the addresses:
+  // with the addresses alone the host on Flex Consumption has been reported to fail now and then.
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identityClientId
+  AzureWebJobsStorage__accountName: storageName
   AzureWebJobsStorage__blobServiceUri: blobEndpoint
   AzureWebJobsStorage__queueServiceUri: queueEndpoint
   APPLICATIONINSIGHTS_CONNECTION_STRING: telemetryConnection
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
 }
 
-resource app 'Microsoft.Web/sites@2024-11-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   // azd finds the app by this tag.
@@ -69,7 +73,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
       }
       runtime: {
         name: 'custom'
-        version: '1.0'
+        version: runtimeVersion
       }
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
@@ -87,7 +91,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
 }
 
 // Publishing is by Entra ID; user names and passwords do not work.
-resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
   properties: {
@@ -95,7 +99,7 @@ resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
   }
 }
 
-resource noPublishingPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+resource noPublishingPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
   properties: {

@@ -7,7 +7,10 @@ param readers array
 param databaseName string
 param containerName string
 param opensByKey bool
+param isContributor bool
 param isPrivate bool
+param isLocked bool
+param auditWorkspaceId string
 
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   name: name
@@ -107,15 +110,41 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
   }
 }
 
-// Cosmos DB Built-in Data Contributor: the handler creates documents, and reads the container's settings. On this container
-// and no other. The scope says dbs and colls, as the data plane does.
+// What the handler needs: it creates documents, `handler check` reads one, and the SDK reads how the container is made. It can
+// neither replace nor delete what is there. A transactional batch of creates has no action of its own in the reference
+// below, and no public report says what Azure asks for one: `handler check` writes one, and tells.
+// https://learn.microsoft.com/azure/cosmos-db/nosql/reference-data-plane-security
+resource creator 'Microsoft.DocumentDB/databaseAccounts/sqlRoleDefinitions@2025-04-15' = {
+  parent: account
+  name: guid(account.id, 'creator')
+  properties: {
+    roleName: 'Activity collector'
+    type: 'CustomRole'
+    assignableScopes: [
+      account.id
+    ]
+    permissions: [
+      {
+        dataActions: [
+          'Microsoft.DocumentDB/databaseAccounts/readMetadata'
+          'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/items/create'
+          'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/containers/items/read'
+        ]
+      }
+    ]
+  }
+}
+
+// Cosmos DB Built-in Data Contributor: a choice, where Azure refuses the handler's batches under the role above.
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 
+// On this container and no other. The scope says dbs and colls, as the data plane does. One name for either role, so that
+// choosing the other takes the first away.
 resource writer 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = {
   parent: account
-  name: guid(account.id, principalId, dataContributor)
+  name: guid(account.id, principalId, 'collector')
   properties: {
-    roleDefinitionId: '${account.id}/sqlRoleDefinitions/${dataContributor}'
+    roleDefinitionId: isContributor ? '${account.id}/sqlRoleDefinitions/${dataContributor}' : creator.id
     principalId: principalId
     scope: '${account.id}/dbs/${databaseName}/colls/${containerName}'
   }
@@ -127,6 +156,8 @@ resource writer 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-0
 // Cosmos DB Built-in Data Reader: people who look at the documents, in Power BI or with a query.
 var dataReader = '00000000-0000-0000-0000-000000000001'
 
+// One after another: side by side they are known to be refused for a conflict.
+@batchSize(1)
 resource reader 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [for id in readers: {
   parent: account
   name: guid(account.id, id, dataReader)
@@ -137,8 +168,38 @@ resource reader 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-0
   }
   dependsOn: [
     container
+    writer
   ]
 }]
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (isLocked) {
+  name: 'documents'
+  scope: account
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Holds the collected activity.'
+  }
+}
+
+// Who read documents: a row for each request, the collector's own writes too.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(auditWorkspaceId)) {
+  name: 'audit'
+  scope: account
+  properties: {
+    workspaceId: auditWorkspaceId
+    logAnalyticsDestinationType: 'Dedicated'
+    logs: [
+      {
+        category: 'DataPlaneRequests'
+        enabled: true
+      }
+      {
+        category: 'ControlPlaneRequests'
+        enabled: true
+      }
+    ]
+  }
+}
 
 output id string = account.id
 output endpoint string = account.properties.documentEndpoint

@@ -1,7 +1,7 @@
 // The collector in one resource group: what there is and how it hangs together. Each part's own file says the rest.
 targetScope = 'resourceGroup'
 
-@description('Begins the names of all resources: lower-case letters, digits, hyphens. register-app.sh takes the same one.')
+@description('Begins the names of all resources, and tells two collectors in one resource group apart: lower-case letters, digits, hyphens. register-app.sh takes the same one.')
 @minLength(3)
 @maxLength(16)
 param name string = 'activity'
@@ -74,20 +74,38 @@ param retentionDays int = 90
 @maxValue(100)
 param partitionsPerDay int = 4
 
+@description('Version of the custom runtime, one that the region offers. Azure takes any, and an app with one that it does not have never starts; DEPLOY.md says how to ask.')
+param runtimeVersion string = '1.0'
+
 @description('Memory of an instance, for the Functions host and the handler together.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 512
 
-@description('Instances at most.')
+@description('Instances at most. At their slowest, so many handlers together call the API as often as one tenant may.')
 @minValue(1)
 @maxValue(1000)
 param maximumInstances int = 40
+
+@description('Object ids of people and identities who may publish the program.')
+param publishers array = []
+
+@description('Core Tools and azd publish the program. Both go through the app, which writes it as the collector\'s identity; that one can then replace its own program. False: only publishers write it.')
+param publishThroughApp bool = false
 
 @description('Keys open the database, so that Power BI can read it with the read-only key. False: Entra ID alone opens it.')
 param powerBiKey bool = false
 
 @description('Object ids of people or groups who may read the documents with Entra ID.')
 param readers array = []
+
+@description('The collector has the built-in role of a contributor on its documents, which can replace and delete them. False: it creates and reads them.')
+param databaseContributor bool = false
+
+@description('Storage, database and package cannot be deleted before their locks are.')
+param locks bool = true
+
+@description('The workspace keeps who read documents, deleted state, replaced the program or read the secret.')
+param logAccess bool = true
 
 @description('Storage, database and key vault answer inside a virtual network only.')
 param privateNetwork bool = false
@@ -99,8 +117,9 @@ param alertEmail string = ''
 @minValue(15)
 param lagMinutes int = 60
 
-// As short as a storage account's name must be, and the same at every deployment to this resource group.
-var unique = uniqueString(resourceGroup().id)
+// As short as a storage account's name must be, and the same at every deployment of this collector to this resource group.
+var unique = uniqueString(resourceGroup().id, name)
+var auditWorkspaceId = logAccess ? telemetry.outputs.workspaceId : ''
 
 // The collector's one identity. Each role it has stands beside what the role opens.
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
@@ -130,6 +149,23 @@ module storage 'storage.bicep' = {
     stateContainer: stateContainer
     journalDays: max(retentionDays, 45)
     isPrivate: privateNetwork
+    isLocked: locks
+    auditWorkspaceId: auditWorkspaceId
+  }
+}
+
+module package 'package.bicep' = {
+  name: 'package'
+  params: {
+    name: 'package${unique}'
+    location: location
+    tags: tags
+    principalId: identity.properties.principalId
+    publishers: publishers
+    writesItself: publishThroughApp
+    isPrivate: privateNetwork
+    isLocked: locks
+    auditWorkspaceId: auditWorkspaceId
   }
 }
 
@@ -144,7 +180,10 @@ module database 'database.bicep' = {
     databaseName: databaseName
     containerName: containerName
     opensByKey: powerBiKey
+    isContributor: databaseContributor
     isPrivate: privateNetwork
+    isLocked: locks
+    auditWorkspaceId: auditWorkspaceId
   }
 }
 
@@ -156,6 +195,7 @@ module vault 'vault.bicep' = if (secretInKeyVault) {
     tags: tags
     principalId: identity.properties.principalId
     isPrivate: privateNetwork
+    auditWorkspaceId: auditWorkspaceId
   }
 }
 
@@ -166,6 +206,7 @@ module network 'network.bicep' = if (privateNetwork) {
     location: location
     tags: tags
     storageId: storage.outputs.id
+    packageId: package.outputs.id
     databaseId: database.outputs.id
     vaultId: secretInKeyVault ? resourceId('Microsoft.KeyVault/vaults', 'kv-${unique}') : ''
   }
@@ -210,10 +251,12 @@ module collector 'collector.bicep' = {
     identityClientId: identity.properties.clientId
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
-    packageContainer: storage.outputs.packageContainer
+    packageContainer: package.outputs.container
+    storageName: storage.outputs.name
     telemetryConnection: telemetry.outputs.connectionString
     settings: union(settings, secretSettings)
     subnetId: privateNetwork ? resourceId('Microsoft.Network/virtualNetworks/subnets', '${name}-network', 'collector') : ''
+    runtimeVersion: runtimeVersion
     instanceMemoryMB: instanceMemoryMB
     maximumInstances: maximumInstances
   }
@@ -236,8 +279,11 @@ module alerts 'alerts.bicep' = {
   }
 }
 
-@description('For: func azure functionapp publish <this> --no-build')
+@description('Runs the program.')
 output functionAppName string = collector.outputs.name
+
+@description('Holds the program, as released-package.zip in the container app-package.')
+output packageStorageName string = package.outputs.name
 
 @description('Subject of the app registration\'s federated credential.')
 output identityPrincipalId string = identity.properties.principalId

@@ -4,12 +4,13 @@ param name string
 param location string
 param tags object
 param storageId string
+param packageId string
 param databaseId string
 param vaultId string
 
 // The collector calls the Activity API and Entra ID through here: new networks have no other way out. One fixed address,
 // which a Conditional Access policy can name.
-resource address 'Microsoft.Network/publicIPAddresses@2024-07-01' = {
+resource address 'Microsoft.Network/publicIPAddresses@2026-03-01' = {
   name: '${name}-outbound'
   location: location
   tags: tags
@@ -21,7 +22,7 @@ resource address 'Microsoft.Network/publicIPAddresses@2024-07-01' = {
   }
 }
 
-resource outbound 'Microsoft.Network/natGateways@2024-07-01' = {
+resource outbound 'Microsoft.Network/natGateways@2026-03-01' = {
   name: '${name}-outbound'
   location: location
   tags: tags
@@ -38,14 +39,14 @@ resource outbound 'Microsoft.Network/natGateways@2024-07-01' = {
 }
 
 // The built-in rules, nothing else: nothing comes in from the internet.
-resource rules 'Microsoft.Network/networkSecurityGroups@2024-07-01' = {
+resource rules 'Microsoft.Network/networkSecurityGroups@2026-03-01' = {
   name: '${name}-rules'
   location: location
   tags: tags
   properties: {}
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2026-03-01' = {
   name: '${name}-network'
   location: location
   tags: tags
@@ -92,23 +93,30 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
 
 var suffix = environment().suffixes.storage
 var isGovernment = environment().name == 'AzureUSGovernment'
-var always = [
-  { service: 'blob', target: storageId, zone: 'privatelink.blob.${suffix}' }
-  { service: 'queue', target: storageId, zone: 'privatelink.queue.${suffix}' }
-  { service: 'Sql', target: databaseId, zone: isGovernment ? 'privatelink.documents.azure.us' : 'privatelink.documents.azure.com' }
-]
-var secret = [
-  { service: 'vault', target: vaultId, zone: isGovernment ? 'privatelink.vaultcore.usgovcloudapi.net' : 'privatelink.vaultcore.azure.net' }
-]
-var doors = concat(always, empty(vaultId) ? [] : secret)
+var zoneNames = concat([
+  'privatelink.blob.${suffix}'
+  'privatelink.queue.${suffix}'
+  isGovernment ? 'privatelink.documents.azure.us' : 'privatelink.documents.azure.com'
+], empty(vaultId) ? [] : [
+  isGovernment ? 'privatelink.vaultcore.usgovcloudapi.net' : 'privatelink.vaultcore.azure.net'
+])
+// What is reached from inside alone; `zone` is the place of its name's zone in zoneNames.
+var doors = concat([
+  { name: 'blob', group: 'blob', target: storageId, zone: 0 }
+  { name: 'queue', group: 'queue', target: storageId, zone: 1 }
+  { name: 'package', group: 'blob', target: packageId, zone: 0 }
+  { name: 'sql', group: 'Sql', target: databaseId, zone: 2 }
+], empty(vaultId) ? [] : [
+  { name: 'vault', group: 'vault', target: vaultId, zone: 3 }
+])
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for door in doors: {
-  name: door.zone
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zoneName in zoneNames: {
+  name: zoneName
   location: 'global'
   tags: tags
 }]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (door, index) in doors: {
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zoneName, index) in zoneNames: {
   parent: zones[index]
   name: '${name}-network'
   location: 'global'
@@ -121,8 +129,10 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
   }
 }]
 
-resource endpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [for door in doors: {
-  name: '${name}-${toLower(door.service)}'
+// One after another: an account takes one change of its endpoints at a time.
+@batchSize(1)
+resource endpoints 'Microsoft.Network/privateEndpoints@2026-03-01' = [for door in doors: {
+  name: '${name}-${door.name}'
   location: location
   tags: tags
   properties: {
@@ -131,11 +141,11 @@ resource endpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [for door i
     }
     privateLinkServiceConnections: [
       {
-        name: toLower(door.service)
+        name: door.name
         properties: {
           privateLinkServiceId: door.target
           groupIds: [
-            door.service
+            door.group
           ]
         }
       }
@@ -143,15 +153,16 @@ resource endpoints 'Microsoft.Network/privateEndpoints@2024-07-01' = [for door i
   }
 }]
 
-resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-07-01' = [for (door, index) in doors: {
+@batchSize(1)
+resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2026-03-01' = [for (door, index) in doors: {
   parent: endpoints[index]
   name: 'default'
   properties: {
     privateDnsZoneConfigs: [
       {
-        name: toLower(door.service)
+        name: door.name
         properties: {
-          privateDnsZoneId: zones[index].id
+          privateDnsZoneId: zones[door.zone].id
         }
       }
     ]

@@ -1,6 +1,7 @@
 //! The commands that a person types, as a library: collecting, exploring what was collected, proving the handler, and laying
 //! out what ships.
 
+pub mod case;
 pub mod collect;
 pub mod explore;
 pub mod prove;

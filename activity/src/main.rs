@@ -3,10 +3,11 @@
 //! this program.
 
 use std::env;
-use std::io::{Write as _, stderr};
+use std::io::{BufWriter, ErrorKind, Write as _, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use activity::case::ecs::ecs;
 use activity::collect::run::{Account, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::graph::{Graph, GraphOptions};
@@ -16,7 +17,7 @@ use activity::prove::storm::{StormOptions, storm};
 use activity::screen::{Screen, line};
 use activity::ship::executable::build;
 use activity::ship::stage::{StageOptions, build_and_stage};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use standins::cosmos::CosmosOptions;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +54,10 @@ enum Command {
     /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
     /// Reader.
     Graph(GraphOptions),
+    /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
+    ///
+    /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
+    Ecs,
 }
 
 #[derive(Args)]
@@ -90,6 +95,7 @@ async fn main() -> ExitCode {
         Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
+        Some(Command::Ecs) => print_events(),
     };
     ended.unwrap_or_else(|error| {
         say_error(&format!("{error:#}"));
@@ -184,6 +190,16 @@ async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     line(address(&graph));
     interrupted().await;
     Ok(Some(()))
+}
+
+fn print_events() -> Result<ExitCode> {
+    match ecs(stdin().lock(), BufWriter::new(stdout().lock())) {
+        // A reader who has gone is no trouble.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error).context("the records cannot be read, or the events cannot be printed"),
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(failed) => bail!("{failed} lines are no record; their events say why"),
+    }
 }
 
 fn address(graph: &Graph) -> String {

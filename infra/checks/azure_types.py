@@ -1,9 +1,10 @@
 """Checks Bicep files against the Azure resource types that `azmcp bicepschema` embeds, without a network.
 
-A file must parse, and its modules get the parameters that they take. Of each resource, the API version is the embedded one,
-every property exists and is not read-only, required ones are there, and literals are of the declared type or among the
-declared values. What an expression evaluates to, and whether Azure then agrees, is not checked here: that takes Bicep's own
-compiler and a subscription.
+A file must parse, and its modules get the parameters that they take. Of each resource, the API version is the embedded one
+or the youngest that versions.tsv knows, and at most two years old where there is a younger one; every property exists and is
+not read-only, required ones are there, and literals are of the declared type or among the declared values. A version that is
+not embedded has its properties checked against those of the embedded one, and is named. What an expression evaluates to, and
+whether Azure then agrees, is not checked here: that takes Bicep's own compiler and a subscription.
 
     azure_types.py AZMCP FILE.bicep... [FILE.bicepparam]
 """
@@ -13,13 +14,18 @@ import os
 import re
 import subprocess
 import sys
+from datetime import date, timedelta
 from pathlib import Path
 
 from pycep import BicepParser
 
+# How old an API version may be when there is a younger one, and how long ago that may have been looked up.
+MAX_AGE = timedelta(days=730)
 # Types that azmcp does not embed: their properties are checked by nobody before the deployment.
 NOT_EMBEDDED = {
+    "Microsoft.Authorization/locks",
     "Microsoft.Insights/actionGroups",
+    "Microsoft.Insights/diagnosticSettings",
     "Microsoft.Insights/metricAlerts",
     "Microsoft.Insights/scheduledQueryRules",
     "Microsoft.Network/privateDnsZones",
@@ -32,9 +38,11 @@ META = {"parent", "scope", "dependsOn"}
 class Checker:
     """Holds the types' schemas and gathers what is wrong, one line each."""
 
-    def __init__(self, schemas):
+    def __init__(self, schemas, youngest):
         self.schemas = schemas
+        self.youngest = youngest
         self.faults = []
+        self.notes = set()
 
     def file(self, path, parsed):
         # The parser gives 'x' and x alike, so a word that names something in the file is no literal.
@@ -42,14 +50,25 @@ class Checker:
         self.names |= set(re.findall(r"\[for \(?(\w+)", path.read_text()))
         for name, resource in (parsed.get("resources") or {}).items():
             schema = self.schemas.get(resource["type"])
-            if resource["existing"] or schema is None:
+            if resource["existing"]:
                 continue
             where = f"{path.name}: {name}"
-            if resource["api_version"] != schema["version"]:
-                self.faults.append(f"{where}: API version {resource['api_version']}; {schema['version']} is the one that can be checked")
+            self.version(where, resource["type"], resource["api_version"], schema and schema["version"])
+            if schema is None:
                 continue
             body = unwrapped(resource["config"])
             self.object(where, schema, schema["body"], body, META | ({"name"} if "parent" in body else set()))
+
+    def version(self, where, kind, version, embedded):
+        youngest, read = self.youngest.get(kind, (None, None))
+        if youngest is None:
+            self.faults.append(f"{where}: {kind} is not in versions.tsv")
+        elif version not in (youngest, embedded):
+            self.faults.append(f"{where}: API version {version} is neither the youngest, {youngest}, nor the one that is embedded, {embedded}")
+        elif version != youngest and read - date.fromisoformat(version[:10]) > MAX_AGE:
+            self.faults.append(f"{where}: API version {version} is more than two years old, and there is {youngest}")
+        elif embedded and version != embedded:
+            self.notes.add(f"{kind}@{version}: properties checked as of {embedded}")
 
     def object(self, where, schema, declared, value, extra=frozenset()):
         if declared["$type"] == "DiscriminatedObject":
@@ -109,6 +128,12 @@ class Checker:
 
     def is_name(self, value):
         return isinstance(value, str) and ("${" in value or value.split(".")[0] in self.names)
+
+
+def read_versions(path):
+    """The youngest API version of each type and when that was looked up."""
+    rows = [line.split("\t") for line in path.read_text().splitlines() if line and not line.startswith("#")][1:]
+    return {kind: (version, date.fromisoformat(read)) for kind, version, read, _ in rows}
 
 
 def unwrapped(config):
@@ -209,16 +234,19 @@ def main():
     library.close()
 
     unknown = {name for name, schema in schemas.items() if schema is None}
-    checker = Checker(schemas)
+    youngest = read_versions(Path(__file__).with_name("versions.tsv"))
+    old = [f"versions.tsv: {kind} was looked up on {read}, more than two years ago" for kind, (_, read) in youngest.items() if date.today() - read > MAX_AGE]
+    checker = Checker(schemas, youngest)
     for path, module in modules.items():
         checker.file(path, module)
         checker.faults += module_faults(path, modules)
-    faults = checker.faults + [f"{name}: no such type is embedded" for name in sorted(unknown - NOT_EMBEDDED)]
+    faults = old + checker.faults + [f"{name}: no such type is embedded" for name in sorted(unknown - NOT_EMBEDDED)]
     for path in (path for path in files if path.suffix == ".bicepparam"):
         faults += parameters_faults(path, modules)
     resources = sum(len(module.get("resources") or {}) for module in modules.values())
     print(f"{resources} resources in {len(modules)} files, {len(types) - len(unknown)} types checked")
     print("not embedded, so not checked: " + ", ".join(sorted(unknown)))
+    print("\n".join(sorted(checker.notes)))
     if faults:
         sys.exit("\n".join(faults))
 

@@ -7,9 +7,11 @@ const fs = require('fs');
 const path = require('path');
 const vm = require('vm');
 
-// https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces and apprequests; what is asked for of them.
+// https://learn.microsoft.com/azure/azure-monitor/reference/tables/apptraces and so on; what is asked for of them.
 const TABLES = {
   AppTraces: '(TimeGenerated: datetime, Message: string, SeverityLevel: int, Properties: dynamic, AppRoleName: string, OperationName: string)',
+  CDBDataPlaneRequests: '(TimeGenerated: datetime, OperationName: string, StatusCode: int, ResponseLength: real, AadPrincipalId: string, AuthTokenType: string, ClientIpAddress: string, CollectionName: string)',
+  StorageBlobLogs: '(TimeGenerated: datetime, AccountName: string, OperationName: string, ObjectKey: string, StatusText: string, RequesterObjectId: string, CallerIpAddress: string)',
   AppRequests: '(TimeGenerated: datetime, Name: string, Success: bool, ResultCode: string, DurationMs: real, OperationId: string)',
 };
 

@@ -11,6 +11,7 @@ use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 
+use super::input::RecordReader;
 use crate::document::{self, Document, ExplainedEdge, Rules};
 
 /// What a line of input becomes.
@@ -62,11 +63,11 @@ fn rules(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Rules> {
 }
 
 /// Returns how many lines were no record.
-fn explain_each(mut input: impl BufRead, mut out: impl Write, json: bool, rules: Rules) -> io::Result<u64> {
-    let (mut failed, mut number, mut line) = (0, 0_u64, Vec::new());
-    while input.read_until(b'\n', &mut line)? > 0 {
+fn explain_each(input: impl BufRead, mut out: impl Write, json: bool, rules: Rules) -> io::Result<u64> {
+    let (mut failed, mut number, mut record) = (0, 0_u64, Vec::new());
+    let mut records = RecordReader::new(input)?;
+    while records.read(&mut record)? {
         number += 1;
-        let record = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
         let explained = explain_line(record.trim_ascii(), rules);
         failed += u64::from(matches!(explained, Line::NoRecord { .. }));
         if json {
@@ -75,7 +76,6 @@ fn explain_each(mut input: impl BufRead, mut out: impl Write, json: bool, rules:
         } else {
             write!(out, "{}", Readable(number, &explained))?;
         }
-        line.clear();
     }
     out.flush()?;
     Ok(failed)

@@ -3,6 +3,7 @@
 
 mod check;
 mod explain;
+pub mod input;
 mod paper;
 mod status;
 

@@ -27,7 +27,9 @@ use url::form_urlencoded::Serializer;
 use crate::world::{EXCHANGE, azurite, type_command, world};
 
 /// Every role that is given, and to what; each file says why.
-const ROLES: [(&str, &str); 7] = [
+const ROLES: [(&str, &str); 9] = [
+    ("package.bicep", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"), // Storage Blob Data Reader
+    ("package.bicep", "ba92f5b4-2d11-453d-a403-e96b0029c9fe"), // Storage Blob Data Contributor
     ("storage.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"), // Storage Blob Data Owner
     ("storage.bicep", "974c5e8b-45b9-4653-ba55-5f855dd0fb88"), // Storage Queue Data Contributor
     ("telemetry.bicep", "3913510d-42f4-4e42-8a64-420c390055eb"), // Monitoring Metrics Publisher
@@ -38,11 +40,10 @@ const ROLES: [(&str, &str); 7] = [
 ];
 
 /// Settings that the handler reads and no template sets, each for its reason.
-const LEFT_OUT: [&str; 4] = [
-    "FUNCTIONS_CUSTOMHANDLER_PORT",     // the host's word to the handler
-    "AzureWebJobsStorage",              // a connection string: there is none, the identity opens storage
-    "AzureWebJobsStorage__accountName", // addresses are given instead, which hold in every cloud
-    "COSMOS_KEY",                       // the identity opens the database
+const LEFT_OUT: [&str; 3] = [
+    "FUNCTIONS_CUSTOMHANDLER_PORT", // the host's word to the handler
+    "AzureWebJobsStorage",          // a connection string: there is none, the identity opens storage
+    "COSMOS_KEY",                   // the identity opens the database
 ];
 
 /// Settings that templates set and only the host reads.
@@ -113,12 +114,150 @@ fn roles_are_the_fewest_and_reach_only_what_they_are_for() {
     assert_eq!(found, ROLES.iter().map(|(file, guid)| ((*file).to_owned(), (*guid).to_owned())).collect());
 
     let database = infra("database.bicep");
-    let scopes: Vec<_> = database.lines().filter_map(|line| line.trim().strip_prefix("scope: ")).collect();
-    assert_eq!(scopes, ["'${account.id}/dbs/${databaseName}/colls/${containerName}'", "'${account.id}/dbs/${databaseName}'"]);
-    for name in ["storage.bicep", "telemetry.bicep", "vault.bicep"] {
+    let scopes: Vec<_> = database.lines().filter_map(|line| line.trim().strip_prefix("scope: '")).collect();
+    assert_eq!(scopes, ["${account.id}/dbs/${databaseName}/colls/${containerName}'", "${account.id}/dbs/${databaseName}'"]);
+    for name in ["storage.bicep", "package.bicep", "telemetry.bicep", "vault.bicep"] {
         let text = infra(name);
-        let (given, scoped) = (text.matches("Microsoft.Authorization/roleAssignments@").count(), text.matches("\n  scope: ").count());
-        assert_eq!(given, scoped, "{name}: a role without a scope reaches the whole resource group");
+        for role in resources(&text, "Microsoft.Authorization/roleAssignments") {
+            assert!(role.contains("\n  scope: "), "{name}: a role without a scope reaches the whole resource group: {role}");
+        }
+    }
+}
+
+/// A handler that was taken over can add documents. It can neither change nor remove one, nor its own program.
+#[test]
+fn the_identity_changes_neither_documents_nor_its_program() {
+    let database = infra("database.bicep");
+    let allowed = between(&database, "dataActions: [", "]").lines().map(str::trim).filter(|line| !line.is_empty());
+    let actions: Vec<_> = allowed.map(|action| action.trim_matches('\'').rsplit_once("databaseAccounts/").unwrap().1).collect();
+    assert_eq!(actions, ["readMetadata", "sqlDatabases/containers/items/create", "sqlDatabases/containers/items/read"]);
+    assert!(database.contains("roleDefinitionId: isContributor ? '${account.id}/sqlRoleDefinitions/${dataContributor}' : creator.id"));
+    assert!(infra("package.bicep").contains("writesItself ? storageBlobDataContributor : storageBlobDataReader"));
+    assert!(infra("collector.bicep").contains("value: packageContainer") && infra("main.bicep").contains("package.outputs.container"));
+    for choice in ["databaseContributor", "publishThroughApp"] {
+        assert!(infra("main.bicep").contains(&format!("param {choice} bool = false\n")), "{choice}");
+    }
+}
+
+#[test]
+fn what_is_evidence_cannot_be_deleted_unnoticed() {
+    for (file, categories) in [
+        ("database.bicep", ["DataPlaneRequests", "ControlPlaneRequests"].as_slice()),
+        ("storage.bicep", &["StorageDelete"]),
+        ("package.bicep", &["StorageWrite", "StorageDelete"]),
+        ("vault.bicep", &["AuditEvent"]),
+    ] {
+        let text = infra(file);
+        for category in categories {
+            assert!(text.contains(&format!("category: '{category}'\n        enabled: true")), "{file}: {category}");
+        }
+        // The vault has purge protection in place of a lock.
+        let is_locked = text.contains("level: 'CanNotDelete'") || text.contains("enablePurgeProtection: true");
+        assert!(is_locked, "{file} can be deleted");
+    }
+    for file in ["storage.bicep", "package.bicep"] {
+        assert!(
+            infra(file).contains("deleteRetentionPolicy: {\n      enabled: true\n      days: 30\n      allowPermanentDelete: false\n"),
+            "{file}"
+        );
+    }
+    for choice in ["locks", "logAccess"] {
+        assert!(infra("main.bicep").contains(&format!("param {choice} bool = true\n")), "{choice}");
+    }
+}
+
+#[test]
+fn two_collectors_in_one_resource_group_share_nothing() {
+    let main = infra("main.bicep");
+    assert!(main.contains("var unique = uniqueString(resourceGroup().id, name)\n"));
+    let named: Vec<_> = main.lines().filter_map(|line| line.strip_prefix("    name: ")).collect();
+    assert!(named.len() > 7, "{named:?}");
+    for name in named {
+        assert!(name == "name" || name.contains("${name}") || name.contains("${unique}"), "{name} is the same for every collector");
+    }
+}
+
+/// Side by side they are known to be refused for a conflict.
+#[test]
+fn roles_and_private_endpoints_are_made_one_after_another() {
+    let mut loops = 0;
+    for file in files(&root().join("infra"), &["bicep"]) {
+        let text = read(&file);
+        for kind in ["roleAssignments", "sqlRoleAssignments", "privateEndpoints", "privateDnsZoneGroups"] {
+            for (at, _) in text.match_indices(&format!("/{kind}@")) {
+                let begins = text[..at].rfind("\nresource ").unwrap();
+                if text[at..].lines().next().unwrap().contains("[for ") {
+                    assert!(text[..begins].ends_with("\n@batchSize(1)"), "{}: {kind}", file.display());
+                    loops += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(loops, 5);
+}
+
+/// What a dependency runs while it is built has no way to Azure, and what is published is what was built.
+#[test]
+fn who_builds_does_not_publish() {
+    let workflow = read(&root().join(".github/workflows/publish.yml"));
+    let (build, deploy) = workflow.split_once("\n  deploy:\n").unwrap();
+    assert!(build.contains("cargo ") && build.contains("actions/attest-build-provenance@"));
+    assert!(!build.contains("environment:") && !build.contains("azure/login"), "the identity trusts the environment alone");
+    assert!(deploy.contains("    needs: build\n") && deploy.contains("    environment: production\n"));
+    for tool in ["cargo", "npm", "checkout"] {
+        assert!(!deploy.contains(tool), "{tool} runs beside the identity");
+    }
+    let (verified, opened) = (deploy.find("gh attestation verify").unwrap(), deploy.find("azure/login@").unwrap());
+    assert!(verified < opened);
+
+    for file in files(&root().join(".github"), &["yml"]).into_iter().chain(files(&root().join(".ci"), &[])) {
+        let text = read(&file);
+        for command in ["npm install", "npm i ", "npx "] {
+            assert!(!text.contains(command), "{}: {command}is by no lock", file.display());
+        }
+        for action in text.split("uses: ").skip(1) {
+            let commit = action.split_once('@').unwrap().1.split(' ').next().unwrap();
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}: {commit}", file.display());
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_pinned_is_watched() {
+    let watched = read(&root().join(".github/dependabot.yml"));
+    for lock in files(&root(), &["lock", "json", "txt"]) {
+        let name = lock.file_name().unwrap().to_str().unwrap();
+        if ["Cargo.lock", "package-lock.json", "requirements.txt"].contains(&name) {
+            let folder = lock.parent().unwrap().strip_prefix(root()).unwrap().display().to_string();
+            assert!(watched.contains(&format!("      - /{folder}\n")), "{}", lock.display());
+        }
+    }
+    assert!(watched.contains("package-ecosystem: github-actions"));
+}
+
+/// Each boundary in docs/THREATS.md names the test that holds it.
+#[test]
+fn every_threat_names_a_test_that_there_is() {
+    let threats = read(&root().join("docs/THREATS.md"));
+    let rows: Vec<_> =
+        threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| boundary") && !line.contains("---")).collect();
+    assert!(rows.len() > 8, "{rows:?}");
+    let sources = ["src", "tests/stories", "standins/src", "standins/tests", "activity/src", "activity/tests"];
+    let tests: String = sources
+        .iter()
+        .map(|folder| root().join(folder))
+        .filter(|folder| folder.is_dir())
+        .flat_map(|folder| files(&folder, &["rs"]))
+        .map(|file| read(&file))
+        .collect();
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let named: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test in {row}");
+        for name in named {
+            let there = tests.contains(&format!("fn {name}(")) || root().join(name).exists();
+            assert!(there, "THREATS.md names {name}, which is no test: {row}");
+        }
     }
 }
 
@@ -127,6 +266,8 @@ fn no_key_opens_what_identities_open() {
     for (file, line) in [
         ("storage.bicep", "allowSharedKeyAccess: false"),
         ("storage.bicep", "allowBlobPublicAccess: false"),
+        ("package.bicep", "allowSharedKeyAccess: false"),
+        ("package.bicep", "allowBlobPublicAccess: false"),
         ("database.bicep", "disableLocalAuth: !opensByKey"),
         ("database.bicep", "disableKeyBasedMetadataWriteAccess: true"),
         ("telemetry.bicep", "DisableLocalAuth: true"),
@@ -149,7 +290,8 @@ fn what_is_published_is_what_the_host_starts() {
     // Equal to the letter: publishing makes that one file executable, and `./handler` is another name.
     assert_eq!(host["customHandler"]["description"]["defaultExecutablePath"], executable);
     let collector = infra("collector.bicep");
-    assert!(collector.contains("runtime: {\n        name: 'custom'\n        version: '1.0'\n"));
+    assert!(collector.contains("runtime: {\n        name: 'custom'\n        version: runtimeVersion\n"));
+    assert!(infra("main.bicep").contains("param runtimeVersion string = '1.0'\n"));
     for refused in ["FUNCTIONS_WORKER_RUNTIME:", "WEBSITE_RUN_FROM_PACKAGE:"] {
         assert!(!collector.contains(refused) && !infra("main.bicep").contains(refused), "Flex Consumption takes no {refused}");
     }
@@ -166,7 +308,10 @@ fn what_is_published_is_what_the_host_starts() {
 fn alerts_ask_for_lines_that_are_printed_and_kept() {
     let host: Value = serde_json::from_str(&read(&root().join("host.json"))).unwrap();
     assert_eq!(host["logging"]["applicationInsights"]["samplingSettings"]["isEnabled"], false);
-    assert_eq!(host["logging"]["logLevel"]["Host.Function.Console"], "Information");
+    let levels = &host["logging"]["logLevel"];
+    assert_eq!((&levels["Host.Function.Console"], &levels["Function"]), (&"Information".into(), &"Information".into()));
+    // Else the host logs each of its own requests to storage, with all headers.
+    assert_eq!((&levels["Azure"], &levels["Azure.Core"]), (&"Warning".into(), &"Warning".into()));
 
     let source: String = files(&root().join("src"), &["rs"]).iter().map(|file| read(file)).collect();
     let alerts = infra("alerts.bicep");
@@ -183,14 +328,14 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
             messages += 1;
         }
         for field in words_after(query, "line.") {
-            assert!(source.contains(&format!("{field}: ")) && ["message", "workloads"].contains(&field), "{field}");
+            assert!(source.contains(&format!("{field}: ")) && ["message", "workloads", "function"].contains(&field), "{field}");
         }
         let printed = queue_events_fields();
         for field in words_after(query, "entry.") {
             assert!(printed.contains(field), "{field} is no field of a workload's report: {printed:?}");
         }
     }
-    assert_eq!(messages, 6, "the messages are not found any more");
+    assert_eq!(messages, 4, "the messages are not found any more");
     assert_eq!(serde_json::to_value(Outcome::Failed).unwrap(), "failed");
     for function in ["QueueEvents", "StoreEvents"] {
         assert!(alerts.contains(&format!("'{function}'")) && root().join(function).is_dir(), "{function}");
@@ -217,7 +362,7 @@ async fn the_lines_that_alerts_look_for_are_found_in_what_is_printed() {
         assert_eq!(line["message"], "invocation");
         assert!(line["workloads"].is_array() == (function == "QueueEvents"), "{line}");
     }
-    assert!(alerts.contains("Message contains '\"function\":\"QueueEvents\"'"));
+    assert!(alerts.contains("Message contains '\"message\":\"invocation\"'"));
     let lost = "lost: this content cannot be had";
     let line: Value = serde_json::from_str(printed.iter().find(|line| line.contains(lost)).expect("a line that says lost")).unwrap();
     assert_eq!((&line["message"], &line["reason"]), (&lost.into(), &"foreign uri".into()), "{line}");
@@ -323,8 +468,54 @@ fn registering_says_what_it_would_do_does_it_and_does_it_once() {
         );
         assert!(changes.iter().any(|change| change.contains(&consent)), "{role}: {changes:#?}");
     }
-    azure.register(&[]);
+    // Whoever runs it does not stay the owner of what it made.
+    for object in ["applications/77777777-0000-0000-0000-000000000007", "servicePrincipals/33333333-0000-0000-0000-000000000002"] {
+        assert!(
+            changes.iter().any(|change| change.contains(&format!("delete --url https://graph.microsoft.com/v1.0/{object}/owners/me/$ref")))
+        );
+    }
+    assert!(done.contains("make the app registration") && !done.contains("found the app"), "{done}");
+    let again = azure.register(&[]);
     assert_eq!(azure.changes(), changes, "the second time there is nothing to do");
+    assert!(again.contains(&format!("found the app registration {client}")) && !again.contains("make the app"), "{again}");
+}
+
+#[test]
+fn a_collector_has_an_app_of_its_own_and_no_app_is_known_by_the_name_it_displays() {
+    let azure = Azure::new();
+    azure.register(&[]);
+    azure.register(&["--name", "other"]);
+    let made: Vec<_> = azure.changes().into_iter().filter(|change| change.contains("Prefer=create-if-missing")).collect();
+    for (change, name) in made.iter().zip(["rg-activity", "rg-other"]) {
+        assert!(change.contains(&format!("uniqueName='office365-activity-66666666-0000-0000-0000-000000000006-{name}'")), "{change}");
+    }
+    assert_eq!(made.len(), 2);
+}
+
+/// Consent is for the whole tenant: nobody gets it by having registered an app first.
+#[test]
+fn an_app_that_somebody_else_can_sign_in_as_gets_no_consent() {
+    let (client, object, principal) =
+        ("22222222-0000-0000-0000-000000000002", "77777777-0000-0000-0000-000000000007", "33333333-0000-0000-0000-000000000002");
+    for (file, says) in [
+        (format!("owners-{object}"), "has other owners than you"),
+        (format!("owners-{principal}"), "has other owners than you"),
+        (format!("credentials-{object}"), "has secrets or certificates"),
+        (format!("credentials-{principal}"), "has secrets or certificates"),
+        ("foreign-trust".to_owned(), "trusts others than the collector's identity"),
+    ] {
+        for key in ["office365-activity-66666666-0000-0000-0000-000000000006-rg-activity", client] {
+            let azure = Azure::new();
+            azure.holds(&format!("app-{key}"), &format!("{object} {client}\n"));
+            azure.holds(&file, "mallory\n");
+            let options = if key == client { vec!["--client-id", client] } else { vec![] };
+            let told = azure.refuses(&options);
+            assert!(told.contains(says) && told.contains("mallory"), "{file}: {told}");
+            assert!(!azure.changes().iter().any(|change| change.contains("appRoleAssignments")), "{file}: {:#?}", azure.changes());
+        }
+    }
+    let azure = Azure::new();
+    assert!(azure.refuses(&["--client-id", client]).contains("there is no app registration"));
 }
 
 #[test]
@@ -350,6 +541,18 @@ impl Azure {
     }
 
     fn register(&self, options: &[&str]) -> String {
+        let (succeeded, told) = self.run(options);
+        assert!(succeeded, "{told}");
+        told
+    }
+
+    fn refuses(&self, options: &[&str]) -> String {
+        let (succeeded, told) = self.run(options);
+        assert!(!succeeded, "{told}");
+        told
+    }
+
+    fn run(&self, options: &[&str]) -> (bool, String) {
         let path = format!("{}:{}", root().join("tests/stories/infra").display(), std::env::var("PATH").unwrap());
         let output = Command::new("bash")
             .arg(root().join("infra/register-app.sh"))
@@ -361,8 +564,11 @@ impl Azure {
             .output()
             .unwrap();
         let told = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-        assert!(output.status.success(), "{told}");
-        told
+        (output.status.success(), told)
+    }
+
+    fn holds(&self, file: &str, text: &str) {
+        std::fs::write(self.0.join(file), text).unwrap();
     }
 
     fn changes(&self) -> Vec<String> {
@@ -436,6 +642,14 @@ fn entries(bicep: &str, variable: &str) -> Vec<(String, String)> {
     let found: Vec<_> =
         lines.filter_map(|line| line.trim().split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     assert!(!found.is_empty(), "{variable} is not found any more");
+    found
+}
+
+/// The text of each resource of a type.
+fn resources<'a>(bicep: &'a str, kind: &str) -> Vec<&'a str> {
+    let found: Vec<_> =
+        bicep.split("\nresource ").skip(1).filter(|text| text.lines().next().unwrap().contains(&format!("'{kind}@"))).collect();
+    assert!(!found.is_empty(), "{kind} is not found any more");
     found
 }
 
