@@ -43,6 +43,8 @@ pub enum Act {
     Withdraw,
     /// A handler gets SIGKILL.
     Kill(usize),
+    /// A collector of another tenant works at the same queue for so many milliseconds.
+    Stranger(u64),
     /// All access tokens become worthless.
     RevokeTokens,
     /// The tenant's clock jumps ahead by so many minutes.
@@ -106,6 +108,8 @@ pub enum TenantSpell {
     Stall(u64),
     /// 401 to valid tokens.
     Unauthorised,
+    /// This code to every fetch, as where tenant or publisher are set wrong.
+    Refused(&'static str),
     /// 503 from the token endpoint.
     NoTokens,
     /// NextPageUri leads to another host.
@@ -137,6 +141,7 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Step> {
     planner.ticks();
     planner.content();
     planner.kills();
+    planner.strangers();
     planner.tokens();
     planner.clock();
     planner.queue();
@@ -170,6 +175,10 @@ impl Planner {
     fn kills(&mut self) {
         self.every(1500..=8000, |rng| vec![(0, Act::Kill(rng.random_range(0..2)))]);
         self.every(25_000..=60_000, |_| vec![(0, Act::Kill(0)), (0, Act::Kill(1))]);
+    }
+
+    fn strangers(&mut self) {
+        self.every(7000..=15_000, |rng| vec![(0, Act::Stranger(rng.random_range(500..2500)))]);
     }
 
     fn tokens(&mut self) {
@@ -251,6 +260,8 @@ fn tenant_spell(rng: &mut ChaCha8Rng) -> TenantSpell {
         Slow(pause),
         Stall(pause),
         Unauthorised,
+        Refused("AF20052"),
+        Refused("AF20050"),
         NoTokens,
         ForeignPage,
         RepeatedPage,
@@ -275,6 +286,7 @@ impl Act {
             Self::Publish { kind, .. } => format!("content: {kind}"),
             Self::Withdraw => "content: withdrawn by the service".to_owned(),
             Self::Kill(_) => "handler killed (SIGKILL)".to_owned(),
+            Self::Stranger(_) => "another tenant's collector on the queue".to_owned(),
             Self::RevokeTokens => "tokens revoked".to_owned(),
             Self::Jump(_) => "clock jumps ahead".to_owned(),
             Self::Purge => "queue purged".to_owned(),
@@ -319,6 +331,7 @@ impl Display for TenantSpell {
             Self::Slow(_) => "slow answers",
             Self::Stall(_) => "answers that fall silent",
             Self::Unauthorised => "401 to valid tokens",
+            Self::Refused(code) => return write!(f, "{code} on every fetch"),
             Self::NoTokens => "503 from the token endpoint",
             Self::ForeignPage => "foreign NextPageUri",
             Self::RepeatedPage => "NextPageUri that repeats",
