@@ -13,7 +13,7 @@ use crate::{
     batch::{Item, pack},
     clock::Clock,
     queue::ContentQueue,
-    state::{Event, Line, State, hour_of},
+    state::{Event, Line, Standing, State, hour_of},
 };
 
 /// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
@@ -41,9 +41,17 @@ impl Outbox {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
-    /// When the oldest of the messages was put that wait on the queue and can be seen.
+    /// Since when the oldest of the messages waits that can be seen on the queue: as the journal has it, so that it compares with
+    /// other times of the journal; else by the queue's clock.
     pub(crate) async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
-        self.queue.oldest_waiting().await
+        let Some(message) = self.queue.oldest_waiting().await? else { return Ok(None) };
+        for item in &message.items {
+            let (workload, hour) = self.journal_hour(item);
+            if let Some(Standing::Queued(at)) = self.state.journal(workload, hour).await?.standing(&item.id) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(Some(message.put))
     }
 
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.

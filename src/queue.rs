@@ -34,6 +34,15 @@ pub struct ContentQueue {
     queue: QueueClient,
 }
 
+/// A message that waits on the queue.
+#[derive(Debug)]
+pub struct WaitingMessage {
+    /// What it carries; nothing if that cannot be read.
+    pub items: Vec<Item>,
+    /// When it was put, by the queue's clock, in seconds.
+    pub put: DateTime<Utc>,
+}
+
 impl ContentQueue {
     /// # Errors
     /// The settings do not make a client.
@@ -69,19 +78,24 @@ impl ContentQueue {
         }
     }
 
-    /// When the oldest of the messages that can be seen was put: those that are hidden, or being worked at, are not among them. The
-    /// service gives out a few, about in the order in which they came.
+    /// The oldest of the messages that can be seen: those that are hidden, or being worked at, are not among them. The service
+    /// gives out a few, about in the order in which they came.
     ///
     /// # Errors
     /// Storage refused or could not be reached.
-    pub async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
+    pub async fn oldest_waiting(&self) -> azure_core::Result<Option<WaitingMessage>> {
         let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MAX_PEEKED), ..Default::default() };
         let peeked = match self.queue.peek_messages(Some(options)).await {
             Err(error) if is_not_found(&error) => return Ok(None),
             peeked => peeked?.into_model()?,
         };
-        let inserted = peeked.items.unwrap_or_default().into_iter().filter_map(|message| message.insertion_time);
-        Ok(inserted.filter_map(|at| DateTime::from_timestamp(at.unix_timestamp(), at.nanosecond())).min())
+        let oldest = peeked.items.unwrap_or_default().into_iter().min_by_key(|message| message.insertion_time);
+        Ok(oldest.and_then(|message| {
+            let at = message.insertion_time?;
+            let text = BASE64_STANDARD.decode(message.message_text.unwrap_or_default()).unwrap_or_default();
+            let items = batch::decode(&String::from_utf8_lossy(&text)).unwrap_or_default();
+            Some(WaitingMessage { items, put: DateTime::from_timestamp(at.unix_timestamp(), at.nanosecond())? })
+        }))
     }
 
     /// Whether the queue is there.

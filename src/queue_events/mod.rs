@@ -21,7 +21,7 @@ use crate::{
     clock::rfc3339,
     error_text::chain,
     failure::Failure,
-    limits::{Deadline, MAX_RETRY_AFTER, OVERDUE},
+    limits::{Deadline, OVERDUE},
     management_api::{self, ActivityError, LISTABLE, Window},
     services::{Clients, Listing},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
@@ -429,10 +429,9 @@ impl<'a> WorkloadRun<'a> {
     }
 }
 
-/// Whether the message of what was queued at this time may still wait: those that wait were put before it, or while it was hidden
-/// after a return to the queue.
+/// Whether the message of what was queued at this time may still wait: an older one does, or it itself.
 fn may_wait(queued: DateTime<Utc>, oldest_waiting: Option<DateTime<Utc>>) -> bool {
-    oldest_waiting.is_some_and(|oldest| oldest <= queued + MAX_RETRY_AFTER)
+    oldest_waiting.is_some_and(|oldest| oldest <= queued)
 }
 
 /// Both halves of a window of more than a second.
