@@ -21,6 +21,8 @@ pub mod batch;
 pub mod management_api;
 
 pub mod azure;
+pub mod findings;
+
 pub mod document;
 
 pub mod config;

@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use crate::{
     azure::Connection,
     clock::Clock,
-    config::Config,
+    config::{Config, LeaveOut},
     database::Cosmos,
-    document::Rules,
+    document::{Rules, redact::Treatment},
+    findings::RuleSet,
     management_api::{ActivityClient, Refusals},
     outbox::Outbox,
     queue::ContentQueue,
@@ -55,6 +56,9 @@ pub struct Storing {
     pub(crate) database: Cosmos,
     retention: TimeDelta,
     partitions_per_day: u8,
+    matched_values: Treatment,
+    leave_out: LeaveOut,
+    findings: bool,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -81,8 +85,11 @@ impl Services {
             },
             storing: Storing {
                 database: Cosmos::new(&config.cosmos, connection.identity().ok()),
-                retention: TimeDelta::from_std(config.retention)?,
-                partitions_per_day: config.partitions_per_day,
+                retention: TimeDelta::from_std(config.documents.retention)?,
+                partitions_per_day: config.documents.partitions_per_day,
+                matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
+                leave_out: config.documents.leave_out.clone(),
+                findings: config.documents.findings,
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
                 refusals: Refusals::default(),
@@ -103,7 +110,18 @@ impl Clients {
 
 impl Storing {
     /// How documents are made at this time.
-    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules {
-        Rules { partitions_per_day: self.partitions_per_day, retention: self.retention, now }
+    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {
+        Rules {
+            partitions_per_day: self.partitions_per_day,
+            retention: self.retention,
+            now,
+            matched_values: self.matched_values,
+            leave_out: &self.leave_out,
+        }
+    }
+
+    /// The rules that are asked of each record, compiled at the first call; none: `FINDINGS=off`.
+    pub(crate) fn rule_set(&self) -> Option<&'static RuleSet> {
+        self.findings.then(RuleSet::ours)
     }
 }

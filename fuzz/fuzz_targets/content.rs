@@ -2,7 +2,7 @@
 //! valid JSON with a usable key, or is refused.
 #![no_main]
 
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 use handler::document::{
     Feed, Rules, document,
     records::{BodyError, Splitter, Traits},
@@ -29,7 +29,7 @@ fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, Traits)>, BodyError> 
 
 fn check(record: &[u8], traits: Traits) {
     let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
-    let rules = Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: DateTime::UNIX_EPOCH };
+    let rules = Rules::by_default(DateTime::UNIX_EPOCH);
     let Ok(document) = document(record, traits, &feed, rules) else { return };
     let json: serde_json::Value = serde_json::from_str(&document.json).expect("a document is valid JSON");
     assert_eq!(json["id"], document.id);

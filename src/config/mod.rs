@@ -2,19 +2,23 @@
 //! other file reads the environment, except that the Azure identity library finds the managed identity's endpoint itself.
 
 mod cosmos;
+mod documents;
+mod leave_out;
 mod office365;
 mod storage;
 mod vars;
 
 use std::{net::Ipv4Addr, time::Duration};
 
-pub(crate) use self::vars::is_guid;
 pub use self::{
     cosmos::Cosmos,
+    documents::{DlpValues, Documents},
+    leave_out::{LeaveOut, NoPattern},
     office365::Office365,
     storage::{Access, StorageAccount},
     vars::{Faults, Setting},
 };
+pub(crate) use self::{leave_out::NOTHING, vars::is_guid};
 use self::{office365::read_workloads, storage::read_name, vars::Vars};
 use crate::workload::Workload;
 
@@ -39,10 +43,8 @@ pub struct Config {
     pub storage: StorageAccount,
     /// The database.
     pub cosmos: Cosmos,
-    /// How long a document lives, counted from its record's CreationTime.
-    pub retention: Duration,
-    /// Logical partitions a day of records is spread over.
-    pub partitions_per_day: u8,
+    /// What decides a document besides its record.
+    pub documents: Documents,
     /// Client id of the user-assigned managed identity; none: the system-assigned one.
     pub identity_client_id: Option<String>,
 }
@@ -85,8 +87,7 @@ impl Config {
         let batch_size = vars.parsed("BATCH_SIZE", "20", "a number from 1 to 1000", |size: &usize| (1..=1000).contains(size));
         let storage = StorageAccount::read(vars);
         let cosmos = Cosmos::read(vars);
-        let retention = vars.parsed("RETENTION_DAYS", "90", "days from 1 to 24855", |days: &u64| (1..=24_855).contains(days));
-        let partitions_per_day = vars.parsed("PARTITIONS_PER_DAY", "4", "a number from 1 to 100", |n: &u8| (1..=100).contains(n));
+        let documents = Documents::read(vars);
         let identity_client_id = vars.optional(IDENTITY).and_then(|id| vars.guid(IDENTITY, id));
         schedule?;
         Some(Self {
@@ -99,8 +100,7 @@ impl Config {
             batch_size: batch_size?,
             storage: storage?,
             cosmos: cosmos?,
-            retention: Duration::from_secs(retention? * 86_400),
-            partitions_per_day: partitions_per_day?,
+            documents: documents?,
             identity_client_id,
         })
     }
@@ -148,9 +148,9 @@ mod tests {
         assert_eq!(config.office365.api_url.as_str(), "https://manage.office.com/");
         assert_eq!(config.workloads, Workload::ALL);
         assert_eq!((config.content_queue.as_str(), config.state_container.as_str()), ("content", "activity-state"));
-        assert_eq!((config.batch_size, config.partitions_per_day), (20, 4));
+        assert_eq!((config.batch_size, config.documents.partitions_per_day), (20, 4));
         assert_eq!(config.lookback, Duration::from_secs(168 * 3600));
-        assert_eq!(config.retention, Duration::from_secs(90 * 86_400));
+        assert_eq!(config.documents.retention, Duration::from_secs(90 * 86_400));
         assert_eq!((config.cosmos.database.as_str(), config.cosmos.container.as_str()), ("office365", "activity"));
     }
 

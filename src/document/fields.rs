@@ -10,42 +10,52 @@ use serde::{
 use serde_json::value::RawValue;
 
 /// One field, its value untouched.
-pub(super) struct Field<'a> {
-    pub(super) name: Cow<'a, str>,
-    pub(super) value: &'a RawValue,
+pub(crate) struct Field<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) value: &'a RawValue,
 }
 
 impl Field<'_> {
     /// Bytes it takes in a document: name, value, quotes, colon and comma.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.name.len() + self.value.get().len() + 4
     }
 }
 
 /// An object's fields. Where a name comes twice, the last value counts, as JSON parsers have it.
-pub(super) struct Fields<'a>(pub(super) Vec<Field<'a>>);
+pub(crate) struct Fields<'a>(pub(crate) Vec<Field<'a>>);
 
 impl<'a> Fields<'a> {
     /// The fields of an object; none of anything else.
-    pub(super) fn of(json: &'a str) -> Option<Self> {
-        serde_json::from_str(json).ok()
+    pub(crate) fn of(json: &'a str) -> Option<Self> {
+        let mut fields = Self::all(json)?;
+        keep_last(&mut fields);
+        Some(Self(fields))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    /// The same, those included whose name comes again.
+    pub(crate) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
+        serde_json::from_str::<Members<'a>>(json).ok().map(|members| members.0)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|field| field.name == name).map(|field| field.value)
     }
 
     /// A string's content or a number as it stands, where there is something.
-    pub(super) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(text).filter(|text| !text.is_empty())
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+/// An object's members, one for each time that a name comes.
+struct Members<'a>(Vec<Field<'a>>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
         impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
@@ -56,8 +66,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 while let Some(Name(name)) = map.next_key()? {
                     fields.push(Field { name, value: map.next_value()? });
                 }
-                keep_last(&mut fields);
-                Ok(Fields(fields))
+                Ok(Members(fields))
             }
         }
         deserializer.deserialize_map(Object)
@@ -85,24 +94,12 @@ fn keep_last(fields: &mut Vec<Field<'_>>) {
 }
 
 /// A value's text: a string's content, or a number as it stands.
-pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     let raw = value.get();
     match raw.as_bytes().first()? {
         b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
         b'"' => serde_json::from_str(raw).ok().map(Cow::Owned),
         b'0'..=b'9' | b'-' => Some(Cow::Borrowed(raw)),
         _ => None,
-    }
-}
-
-/// Calls for each element of an array, be it an array or the text of one; and once for anything else, as it is.
-pub(super) fn for_each(value: &RawValue, mut take: impl FnMut(&RawValue)) {
-    if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-        return elements.into_iter().for_each(take);
-    }
-    let text = text(value).filter(|text| text.trim_start().starts_with('['));
-    match text.as_deref().map(serde_json::from_str::<Vec<&RawValue>>) {
-        Some(Ok(elements)) => elements.into_iter().for_each(take),
-        _ => take(value),
     }
 }

@@ -3,8 +3,8 @@
 
 mod edges;
 mod fields;
-mod nodes;
 pub mod records;
+pub mod redact;
 mod repair;
 mod skim;
 mod stub;
@@ -16,14 +16,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use self::{edges::ExplainedEdge, nodes::NodeType, trim::MAX_BYTES};
+pub(crate) use self::fields::Fields;
+pub use self::{
+    edges::{ExplainedEdge, NodeType, Table},
+    trim::MAX_BYTES,
+};
 use self::{
-    fields::{Field, Fields},
+    fields::Field,
     records::{Kind, Traits},
+    redact::{Redacted, Treatment, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
 };
-use crate::{clock::parse_utc, workload::Workload};
+use crate::{
+    clock::parse_utc,
+    config::{LeaveOut, NOTHING},
+    workload::Workload,
+};
 
 /// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const MAX_ID_BYTES: usize = 1023;
@@ -44,13 +53,25 @@ pub struct Feed {
 
 /// What a document depends on besides its record.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
     /// How long a document lives after its event.
     pub retention: TimeDelta,
     /// The service's time.
     pub now: DateTime<Utc>,
+    /// Treatment of values that data loss prevention matched.
+    pub matched_values: Treatment,
+    /// Records that are not stored.
+    pub leave_out: &'a LeaveOut,
+}
+
+impl Rules<'static> {
+    /// As they are where no setting says otherwise.
+    #[must_use]
+    pub fn by_default(now: DateTime<Utc>) -> Self {
+        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+    }
 }
 
 /// A document, ready to be written.
@@ -66,6 +87,8 @@ pub struct Document {
     pub digest: [u8; 16],
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
+    /// The settings say that it is not stored.
+    pub is_left_out: bool,
 }
 
 /// An element's text is no JSON.
@@ -74,21 +97,29 @@ pub struct Document {
 pub struct NotARecord;
 
 /// Makes the document. Key and partition depend on the record alone. What is no object has a document too, with its value in
-/// `record_value`; of what was too large to be held it says so.
+/// `record_value`; that of a record which was too large to be held says so.
 ///
 /// # Errors
 /// The text is no JSON.
-pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    judged(record, traits, feed, rules, |_| None)
+}
+
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one.
+pub(crate) fn judged(
+    record: &[u8],
+    traits: Traits,
+    feed: &Feed,
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<Document, NotARecord> {
+    let edges = |fields: &Fields<'_>| Table::built_in().edges(fields);
     match traits.kind {
-        Kind::Record => document_with(record, traits, Some(feed), rules, None, edges::edges),
-        Kind::Value => {
-            let text = String::from_utf8_lossy(record);
-            let document = value_document(&text, sha256_id(&canonical(&text)), traits, feed, rules)?;
-            Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
-        }
+        Kind::Record => document_with(record, traits, Some(feed), rules, None, edges, judge),
+        Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules),
         Kind::Oversized(digest) => {
             let own_id = format!("sha256-{}", hexadecimal(&digest));
-            document_with(record, traits, Some(feed), rules, Some(own_id), edges::edges).map(|document| document.stub())
+            document_with(record, traits, Some(feed), rules, Some(own_id), edges, judge).map(|document| document.stub())
         }
     }
 }
@@ -97,62 +128,109 @@ pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules) -> Res
 ///
 /// # Errors
 /// None that can occur.
-pub fn document_of_text(element: &[u8], feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
+pub fn document_of_text(element: &[u8], feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(element);
     let value = serde_json::to_string(&text).map_err(|_| NotARecord)?;
-    let document = value_document(&value, sha256_id(text.as_bytes()), Traits::default(), feed, rules)?;
+    wrapped(&value, sha256_id(text.as_bytes()), Traits::default(), feed, rules)
+}
+
+/// The document of an element that is no object.
+fn value_document(value: &str, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    // Without the values that were matched, as with a record that has no Id.
+    let dropped = redact(&in_object(value), Treatment::Drop).and_then(|(text, _)| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let id = match dropped {
+        Some(object) => sha256_id(object["record_value"].to_string().as_bytes()),
+        None => sha256_id(&canonical(value)),
+    };
+    wrapped(value, id, traits, feed, rules)
+}
+
+/// The document of an object that holds nothing but this value. It is no record, so it counts as reduced.
+fn wrapped(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    let traits = Traits { depth: traits.depth + 1, ..traits };
+    let document = document_with(in_object(value).as_bytes(), traits, Some(feed), rules, Some(id), |_| "[]".to_owned(), |_| None)?;
     Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
 }
 
-fn value_document(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules) -> Result<Document, NotARecord> {
-    let wrapped = format!("{{\"record_value\":{value}}}");
-    let traits = Traits { depth: traits.depth + 1, ..traits };
-    document_with(wrapped.as_bytes(), traits, Some(feed), rules, Some(id), edges::edges)
+fn in_object(value: &str) -> String {
+    format!("{{\"record_value\":{value}}}")
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
 ///
 /// # Errors
 /// The text is no JSON object.
-pub fn explained(record: &[u8], rules: Rules) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
+pub(crate) fn explained(
+    record: &[u8],
+    rules: Rules<'_>,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true, ..Traits::default() };
     let mut rows = Vec::new();
-    let document = document_with(record, any, None, rules, None, |fields| {
-        let (edges, explained) = edges::explained(fields);
+    let edges = |fields: &Fields<'_>| {
+        let (edges, explained) = Table::built_in().explained(fields);
         rows = explained;
         edges
-    })?;
+    };
+    let document = document_with(record, any, None, rules, None, edges, judge)?;
     Ok((document, rows))
 }
 
-/// `own_id` is the id if the record has none of its own; none: what it says tells it.
+/// `own_id` is the id if the record has none that can be used; without one, what it says tells it.
 fn document_with(
     record: &[u8],
     traits: Traits,
     feed: Option<&Feed>,
-    rules: Rules,
+    rules: Rules<'_>,
     own_id: Option<String>,
     edges: impl FnOnce(&Fields<'_>) -> String,
+    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
-    let mut fields = Fields::of(&text).ok_or(NotARecord)?;
+    let redaction = redact(&text, rules.matched_values);
+    let redacted = redaction.as_ref().map(|(_, redacted)| *redacted);
+    let original = &text;
+    let text = redaction.as_ref().map_or(&*text, |(text, _)| text.as_str());
+    let mut fields = Fields::of(text).ok_or(NotARecord)?;
 
-    let id = id(&fields).or(own_id).unwrap_or_else(|| sha256_id(&canonical(&text)));
+    let id = id(&fields).or(own_id).unwrap_or_else(|| content_based_id(original));
     let hash = Sha256::digest(id.as_bytes());
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
-    let edges = edges(&fields);
+    let (edges, findings) = (edges(&fields), judge(&fields));
+    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
-    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + text.len());
-    let json = compose(&head, &edges, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
+    let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
-    Ok(Document { id, pk, json, digest, reduced })
+    Ok(Document { id, pk, json, digest, reduced, is_left_out })
+}
+
+fn is_left_out(fields: &Fields<'_>, feed: Option<&Feed>, leave_out: &LeaveOut) -> bool {
+    if leave_out.is_empty() {
+        return false;
+    }
+    let workload = feed.map_or_else(|| content_type(fields), |feed| feed.content_type);
+    leave_out.matches(workload, fields.text("Operation").as_deref(), fields.text("RecordType").as_deref())
+}
+
+/// The content type under which the API offers a record of which nothing else is known.
+fn content_type(fields: &Fields<'_>) -> Option<Workload> {
+    if fields.get("PolicyDetails").is_some() {
+        return Some(Workload::Dlp);
+    }
+    Some(match fields.text("Workload")?.as_ref() {
+        "AzureActiveDirectory" => Workload::AzureActiveDirectory,
+        "Exchange" => Workload::Exchange,
+        "SharePoint" | "OneDrive" => Workload::SharePoint,
+        _ => Workload::General,
+    })
 }
 
 /// The document's own fields.
@@ -175,7 +253,13 @@ fn id(fields: &Fields<'_>) -> Option<String> {
     (id.len() <= MAX_ID_BYTES).then_some(id)
 }
 
-/// The id of what has none of its own: what it is.
+/// The id of a record that has none: what it is, without the values that were matched, so that no setting and no key makes another
+/// id.
+fn content_based_id(text: &str) -> String {
+    let dropped = redact(text, Treatment::Drop);
+    sha256_id(&canonical(dropped.as_ref().map_or(text, |(text, _)| text)))
+}
+
 fn sha256_id(bytes: &[u8]) -> String {
     format!("sha256-{:x}", Sha256::digest(bytes))
 }
@@ -216,7 +300,7 @@ fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
 }
 
 /// Seconds from now until the record's retention ends.
-fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules) -> i64 {
+fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules<'_>) -> i64 {
     let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
     left.num_seconds().clamp(MIN_TTL, i64::from(i32::MAX))
 }
@@ -225,12 +309,27 @@ fn length_of(head: &Head<'_>) -> usize {
     head.id.len() + head.pk.len() + 3 * head.feed.map_or(0, |feed| feed.content_id.len()) + 200
 }
 
-fn compose(head: &Head<'_>, edges: &str, omitted: &[String], fields: &[Field<'_>]) -> serde_json::Result<String> {
+fn compose(
+    head: &Head<'_>,
+    edges: &str,
+    findings: Option<&str>,
+    redacted: Option<Redacted>,
+    omitted: &[String],
+    fields: &[Field<'_>],
+) -> serde_json::Result<String> {
     let mut json = serde_json::to_string(head)?;
     json.reserve(edges.len() + fields.iter().map(Field::length).sum::<usize>() + 32);
     json.pop();
     json.push_str(",\"edges\":");
     json.push_str(edges);
+    if let Some(findings) = findings {
+        json.push_str(",\"findings\":");
+        json.push_str(findings);
+    }
+    if let Some(redacted) = redacted {
+        json.push_str(",\"redacted\":");
+        json.push_str(&serde_json::to_string(&redacted)?);
+    }
     if !omitted.is_empty() {
         json.push_str(",\"omitted\":");
         json.push_str(&serde_json::to_string(omitted)?);
@@ -252,8 +351,8 @@ mod tests {
 
     use super::{records::Splitter, *};
 
-    fn rules() -> Rules {
-        Rules { partitions_per_day: 4, retention: TimeDelta::days(90), now: parse_utc("2026-11-20T12:00:00Z").unwrap() }
+    fn rules() -> Rules<'static> {
+        Rules::by_default(parse_utc("2026-11-20T12:00:00Z").unwrap())
     }
 
     fn feed() -> Feed {

@@ -39,7 +39,8 @@ mod tests {
     #[test]
     fn a_stub_keeps_what_is_the_documents_own_and_nothing_of_the_record() {
         let json = r#"{"id":"a","pk":"p","ttl":1,"feed":{"contentId":"b"},"edges":[{"from":"x"}],"omitted":["L"],"Id":"a","UserId":"u"}"#;
-        let document = Document { id: "a".to_owned(), pk: "p".to_owned(), json: json.to_owned(), digest: [1; 16], reduced: None };
+        let document =
+            Document { id: "a".to_owned(), pk: "p".to_owned(), json: json.to_owned(), digest: [1; 16], reduced: None, is_left_out: false };
         let stub = document.stub();
         let expected = json!({"id": "a", "pk": "p", "ttl": 1, "feed": {"contentId": "b"}, "edges": [{"from": "x"}], "omitted": ["all"]});
         assert_eq!(serde_json::from_str::<Value>(&stub.json).unwrap(), expected);

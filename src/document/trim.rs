@@ -13,7 +13,8 @@ const MAX_LEVELS: usize = 125;
 
 /// Names that the document has for itself, those that Cosmos adds included. A record's own field of such a name is kept
 /// as `record_<name>`.
-const RESERVED: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
+const RESERVED: [&str; 13] =
+    ["id", "pk", "ttl", "feed", "edges", "findings", "redacted", "omitted", "_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// Renames fields whose names the document has for itself.
 pub(super) fn rename_reserved(fields: &mut [Field<'_>]) {
@@ -73,7 +74,7 @@ fn short(name: &str) -> String {
 }
 
 /// Levels of objects and arrays in a JSON text.
-fn levels(json: &str) -> usize {
+pub(super) fn levels(json: &str) -> usize {
     let (mut depth, mut deepest, mut inside, mut escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
         match byte {

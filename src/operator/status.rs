@@ -35,6 +35,8 @@ pub(super) struct Status {
     /// Whether this machine's clock is behind the service's.
     is_clock_behind: bool,
     workloads: Vec<WorkloadStatus>,
+    /// `DLP_VALUES`: drop, hash or keep.
+    dlp_values: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,6 +107,7 @@ async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
             last_run: subscriptions.map(|subscriptions| subscriptions.at),
             is_clock_behind: now - machine > SKEW,
             workloads,
+            dlp_values: config.documents.dlp_values.as_str(),
         }),
         Err(error) if is_not_found(&error) => {
             bail!("the container that STATE_CONTAINER names is not there: QueueEvents has not run yet, or it is another")
@@ -198,7 +201,7 @@ impl Status {
         table.row([head, "listed", "stored", "waiting", "lost", "records", "documents", "duplicates"]);
         let mut total = Figures::default();
         let mut row = |name: String, figures: Figures| {
-            let Figures { listed, stored, waiting, lost, records, documents, duplicates, reduced: _ } = figures;
+            let Figures { listed, stored, waiting, lost, records, documents, duplicates, .. } = figures;
             let numbers = [listed, stored, waiting, lost, records, documents, duplicates].map(count);
             table.row(std::iter::once(name).chain(numbers));
         };
@@ -220,12 +223,19 @@ impl Status {
             }
             None => writeln!(f, "\nNothing is waiting.")?,
         }
+        writeln!(f, "Values that data loss prevention matched: {}.", self.dlp_values)?;
         for WorkloadStatus { workload, reason, gaps, last_7_days, .. } in &self.workloads {
             if let Some(reason) = reason {
                 writeln!(f, "{workload}: {reason}")?;
             }
             for Range { from, to } in gaps {
                 writeln!(f, "{workload}: gap: what became available from {from} to {to} could not be listed any more")?;
+            }
+            if last_7_days.left_out > 0 {
+                writeln!(f, "{workload}: {} records were left out, as LEAVE_OUT says", count(last_7_days.left_out))?;
+            }
+            if last_7_days.erased > 0 {
+                writeln!(f, "{workload}: {} records were not stored again, since they were erased", count(last_7_days.erased))?;
             }
             if last_7_days.reduced > 0 {
                 writeln!(f, "{workload}: {} documents lack something of their record", count(last_7_days.reduced))?;

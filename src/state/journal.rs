@@ -53,6 +53,12 @@ pub struct Line {
     /// Records that were documents already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicates: Option<u64>,
+    /// Records that the settings leave out, where there were any.
+    #[serde(rename = "leftOut", default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+    /// Records that were erased on request, where there were any. All but `records` add up to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<u64>,
     /// Why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -78,6 +84,8 @@ impl Line {
             records: None,
             documents: None,
             duplicates: None,
+            left_out: None,
+            erased: None,
             reason: None,
             code: None,
             record: None,

@@ -34,8 +34,19 @@ pub struct Figures {
     pub documents: u64,
     /// Records that were documents already.
     pub duplicates: u64,
+    /// Records that the settings leave out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// Records that were erased on request.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub erased: u64,
     /// Documents that lack something of their record.
     pub reduced: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A content blob that is neither stored nor lost.
@@ -119,6 +130,8 @@ struct Blob {
     is_lost: bool,
     records: u64,
     documents: u64,
+    left_out: u64,
+    erased: u64,
     reduced: HashSet<String>,
 }
 
@@ -133,6 +146,8 @@ fn add_up(text: &str) -> (Figures, Option<Waiting>) {
                 blob.is_stored = true;
                 blob.records = blob.records.max(line.records.unwrap_or_default());
                 blob.documents += line.documents.unwrap_or_default();
+                blob.left_out = blob.left_out.max(line.left_out.unwrap_or_default());
+                blob.erased = blob.erased.max(line.erased.unwrap_or_default());
             }
             Event::Lost => blob.is_lost = true,
             Event::Doubted => {}
@@ -163,7 +178,9 @@ impl Figures {
         }
         self.records += blob.records;
         self.documents += blob.documents;
-        self.duplicates += blob.records.saturating_sub(blob.documents);
+        self.duplicates += blob.records.saturating_sub(blob.documents + blob.left_out + blob.erased);
+        self.left_out += blob.left_out;
+        self.erased += blob.erased;
         self.reduced += blob.reduced.len() as u64;
     }
 
@@ -176,6 +193,8 @@ impl Figures {
         self.records += other.records;
         self.documents += other.documents;
         self.duplicates += other.duplicates;
+        self.left_out += other.left_out;
+        self.erased += other.erased;
         self.reduced += other.reduced;
     }
 }
@@ -199,7 +218,17 @@ torn {
 {"at":"2026-11-20T10:12:00Z","event":"lost","id":"d","reason":"content expired"}
 "#;
         let (figures, oldest) = add_up(text);
-        let expected = Figures { listed: 4, stored: 1, waiting: 2, lost: 1, records: 10, documents: 9, duplicates: 1, reduced: 1 };
+        let expected = Figures {
+            listed: 4,
+            stored: 1,
+            waiting: 2,
+            lost: 1,
+            records: 10,
+            documents: 9,
+            duplicates: 1,
+            reduced: 1,
+            ..Figures::default()
+        };
         assert_eq!(figures, expected);
         assert_eq!(oldest, Some(Waiting { id: "b".to_owned(), since: parse_utc("2026-11-20T10:05:00Z").unwrap() }));
     }

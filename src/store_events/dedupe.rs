@@ -86,7 +86,8 @@ mod tests {
     fn sourced(number: usize, pk: &str, length: usize) -> Sourced {
         let mut digest = [0; 16];
         digest[..8].copy_from_slice(&number.to_le_bytes());
-        let document = Document { id: number.to_string(), pk: pk.to_owned(), json: "x".repeat(length), digest, reduced: None };
+        let document =
+            Document { id: number.to_string(), pk: pk.to_owned(), json: "x".repeat(length), digest, reduced: None, is_left_out: false };
         Sourced { blob: 0, document }
     }
 

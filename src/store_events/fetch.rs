@@ -8,11 +8,13 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, document, document_of_text,
+        Feed, document_of_text, judged,
         records::{BodyError, Splitter},
     },
+    findings::Found,
     management_api::{ActivityError, body_error},
     services::{Clients, Storing},
+    workload::Workload,
 };
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
@@ -51,15 +53,17 @@ async fn fetch_records(
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     // A body may be spoilt on the way; what it says again and again is what there is.
     let is_believed = item.attempt >= BELIEVED_AFTER;
-    let mut invalid = None;
+    let (mut invalid, mut found) = (None, Found::new(storing.rule_set()));
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
         let cut = splitter.push(&chunk, |record, traits| {
-            let document = document(record, traits, &feed, rules);
+            let document = judged(record, traits, &feed, rules, |fields| found.judge(fields));
             let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules)) } else { document };
             match document {
+                Ok(document) if document.is_left_out => blob.left_out += 1,
                 Ok(document) => {
+                    found.count();
                     waiting_bytes += document.json.len();
                     waiting.push(Sourced { blob: at, document });
                 }
@@ -78,5 +82,9 @@ async fn fetch_records(
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
     clients.activity.learn_time(time);
     let _ = documents.send(waiting).await;
+    for (finding, count) in found.severe() {
+        let workload = item.workload.map(Workload::as_str);
+        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
+    }
     Ok(())
 }

@@ -60,6 +60,9 @@ pub struct Report {
     pub documents: u64,
     /// Records that were documents already, or stood twice in the message.
     pub duplicates: u64,
+    /// Records that `LEAVE_OUT` names.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// Documents that lack something of their record.
     pub reduced: u64,
     /// The same by workload.
@@ -79,6 +82,11 @@ pub struct Figures {
     pub documents: u64,
     /// Duplicates.
     pub duplicates: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Stores the content blobs of one message.
@@ -195,6 +203,7 @@ struct Blob {
     trouble: Option<Shortfall>,
     bytes: u64,
     records: u64,
+    left_out: u64,
     documents: u64,
     duplicates: u64,
     /// Ids of reduced documents, with the fields they lack.
@@ -302,7 +311,8 @@ impl Blob {
     /// that is known only of what has a count for each record, and shares no record with another blob of the message, whose copy
     /// is the one that is written.
     fn written(mut self, tally: Tally, is_all_written: bool) -> Option<Self> {
-        let is_written = is_all_written || (tally.shared == 0 && tally.documents + tally.duplicates + tally.refused == self.records);
+        let is_written =
+            is_all_written || (tally.shared == 0 && tally.documents + tally.duplicates + tally.refused + self.left_out == self.records);
         if self.trouble.is_none() && !is_written {
             return None;
         }
@@ -322,6 +332,7 @@ impl Report {
         self.records += blob.records;
         self.documents += blob.documents;
         self.duplicates += blob.duplicates;
+        self.left_out += blob.left_out;
         self.reduced += blob.reduced.len() as u64;
         let figures = self.workloads.entry(item.workload_name()).or_default();
         figures.stored += 1;

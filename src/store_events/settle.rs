@@ -122,6 +122,7 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
         records: Some(blob.records),
         documents: Some(blob.documents),
         duplicates: Some(blob.duplicates),
+        left_out: Some(blob.left_out).filter(|count| *count > 0),
         ..Line::new(now, Event::Stored, &item.id)
     };
     let reduced: Vec<_> = blob

@@ -99,6 +99,8 @@ struct Account {
     endpoint: Url,
     database: String,
     container: String,
+    /// Physical partitions; their ids count from 0.
+    partitions: u32,
     faults: Mutex<Faults>,
     requests: Mutex<CosmosRequests>,
 }
@@ -119,6 +121,7 @@ impl Cosmos {
             endpoint,
             database: options.database.clone(),
             container: options.container.clone(),
+            partitions: options.partitions,
             faults: Mutex::default(),
             requests: Mutex::default(),
         });
@@ -151,7 +154,21 @@ impl Cosmos {
     ///
     /// The container was deleted.
     pub async fn documents(&self) -> Result<Vec<Value>> {
-        self.account.documents().await
+        let mut documents = Vec::new();
+        self.for_each_document(|document| documents.push(document)).await?;
+        Ok(documents)
+    }
+
+    /// Calls this with every document in turn. No more than one physical partition of them is in memory beside the store.
+    ///
+    /// # Errors
+    ///
+    /// The container was deleted.
+    pub async fn for_each_document(&self, mut call: impl FnMut(Value)) -> Result<()> {
+        for partition in 0..self.account.partitions {
+            self.account.documents(partition).await?.into_iter().for_each(&mut call);
+        }
+        Ok(())
     }
 
     /// How many documents the container holds.
@@ -160,7 +177,9 @@ impl Cosmos {
     ///
     /// The container was deleted.
     pub async fn document_count(&self) -> Result<usize> {
-        Ok(self.account.documents().await?.len())
+        let mut count = 0;
+        self.for_each_document(|_| count += 1).await?;
+        Ok(count)
     }
 
     /// What came in so far.
@@ -212,14 +231,17 @@ impl Account {
         self.execute(&request).await.map(drop).context("set the container's default TTL")
     }
 
-    async fn documents(&self) -> Result<Vec<Value>> {
+    /// The documents of one physical partition: the emulator copies all that a feed covers, whole.
+    async fn documents(&self, partition: u32) -> Result<Vec<Value>> {
         #[derive(Deserialize)]
         struct Feed {
             #[serde(rename = "Documents")]
             documents: Vec<Value>,
         }
         let path = format!("dbs/{}/colls/{}/docs", self.database, self.container);
-        let body = self.execute(&Request::new(self.endpoint.join(&path)?, Method::Get)).await?;
+        let mut request = Request::new(self.endpoint.join(&path)?, Method::Get);
+        request.insert_header("x-ms-documentdb-partitionkeyrangeid", partition.to_string());
+        let body = self.execute(&request).await?;
         let mut feed = serde_json::Deserializer::from_slice(&body);
         feed.disable_recursion_limit(); // each document is within its 128 levels; the feed adds two
         Ok(Feed::deserialize(&mut feed)?.documents)

@@ -106,7 +106,18 @@ async fn a_secret_pasted_into_any_setting_is_neither_printed_nor_answered() {
     let world = world().await;
     let ids = ["OFFICE365_TENANT_ID", "OFFICE365_CLIENT_ID", "OFFICE365_PUBLISHER_ID", "AzureWebJobsStorage__clientId"];
     let names = ["CONTENT_QUEUE", "STATE_CONTAINER", "COSMOS_DATABASE", "COSMOS_CONTAINER", "AzureWebJobsStorage__accountName"];
-    let others = ["OFFICE365_CLOUD", "WORKLOADS", "SCHEDULE", "LOOKBACK_HOURS", "BATCH_SIZE", "RETENTION_DAYS", "PARTITIONS_PER_DAY"];
+    let others = [
+        "DLP_VALUES",
+        "LEAVE_OUT",
+        "FINDINGS",
+        "OFFICE365_CLOUD",
+        "WORKLOADS",
+        "SCHEDULE",
+        "LOOKBACK_HOURS",
+        "BATCH_SIZE",
+        "RETENTION_DAYS",
+        "PARTITIONS_PER_DAY",
+    ];
     let addresses = ["OFFICE365_API_URL", "OFFICE365_LOGIN_URL", "COSMOS_ENDPOINT"];
     for name in ids.into_iter().chain(names).chain(others).chain(addresses) {
         let mut settings = world.settings.clone();

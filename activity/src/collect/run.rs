@@ -77,7 +77,7 @@ pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Scre
     let faults = run.faults;
     host.stop().await;
     let somebody = match &stack.cosmos {
-        Some(cosmos) => report::somebody(&cosmos.documents().await?),
+        Some(cosmos) => report::somebody(cosmos).await?,
         None => None,
     };
     Ok(Account { first, seconds, again, again_seconds, faults, handler, somebody, stack })

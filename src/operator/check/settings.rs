@@ -6,7 +6,7 @@ use crate::config::Setting;
 /// The host's, not the operator's: shown only where it is wrong.
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 /// What is never shown.
-const SECRETS: [&str; 3] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "AzureWebJobsStorage"];
+const SECRETS: [&str; 4] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "DLP_HASH_KEY", "AzureWebJobsStorage"];
 
 /// Letters and digits in a row that are no word any more.
 const MIN_SECRET: usize = 24;
@@ -45,6 +45,8 @@ fn absent(name: &str) -> &'static str {
         "OFFICE365_PUBLISHER_ID" => "not set: the tenant",
         "COSMOS_KEY" | "AzureWebJobsStorage" => "not set: managed identity",
         "AzureWebJobsStorage__clientId" => "not set: the system-assigned identity, where one is needed",
+        "DLP_HASH_KEY" => "not set: DLP_VALUES is not hash",
+        "LEAVE_OUT" => "not set: every record is stored",
         _ => "not set",
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::log::{Figures, Sums};
 use crate::collect::stack::Stack;
+use standins::cosmos::Cosmos;
 use standins::tenant::{Operation, Tenant};
 
 /// What tenant and database saw so far; of services that are not ours to look into, nothing.
@@ -41,14 +42,20 @@ struct Written {
 impl Witness {
     pub(super) async fn of(stack: &Stack) -> Result<Self> {
         let database = match &stack.cosmos {
-            Some(cosmos) => Some(Written {
-                documents: counted(cosmos.documents().await?.iter().map(|document| (text(&document["feed"]["contentType"]), 1))),
-                writes: cosmos.requests().batches + cosmos.requests().creates,
-            }),
+            Some(cosmos) => {
+                Some(Written { documents: documents(cosmos).await?, writes: cosmos.requests().batches + cosmos.requests().creates })
+            }
             None => None,
         };
         Ok(Self { tenant: stack.tenant.as_ref().map(seen), database })
     }
+}
+
+/// By the content type that they came from.
+async fn documents(cosmos: &Cosmos) -> Result<BTreeMap<String, u64>> {
+    let mut counts = BTreeMap::new();
+    cosmos.for_each_document(|document| *counts.entry(text(&document["feed"]["contentType"])).or_default() += 1).await?;
+    Ok(counts)
 }
 
 fn seen(tenant: &Tenant) -> Seen {

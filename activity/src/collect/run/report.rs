@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::Result;
 use serde_json::Value;
+use standins::cosmos::Cosmos;
 
 use super::Account;
 use super::log::{Figures, Sums};
@@ -118,11 +120,14 @@ impl Account {
 }
 
 /// Of the users with few enough documents to look at, the one with the most, whose name needs no quoting.
-pub(super) fn somebody(documents: &[Value]) -> Option<String> {
-    let is_plain = |user: &&str| user.contains('@') && user.chars().all(|c| c.is_ascii_alphanumeric() || "@._-".contains(c));
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for user in documents.iter().filter_map(|document| document["UserId"].as_str()).filter(is_plain) {
-        *counts.entry(user).or_default() += 1;
-    }
-    counts.into_iter().filter(|(_, count)| *count <= FEW).max_by_key(|(_, count)| *count).map(|(user, _)| user.to_owned())
+pub(super) async fn somebody(cosmos: &Cosmos) -> Result<Option<String>> {
+    let is_plain = |user: &str| user.contains('@') && user.chars().all(|c| c.is_ascii_alphanumeric() || "@._-".contains(c));
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let count = |document: Value| {
+        if let Some(user) = document["UserId"].as_str().filter(|user| is_plain(user)) {
+            *counts.entry(user.to_owned()).or_default() += 1;
+        }
+    };
+    cosmos.for_each_document(count).await?;
+    Ok(counts.into_iter().filter(|(_, count)| *count <= FEW).max_by_key(|(_, count)| *count).map(|(user, _)| user))
 }

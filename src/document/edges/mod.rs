@@ -1,0 +1,240 @@
+//! Ties the names of a record together: who did what to what, from where, as the edges of a graph. The rows of `edges.toml` say
+//! which; no function here knows a record type. Pure, and of the record alone.
+
+mod graph;
+mod nodes;
+mod readers;
+mod table;
+mod texts;
+mod tree;
+
+#[cfg(test)]
+mod coverage;
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use serde::Serialize;
+
+use self::nodes::Node;
+use self::{
+    graph::Graph,
+    readers::{Reading, kind_of, node},
+    table::{Over, Row, When},
+    texts::{Text, Texts},
+};
+pub use self::{nodes::NodeType, table::Table};
+use super::fields::Fields;
+
+const BUILT_IN: &str = include_str!("../edges.toml");
+
+/// An edge, and the row of the table that gave it: what `handler explain` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedEdge {
+    /// The name of the node that it starts at.
+    pub from: String,
+    /// The type of that node.
+    pub from_type: NodeType,
+    /// The name of the node that it ends at.
+    pub to: String,
+    /// The type of that node.
+    pub to_type: NodeType,
+    /// The row's name.
+    pub row: String,
+}
+
+impl ExplainedEdge {
+    fn new(from: &Node, to: &Node, row: &str) -> Self {
+        Self { from: from.name.clone(), from_type: from.kind, to: to.name.clone(), to_type: to.kind, row: row.to_owned() }
+    }
+}
+
+impl Table {
+    /// The table that is compiled in; made when it is first asked for.
+    #[must_use]
+    pub fn built_in() -> &'static Self {
+        static TABLE: LazyLock<Table> = LazyLock::new(|| Table::compile(&[("edges.toml", BUILT_IN)]).0);
+        &TABLE
+    }
+
+    /// The built-in table with the rows of further files behind it, and what is wrong with files and rows, each of which is
+    /// left out. Takes each file's name and text.
+    #[must_use]
+    pub fn with(files: &[(String, String)]) -> (Self, Vec<String>) {
+        let built_in = ("edges.toml", BUILT_IN);
+        let files: Vec<_> = std::iter::once(built_in).chain(files.iter().map(|(name, text)| (name.as_str(), text.as_str()))).collect();
+        Self::compile(&files)
+    }
+
+    /// A record's edges as a JSON array, each once.
+    pub(super) fn edges(&self, fields: &Fields<'_>) -> String {
+        self.graph(fields, |graph| graph.into_json())
+    }
+
+    /// The same edges, and beside each the row that gave it.
+    pub(super) fn explained(&self, fields: &Fields<'_>) -> (String, Vec<ExplainedEdge>) {
+        self.graph(fields, |graph| {
+            let explained = graph.explained();
+            (graph.into_json(), explained)
+        })
+    }
+
+    fn graph<T>(&self, fields: &Fields<'_>, take: impl FnOnce(Graph<'_>) -> T) -> T {
+        let texts = Texts::of(&self.tree, fields);
+        let label = texts.first(self.places.operation).unwrap_or_default();
+        let mut record = Record::new(self, &texts, label);
+        let mut graph = Graph::new(label);
+        record.find_actor();
+        record.add_rows(&mut graph);
+        record.add_unread(&mut graph);
+        record.add_alone(&mut graph);
+        take(graph)
+    }
+}
+
+/// A record, and what rows ask of it.
+struct Record<'r, 'a> {
+    table: &'r Table,
+    reading: Reading<'r, 'a>,
+    operation: &'r str,
+    /// What a cmdlet is about: `New-InboxRule` about an `InboxRule`.
+    noun: &'r str,
+    workload: &'r str,
+    record_type: Option<u32>,
+    /// Whether each `when` holds, once it was asked.
+    holds: Vec<Option<bool>>,
+}
+
+impl<'r, 'a> Record<'r, 'a> {
+    fn new(table: &'r Table, texts: &'r Texts<'a>, operation: &'r str) -> Self {
+        Self {
+            table,
+            reading: Reading { table, texts, actor: None },
+            operation,
+            noun: noun(operation),
+            workload: texts.first(table.places.workload).unwrap_or_default(),
+            record_type: texts.first(table.places.record_type).and_then(|text| text.parse().ok()),
+            holds: vec![None; table.whens.len()],
+        }
+    }
+
+    fn find_actor(&mut self) {
+        for (over, is_open) in [
+            (Over::None, (|_| true) as fn(&Option<Node>) -> bool),
+            (Over::System, |actor| actor.as_ref().is_none_or(|actor| actor.kind == NodeType::System)),
+            (Over::Nobody, Option::is_none),
+        ] {
+            if !is_open(&self.reading.actor) {
+                continue;
+            }
+            let mut rows = self.table.actors.iter().filter(|row| row.over == over);
+            let found = rows.find_map(|row| self.holds(row.when).then(|| self.reading.first(&row.is)).flatten());
+            self.reading.actor = found.or_else(|| self.reading.actor.take());
+        }
+    }
+
+    /// Adds what the rows say, in their order.
+    fn add_rows(&mut self, graph: &mut Graph<'r>) {
+        let mut is_meant = vec![false; self.table.rows.len()];
+        for (place, rows) in self.table.rows_at.iter().enumerate() {
+            if !rows.is_empty() && self.reading.texts.has(u16::try_from(place).unwrap_or(tree::NOWHERE)) {
+                rows.iter().for_each(|row| is_meant[*row] = true);
+            }
+        }
+        let table = self.table;
+        for (row, _) in table.rows.iter().zip(is_meant).filter(|(_, is_meant)| *is_meant) {
+            if !table.whens[row.when].is_alone() && self.holds(row.when) && !graph.is_full() {
+                self.add_row(row, graph);
+            }
+        }
+    }
+
+    fn add_row(&self, row: &'r Row, graph: &mut Graph<'r>) {
+        let reading = &self.reading;
+        let mut add = |from: &Node, from_text: Option<&Text<'_>>| {
+            reading.each(&row.to, &mut |to, to_text| {
+                let is_own = reading.actor.as_ref().is_some_and(|actor| actor.name == to.name);
+                if (row.own || !is_own) && graph.add(from, &to, row.label.as_deref(), &row.name) && !row.to.is_part() {
+                    from_text.into_iter().chain(to_text).for_each(|text| text.is_read.set(true));
+                }
+            });
+        };
+        match &row.from {
+            Some(from) => reading.each(from, &mut |from, text| add(&from, text)),
+            None => reading.actor.iter().for_each(|actor| add(actor, None)),
+        }
+    }
+
+    /// Adds what a text names wholly that no row read, unless a node bears that name.
+    fn add_unread(&self, graph: &mut Graph<'r>) {
+        let Some(actor) = &self.reading.actor else { return };
+        for text in self.reading.texts.all.iter().filter(|text| !text.is_read.get()) {
+            if graph.is_full() {
+                return;
+            }
+            if graph.bears_text(&text.text) {
+                continue;
+            }
+            let Some(kind) = kind_of(&text.name, &text.text) else { continue };
+            if self.table.names_nothing.iter().any(|glob| glob.matches(&text.name)) {
+                continue;
+            }
+            let is_of = |row: &&table::Anywhere| {
+                let is_kind = row.kind == kind || (row.kind == table::Kind::Address && kind == table::Kind::Account);
+                is_kind && (row.fields.is_empty() || row.fields.iter().any(|glob| glob.matches(&text.name)))
+            };
+            let Some(row) = self.table.anywhere.iter().find(is_of) else { continue };
+            let is_new = |to: &Node| to.name != actor.name && !graph.bears(&to.name);
+            if let Some(to) = node(row.kind, &text.text).filter(is_new) {
+                graph.add(actor, &to, row.label.as_deref(), &row.name);
+            }
+        }
+    }
+
+    /// Ties one who acted on nothing that is named.
+    fn add_alone(&mut self, graph: &mut Graph<'r>) {
+        let Some(actor) = self.reading.actor.clone() else { return };
+        let is_service = actor.kind == NodeType::System && !actor.name.contains('@');
+        if is_service || graph.bears(&actor.name) {
+            return;
+        }
+        let table = self.table;
+        for row in table.rows.iter().filter(|row| table.whens[row.when].is_alone()) {
+            if self.holds(row.when) {
+                self.add_row(row, graph);
+            }
+        }
+    }
+
+    fn holds(&mut self, when: usize) -> bool {
+        if let Some(holds) = self.holds[when] {
+            return holds;
+        }
+        let holds = self.is(&self.table.whens[when]);
+        self.holds[when] = Some(holds);
+        holds
+    }
+
+    fn is(&self, when: &When) -> bool {
+        let texts = self.reading.texts;
+        let is_one_of = |text: &str, globs: &[table::Glob]| globs.iter().any(|glob| glob.matches(text));
+        when.is_for(self.record_type, self.workload)
+            && (when.operation.is_empty() || is_one_of(self.operation, &when.operation))
+            && (when.noun.is_empty() || is_one_of(self.noun, &when.noun))
+            && !is_one_of(self.noun, &when.not_noun)
+            && when.has.iter().all(|place| texts.has(*place))
+            && !when.has_not.iter().any(|place| texts.has(*place))
+            && when.r#where.iter().all(|(place, values)| texts.first(*place).is_some_and(|text| is_one_of(text, values)))
+            && when.same.is_none_or(|(one, other)| {
+                let (one, other) = (texts.first(one), texts.first(other));
+                one.zip(other).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
+            })
+    }
+}
+
+fn noun(operation: &str) -> &str {
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    operation.split_once('-').filter(|(verb, noun)| is_word(verb) && is_word(noun)).map_or("", |(_, noun)| noun)
+}

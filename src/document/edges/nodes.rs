@@ -1,0 +1,350 @@
+//! The names of nodes: which type a name in a record stands for, and the one form in which every record writes it.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use crate::config::is_guid;
+
+/// Most bytes of a node's name; longer ones are cut. The longest that services allow, a SharePoint path, stays below.
+const MAX_NAME: usize = 1024;
+/// What stands where no name is known.
+const NOBODY: [&str; 9] =
+    ["not available", "not-found", "unknown", "unknown (unknown)", "none", "n/a", "null", "-", "00000000-0000-0000-0000-000000000000"];
+/// Domains of accounts that are the service's own, though they look like a person's.
+const SERVICE_DOMAINS: [&str; 2] = ["prod.outlook.com", "support.onmicrosoft.com"];
+/// Domains of conversations of Teams, whose ids look like addresses: `19:…@thread.v2`.
+const CONVERSATIONS: [&str; 4] = ["thread.v2", "thread.tacv2", "thread.skype", "unq.gbl.spaces"];
+/// Names that stand for many people.
+const EVERYBODY: [&str; 6] =
+    ["Everyone", "Default", "Authenticated Users", "Everyone except external users", "All Users", "All Authenticated Users"];
+/// The last words of names that groups bear and people do not.
+const GROUP_WORDS: [&str; 16] = [
+    "management",
+    "administrators",
+    "administrator",
+    "admins",
+    "members",
+    "owners",
+    "visitors",
+    "users",
+    "operators",
+    "servers",
+    "team",
+    "group",
+    "groups",
+    "desk",
+    "setup",
+    "reader",
+];
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeType {
+    /// A person of the tenant.
+    User,
+    /// An account without a person: a service, a service principal, SYSTEM.
+    System,
+    /// A person from outside.
+    Guest,
+    /// An application, by its id where that is known.
+    App,
+    /// What answers and acts for people by a model: Copilot, an agent.
+    Agent,
+    /// One sitting: what Microsoft 365 did for one sign-in.
+    Session,
+    /// An IP address.
+    Ip,
+    /// A file, folder or page.
+    File,
+    /// A site collection.
+    Site,
+    /// A mailbox, by its owner's address.
+    Mailbox,
+    /// An address that mail goes to.
+    Address,
+    /// A group, team or role: something with members.
+    Group,
+    /// A policy or an alert.
+    Policy,
+    /// Anything else that something was done to.
+    Object,
+}
+
+impl NodeType {
+    /// Its name in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::System => "system",
+            Self::Guest => "guest",
+            Self::App => "app",
+            Self::Agent => "agent",
+            Self::Session => "session",
+            Self::Ip => "ip",
+            Self::File => "file",
+            Self::Site => "site",
+            Self::Mailbox => "mailbox",
+            Self::Address => "address",
+            Self::Group => "group",
+            Self::Policy => "policy",
+            Self::Object => "object",
+        }
+    }
+}
+
+impl fmt::Display for NodeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One end of an edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Node {
+    pub(super) kind: NodeType,
+    pub(super) name: String,
+}
+
+impl Node {
+    /// None where the name says nothing.
+    pub(super) fn new(kind: NodeType, name: &str) -> Option<Self> {
+        let name = bare(name);
+        (!is_nobody(name)).then(|| Self { kind, name: cut(name, MAX_NAME).to_owned() })
+    }
+
+    /// The same in lower case: services do not agree on a name's case.
+    pub(super) fn lower(kind: NodeType, name: &str) -> Option<Self> {
+        Self::new(kind, &lower(name))
+    }
+
+    /// Who acted, or was acted on. The name decides as far as it can, so that one account is one node in every record;
+    /// `user_type` only where the name is an id.
+    /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema#user-type>
+    pub(super) fn account(name: &str, user_type: Option<u64>) -> Option<Self> {
+        let name = bare(name);
+        if let Some(group) = claimed_group(name) {
+            return Self::new(NodeType::Group, group);
+        }
+        let name = account_name(name);
+        if name.starts_with("urn:spo:anon") || name == "anonymous" {
+            return Self::new(NodeType::Guest, &name);
+        }
+        if let Some(everybody) = everybody(&name) {
+            return Self::new(NodeType::Group, everybody);
+        }
+        if let Some(guest) = name.strip_prefix("urn:spo:guest#") {
+            return Self::new(NodeType::Guest, guest);
+        }
+        if let Some((local, _)) = name.split_once("#ext#") {
+            return Self::new(NodeType::Guest, &home_address(local));
+        }
+        let kind = match (user_type, name.split_once('@')) {
+            (Some(10), _) => NodeType::Guest,
+            (_, Some((_, domain))) if is_domain(domain) => NodeType::User,
+            (None | Some(0..=2 | 9), None) if is_id(&name) => NodeType::User,
+            _ => NodeType::System,
+        };
+        Self::new(kind, &name)
+    }
+
+    /// A mail address, or the name that stands in its place.
+    pub(super) fn address(name: &str) -> Option<Self> {
+        let name = account_name(bare(name));
+        match name.split_once("#ext#") {
+            Some((local, _)) => Self::new(NodeType::Address, &home_address(local)),
+            None => Self::new(NodeType::Address, &name),
+        }
+    }
+
+    /// A plain address without port and brackets, an IPv4 address where IPv6 only maps one. None for what is no address,
+    /// and for those that say nothing of where from: the machine's own (`::1`, `0.0.0.0`), and those of one link (`fe80::1`).
+    pub(super) fn ip(text: &str) -> Option<Self> {
+        let ip = plain_ip(text.trim())?.to_canonical();
+        let is_of_link = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        let says_where = !ip.is_loopback() && !ip.is_unspecified() && !is_of_link;
+        says_where.then(|| Self { kind: NodeType::Ip, name: ip.to_string() })
+    }
+
+    /// An application by its id or, where there is none, its name.
+    pub(super) fn app(name: &str) -> Option<Self> {
+        let name = bare(name);
+        let id = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+        if is_guid(id) { Self::lower(NodeType::App, id) } else { Self::new(NodeType::App, name) }
+    }
+
+    /// A site collection, the same with and without a slash at its end.
+    pub(super) fn site(url: &str) -> Option<Self> {
+        Self::new(NodeType::Site, &location(url))
+    }
+
+    /// A file, folder or page by its address; on a device, by its path.
+    pub(super) fn file(path: &str) -> Option<Self> {
+        Self::new(NodeType::File, &location(path))
+    }
+
+    /// Whether it can act.
+    pub(super) fn is_person(&self) -> bool {
+        matches!(self.kind, NodeType::User | NodeType::Guest)
+    }
+}
+
+/// A text's first bytes, of whole characters.
+pub(super) fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+/// A name in lower case.
+fn lower(name: &str) -> String {
+    if name.is_ascii() { name.to_ascii_lowercase() } else { name.to_lowercase() }
+}
+
+/// A name without what surrounds it and cannot be seen.
+pub(super) fn bare(name: &str) -> &str {
+    let is_plain = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    if is_plain(name.as_bytes().first()) && is_plain(name.as_bytes().last()) {
+        return name;
+    }
+    name.trim_matches(|c: char| c == '"' || c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}'))
+}
+
+fn is_nobody(name: &str) -> bool {
+    name.is_empty() || NOBODY.iter().any(|nobody| name.eq_ignore_ascii_case(nobody))
+}
+
+/// An account's name in lower case, without what services put before it: a claim (`i:0#.f|membership|bob@contoso.com`), a kind
+/// of address (`smtp:`), the 32 digits of a deleted account's id.
+fn account_name(name: &str) -> String {
+    let name = lower(name.rsplit('|').next().unwrap_or(name));
+    let name = ["smtp:", "sip:", "mailto:"].iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(&name);
+    match name.split_at_checked(32) {
+        Some((id, rest)) if rest.contains('@') && !rest.starts_with('@') && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            rest.to_owned()
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// The group that a claim of SharePoint's names: `c:0t.c|tenant|<id>`. Claims of people begin with `i:`.
+/// <https://learn.microsoft.com/sharepoint/technical-reference/claims-encoding>
+fn claimed_group(name: &str) -> Option<&str> {
+    let is_group = name.len() > 4 && name.is_char_boundary(3) && name[..3].eq_ignore_ascii_case("c:0");
+    let group = name.rsplit_once('|').filter(|_| is_group)?.1;
+    Some(if group == "true" { EVERYBODY[0] } else { group })
+}
+
+/// A name that stands for many people, as it is spelled.
+pub(super) fn everybody(name: &str) -> Option<&'static str> {
+    EVERYBODY.into_iter().find(|everybody| everybody.eq_ignore_ascii_case(name))
+}
+
+/// A name of several words that no person bears: `Discovery Management`.
+pub(super) fn is_group_name(name: &str) -> bool {
+    name.rsplit_once(' ').is_some_and(|(_, last)| GROUP_WORDS.iter().any(|word| last.eq_ignore_ascii_case(word)))
+}
+
+/// A guest's own address, which its name here spells with an underscore: bob_fabrikam.com#EXT#@contoso.com. A domain has none.
+fn home_address(local: &str) -> String {
+    local.rsplit_once('_').filter(|(_, domain)| domain.contains('.')).map_or(local.to_owned(), |(name, domain)| format!("{name}@{domain}"))
+}
+
+/// A domain that people have: app@sharepoint is nobody.
+fn is_domain(domain: &str) -> bool {
+    domain.contains('.')
+        && !SERVICE_DOMAINS.iter().any(|service| domain.strip_suffix(service).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
+/// An account's id: a GUID, a PUID, or the security identifier of an account of a domain.
+fn is_id(name: &str) -> bool {
+    is_guid(name) || (name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())) || name.starts_with("s-1-5-21-")
+}
+
+/// `1.2.3.4`, `1.2.3.4:5`, `[1.2.3.4]:5`, `::1`, `[::1]`, `[::1]:5`, `fe80::1%eth0`, `ffff:1.2.3.4`.
+fn plain_ip(text: &str) -> Option<IpAddr> {
+    if let Some((inside, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return if inside.starts_with('[') { None } else { plain_ip(inside) };
+    }
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    let mapped = || address.get(..5).filter(|start| start.eq_ignore_ascii_case("ffff:")).and_then(|_| address[5..].parse().ok());
+    address.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip())).or_else(|| mapped().map(IpAddr::V4))
+}
+
+/// An address decoded, without its query, in lower case, so that one file is one node however a record writes it.
+fn location(url: &str) -> String {
+    let url = bare(url);
+    if !url.contains("://") {
+        return url.to_lowercase();
+    }
+    let path = url.split_once('?').map_or(url, |(path, _)| path);
+    let decoded = percent_decode_str(path).decode_utf8().unwrap_or(Cow::Borrowed(path));
+    bare(&decoded).trim_end_matches('/').to_lowercase()
+}
+
+/// The part of a SharePoint address that names the site collection.
+pub(super) fn site_of(url: &str) -> Option<&str> {
+    let host = url.find("://")? + 3;
+    let path = |from: usize| url[from..].find('/').map_or(url.len(), |at| from + at);
+    let first = path(host);
+    let is_managed = ["/sites/", "/teams/", "/personal/", "/portals/"]
+        .iter()
+        .any(|managed| url[first..].get(..managed.len()).is_some_and(|start| start.eq_ignore_ascii_case(managed)));
+    if !is_managed {
+        return Some(&url[..first]);
+    }
+    let second = path(first + 1);
+    Some(&url[..path(second + 1)])
+}
+
+/// Whether a text is wholly an address of SharePoint or OneDrive.
+pub(super) fn is_of_sharepoint(url: &str) -> bool {
+    let url = bare(url);
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let host = rest.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    let is_label = |label: &str| ["sharepoint", "onedrive", "1drv"].iter().any(|name| starts_with(label, name));
+    ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http)) && host.contains('.') && host.split('.').any(is_label)
+}
+
+/// Whether a text is wholly an account or a mail address, whatever services put before it.
+pub(super) fn is_account(text: &str) -> bool {
+    let name = bare(text);
+    let name = name.rsplit('|').next().unwrap_or(name);
+    let name = ["smtp:", "sip:", "mailto:"].iter().find(|kind| starts_with(name, kind)).map_or(name, |kind| &name[kind.len()..]);
+    let name = name.strip_prefix("urn:spo:guest#").unwrap_or(name);
+    let Some((local, domain)) = name.rsplit_once('@') else { return false };
+    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]{}\",;:\\/@".contains(c);
+    let is_domain = domain.contains('.')
+        && !domain.starts_with('.')
+        && !domain.ends_with('.')
+        && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    !local.is_empty() && local.chars().all(is_word) && is_domain && !CONVERSATIONS.iter().any(|other| domain.eq_ignore_ascii_case(other))
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start))
+}
+
+/// The mail addresses in a text, whatever stands around them: `smtp:a@b.c`, `"A" [SMTP:a@b.c]; d@e.f`.
+pub(super) fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || "[]<>(){}\"';,:|".contains(c))
+        .filter(|word| word.split_once('@').is_some_and(|(name, domain)| !name.is_empty() && domain.contains('.') && !domain.contains('@')))
+}
+
+/// What Exchange calls a recipient: the last part of a canonical name, or of a legacy one, and all of anything else.
+pub(super) fn recipient(text: &str) -> &str {
+    let text = text.trim();
+    let is_canonical = memchr::memchr(b'/', text.as_bytes())
+        .is_some_and(|at| text[at..].starts_with("/Microsoft Exchange Hosted Organizations/") || text.starts_with("/o="));
+    let last = if is_canonical { text.rsplit('/').next().unwrap_or(text) } else { text };
+    last.strip_prefix("cn=").unwrap_or(last)
+}

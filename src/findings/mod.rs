@@ -1,0 +1,203 @@
+//! Asks Sigma rules of a record: ours, compiled in from `rules/*.yml`, and an administrator's from the state container. Pure; imports no
+//! client.
+
+mod index;
+mod load;
+mod over_time;
+mod record;
+mod silence;
+
+use std::{collections::HashSet, sync::OnceLock};
+
+use serde::Serialize;
+
+use self::{index::Index, load::Rule, over_time::Correlation, record::Record};
+pub use self::{
+    load::Refused,
+    over_time::OverTime,
+    silence::{BadSilence, Silences},
+};
+use crate::document::Fields;
+
+/// How much a person must look: Sigma's levels.
+/// <https://sigmahq.io/docs/basics/rules.html#level>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Worth knowing beside something else.
+    Informational,
+    /// Daily work that an attacker does too.
+    Low,
+    /// Somebody looks at it in the week.
+    Medium,
+    /// Somebody looks at it today.
+    High,
+    /// Somebody looks at it now.
+    Critical,
+}
+
+impl Level {
+    /// The word that a rule has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A rule that fired: an element of the document's `findings`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding<'r> {
+    /// Sigma's id; the title where a rule has none.
+    pub rule: &'r str,
+    /// What was found, for people.
+    pub title: &'r str,
+    /// How much a person must look.
+    pub level: Level,
+    /// The file that the rule stands in.
+    #[serde(skip)]
+    pub file: &'r str,
+}
+
+/// Rules, compiled.
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    index: Index,
+    correlations: Vec<Correlation>,
+    refused: Vec<Refused>,
+    silences: Silences,
+}
+
+macro_rules! ours {
+    ($($name:literal)*) => {
+        /// Our rules: the file's name and what stands in it.
+        const OURS: &[(&str, &str)] = &[$((concat!($name, ".yml"), include_str!(concat!("rules/", $name, ".yml")))),*];
+    };
+}
+ours!("sign-in" "accounts" "roles" "apps" "policies" "mailbox-access" "mail-rules" "auditing" "mail-protection" "compliance" "sharing" "files" "teams" "devices" "alerts" "over-time");
+
+impl RuleSet {
+    /// Our own rules, compiled at the first call.
+    pub fn ours() -> &'static Self {
+        static SET: OnceLock<RuleSet> = OnceLock::new();
+        SET.get_or_init(|| Self::of(&[], Silences::default()))
+    }
+
+    /// Our rules and an administrator's: `(file, text)`. What cannot be used is refused by name and never stops the rest.
+    #[must_use]
+    pub fn with<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>, silences: Silences) -> Self {
+        Self::of(&files.into_iter().collect::<Vec<_>>(), silences)
+    }
+
+    fn of(theirs: &[(&str, &str)], silences: Silences) -> Self {
+        let load::Loaded { rules, correlations, mut refused } = load::load(OURS, theirs);
+        let correlations = over_time::linked(correlations, &rules, &mut refused);
+        Self { index: Index::new(&rules), rules, correlations, refused, silences }
+    }
+
+    /// Rules and rules over time that can be asked.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len() + self.correlations.len()
+    }
+
+    /// Whether no rule can be asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What of the administrator's rules cannot be used, and why.
+    #[must_use]
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// Fields that an administrator's rules ask for and no audit record has: `(file, rule's title, field)`.
+    pub fn unknown_fields(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.rules.iter().flat_map(|rule| rule.unknown_fields.iter().map(|field| (&*rule.file, &*rule.title, &**field)))
+    }
+
+    /// The rules that a record fires by itself, most severe first, each once; those that count only over time are not among them.
+    #[must_use]
+    pub(crate) fn ask(&self, fields: &Fields<'_>) -> Vec<Finding<'_>> {
+        let fired = self.fired(fields, |place| !self.rules[place].is_only_counted);
+        let mut findings = fired.into_iter().map(|place| self.rules[place].finding()).collect::<Vec<_>>();
+        self.silences.silence(fields, &mut findings);
+        findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.title.cmp(b.title)));
+        let mut seen = HashSet::new();
+        findings.retain(|finding| seen.insert(finding.rule));
+        findings
+    }
+
+    /// As for a record that is stored already: its document's text. None where it is no JSON object.
+    #[must_use]
+    pub fn ask_document(&self, json: &str) -> Option<Vec<Finding<'_>>> {
+        Fields::of(json).map(|fields| self.ask(&fields))
+    }
+
+    /// Begins to ask the rules over time.
+    #[must_use]
+    pub fn over_time(&self) -> OverTime<'_> {
+        OverTime::new(self)
+    }
+
+    /// Places of the rules that fire on a record, of those that are to be asked.
+    fn fired(&self, fields: &Fields<'_>, is_asked: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut places = self.index.candidates(fields.text("Operation").as_deref());
+        places.retain(|place| is_asked(*place));
+        if !places.is_empty() {
+            let record = Record::new(fields);
+            places.retain(|place| self.rules[*place].is_fired_by(&record));
+        }
+        places
+    }
+}
+
+/// Judges the records of one content blob, and counts what somebody must look at today.
+pub(crate) struct Found<'r> {
+    set: Option<&'r RuleSet>,
+    latest: Vec<Finding<'r>>,
+    severe: Vec<(Finding<'r>, u64)>,
+}
+
+impl<'r> Found<'r> {
+    pub(crate) fn new(set: Option<&'r RuleSet>) -> Self {
+        Self { set, latest: Vec::new(), severe: Vec::new() }
+    }
+
+    /// A record's findings as its document has them.
+    pub(crate) fn judge(&mut self, fields: &Fields<'_>) -> Option<String> {
+        self.latest = self.set?.ask(fields);
+        json(&self.latest)
+    }
+
+    /// Counts those of the record that was judged last.
+    pub(crate) fn count(&mut self) {
+        for finding in self.latest.drain(..).filter(|finding| finding.level >= Level::High) {
+            match self.severe.iter_mut().find(|(counted, _)| counted.rule == finding.rule) {
+                Some((_, count)) => *count += 1,
+                None => self.severe.push((finding, 1)),
+            }
+        }
+    }
+
+    /// The findings of level high or above, with their counts.
+    pub(crate) fn severe(&self) -> &[(Finding<'r>, u64)] {
+        &self.severe
+    }
+}
+
+/// Findings as the document has them: a JSON list; none where nothing fired.
+#[must_use]
+pub fn json(findings: &[Finding<'_>]) -> Option<String> {
+    (!findings.is_empty()).then(|| serde_json::to_string(findings).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What an administrator has said is known: findings of a rule, an account or an address that are not shown until a date, with the reason.
+
+use chrono::{NaiveDate, Utc};
+use serde::Deserialize;
+
+use super::Finding;
+use crate::document::Fields;
+
+/// Why `silence.toml` cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("silence.toml cannot be used: {0}")]
+pub struct BadSilence(String);
+
+/// What is silenced.
+#[derive(Clone, Debug, Default)]
+pub struct Silences(Vec<Silence>);
+
+/// One entry. `rule`, `account` and `address` must all be met where they are given; one of them must be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Silence {
+    /// A rule's id or title.
+    rule: Option<String>,
+    account: Option<String>,
+    address: Option<String>,
+    /// Why it is no trouble, for who reads the file later.
+    reason: String,
+    /// The last day on which it is silent, UTC.
+    until: NaiveDate,
+}
+
+/// The file: `[[silence]]` entries.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    silence: Vec<Silence>,
+}
+
+impl Silences {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It is no TOML, an entry lacks its reason or its last day, or names neither rule, account nor address.
+    pub fn read(text: &str) -> Result<Self, BadSilence> {
+        let File { silence } = toml::from_str(text).map_err(|error| BadSilence(error.message().to_owned()))?;
+        let is_empty = |entry: &&Silence| entry.rule.is_none() && entry.account.is_none() && entry.address.is_none();
+        if silence.iter().any(|entry| is_empty(&entry)) {
+            return Err(BadSilence("an entry names neither rule, account nor address".to_owned()));
+        }
+        if silence.iter().any(|entry| entry.reason.trim().is_empty()) {
+            return Err(BadSilence("an entry gives no reason".to_owned()));
+        }
+        Ok(Self(silence))
+    }
+
+    /// Takes out what is silenced today.
+    pub(super) fn silence(&self, fields: &Fields<'_>, findings: &mut Vec<Finding<'_>>) {
+        if findings.is_empty() || self.0.is_empty() {
+            return;
+        }
+        let today = Utc::now().date_naive();
+        let silences = self.0.iter().filter(|entry| entry.until >= today && entry.is_about(fields)).collect::<Vec<_>>();
+        findings.retain(|finding| !silences.iter().any(|entry| entry.names(finding)));
+    }
+
+    /// Takes out findings over time of a rule that is silenced whoever did it.
+    pub(super) fn silence_rules(&self, findings: &mut Vec<Finding<'_>>) {
+        let today = Utc::now().date_naive();
+        let is_silent = |entry: &Silence, finding: &Finding<'_>| {
+            entry.until >= today && entry.account.is_none() && entry.address.is_none() && entry.names(finding)
+        };
+        findings.retain(|finding| !self.0.iter().any(|entry| is_silent(entry, finding)));
+    }
+
+    /// Whether everything about a record's account or address is silenced today, so that it does not count over time either.
+    pub(super) fn is_silent(&self, fields: &Fields<'_>) -> bool {
+        let today = Utc::now().date_naive();
+        self.0.iter().any(|entry| entry.rule.is_none() && entry.until >= today && entry.is_about(fields))
+    }
+}
+
+impl Silence {
+    fn names(&self, finding: &Finding<'_>) -> bool {
+        self.rule.as_deref().is_none_or(|rule| rule == finding.rule || rule == finding.title)
+    }
+
+    fn is_about(&self, fields: &Fields<'_>) -> bool {
+        let has = |names: &[&str], wanted: &Option<String>| {
+            let Some(wanted) = wanted else { return true };
+            names
+                .iter()
+                .filter_map(|name| fields.text(name))
+                .any(|text| text.eq_ignore_ascii_case(wanted) || super::over_time::without_port(&text).eq_ignore_ascii_case(wanted))
+        };
+        has(&["UserId"], &self.account) && has(&["ClientIP", "ClientIPAddress", "ActorIpAddress"], &self.address)
+    }
+}
