@@ -314,7 +314,8 @@ async fn write_checkpoint_with(world: &World, at: DateTime<Utc>, metadata: &[(&s
 async fn how_far_back_sweeps_go_is_told_by_the_checkpoints_metadata() {
     let hours = |world: &World, hours: i64| world.tenant.now() - TimeDelta::hours(hours);
     // The checkpoint, its metadata as hours ago, and the start that then holds; none: no limit.
-    let cases: [(i64, &[(&str, i64)], Option<i64>); 6] = [
+    type Case = (i64, &'static [(&'static str, i64)], Option<i64>);
+    let cases: [Case; 6] = [
         (10, &[], Some(10)),
         (10, &[("notbefore", 30)], Some(30)),
         (40, &[("notbefore", 30)], Some(40)),
