@@ -48,10 +48,10 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Success, with lines for the function's own log.
+    /// Success, with a sentence for the function's own log, which a person reads who looks at one invocation in the portal.
     #[must_use]
-    pub fn success(logs: Vec<String>) -> Self {
-        Self { outputs: Map::new(), logs, return_value: Value::Null }
+    pub fn success(sentence: String) -> Self {
+        Self { outputs: Map::new(), logs: vec![sentence], return_value: Value::Null }
     }
 }
 

@@ -30,20 +30,27 @@ pub mod config;
 pub mod clock;
 mod error_text;
 pub mod limits;
+pub mod log;
 pub mod workload;
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 
 use crate::{config::Config, services::Services};
 
-/// Serves the host on a listener until `shutdown` completes; what is under way then is finished first.
+/// Serves the host on a listener until `shutdown` completes; what is under way then is finished first. The functions run on a
+/// runtime of their own, `work`: however busy they keep it, the host is answered.
 ///
 /// # Errors
 /// A client cannot be built from the settings, or the listener fails.
-pub async fn run(config: &Config, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+pub async fn run(
+    config: &Config,
+    listener: TcpListener,
+    work: Handle,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let services = Arc::new(Services::new(config)?);
-    axum::serve(listener, server::router(services)).with_graceful_shutdown(shutdown).await.context("the listener failed")
+    axum::serve(listener, server::router(services, work)).with_graceful_shutdown(shutdown).await.context("the listener failed")
 }

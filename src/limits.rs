@@ -12,6 +12,9 @@ const WORK: Duration = Duration::from_secs(8 * 60);
 /// Time after [`WORK`] for putting unfinished content back on the queue.
 const SETTLING: Duration = Duration::from_secs(75);
 
+/// An invocation is answered by then, whatever keeps it: a function that does not look at the time, for example.
+pub const ANSWER: Duration = Duration::from_secs(575);
+
 /// A content blob that was queued longer ago and is not finished is queued again: its message or its instance is gone.
 pub const OVERDUE: TimeDelta = TimeDelta::hours(1);
 /// The longest delay with which StoreEvents puts a content blob back.
@@ -37,7 +40,8 @@ pub const MAX_PAGES: usize = 10_000;
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
 
 const _: () = assert!(DOUBT.num_seconds() > OVERDUE.num_seconds(), "the journal counts a doubt as queued when its time is over");
-const _: () = assert!(WORK.as_secs() + SETTLING.as_secs() < HOST_TIMEOUT.as_secs(), "the host would kill the process first");
+const _: () = assert!(WORK.as_secs() + SETTLING.as_secs() < ANSWER.as_secs(), "the function would not come to its own end");
+const _: () = assert!(ANSWER.as_secs() + 20 < HOST_TIMEOUT.as_secs(), "the host would kill the process first");
 const _: () = assert!((MAX_DELAY.as_secs() as i64) < OVERDUE.num_seconds(), "what is put back would be queued twice");
 const _: () = assert!((MAX_RETRY_AFTER.as_secs() as i64) < OVERDUE.num_seconds(), "what is put back would be queued twice");
 

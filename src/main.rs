@@ -3,61 +3,74 @@
 
 use std::{
     io::{Write, stderr},
-    process::ExitCode,
+    os::unix::process::parent_id,
+    process::{ExitCode, exit},
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context;
-use handler::{config::Config, operator, run};
-use tokio::{net::TcpListener, signal::unix::SignalKind};
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use handler::{config::Config, log, operator, run};
+use tokio::{net::TcpListener, runtime::Builder, signal::unix::SignalKind};
 
 /// Ended on request. The host starts the handler again after 200 without counting it as an error, and never after 0.
 const ENDED: u8 = 200;
+/// Between two looks whether the host is still there.
+const LOOK: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let ended = match operator::command() {
-        None => serve().map(|()| ExitCode::from(ENDED)),
+    match operator::command() {
+        None => serve(),
         Some(command) => obey(command),
-    };
-    match ended {
-        Ok(code) => code,
+    }
+}
+
+#[tokio::main]
+async fn obey(command: operator::Command) -> ExitCode {
+    operator::run(command).await.unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve() -> ExitCode {
+    log::start();
+    end_with_the_host();
+    match listen() {
+        Ok(()) => ExitCode::from(ENDED),
         Err(error) => {
             // The host shows the last lines of stderr with the exit.
-            let _ = writeln!(stderr(), "error: {error:#}");
+            tracing::error!(error = format!("{error:#}"), "the handler ends");
             ExitCode::FAILURE
         }
     }
 }
 
-#[tokio::main]
-async fn obey(command: operator::Command) -> anyhow::Result<ExitCode> {
-    operator::run(command).await
+/// Ends this process once its host has ended, which leaves it behind, listening: the host's own death does not reach it. The
+/// parent's id changes then. The kernel's signal for it (PR_SET_PDEATHSIG) is no help: it comes when the *thread* ends that
+/// started this process, and .NET starts processes on threads of a pool. What is under way is delivered again.
+fn end_with_the_host() {
+    let host = parent_id();
+    thread::spawn(move || {
+        while parent_id() == host {
+            thread::sleep(LOOK);
+        }
+        exit(ENDED.into());
+    });
 }
 
-#[tokio::main]
-async fn serve() -> anyhow::Result<()> {
-    log_to_stdout();
+/// Two runtimes: the functions have all threads of one; the other only listens, answers, and watches the time.
+fn listen() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let address = config.listen_on();
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
-    run(&config, listener, asked_to_end()).await
-}
-
-/// JSON lines on stdout: on stderr the host would take each for an error.
-fn log_to_stdout() {
-    let levels = Targets::new().with_default(tracing::Level::WARN).with_target("handler", tracing::Level::INFO);
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_writer(std::io::stdout)
-        .log_internal_errors(false)
-        .with_filter(levels);
-    tracing_subscriber::registry().with(lines).init();
-    // Where it was, and not what it says: that may be a record's text.
-    std::panic::set_hook(Box::new(|panic| {
-        let at = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(at, "a panic, which is a fault of the handler's own");
-    }));
+    let work = Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    let served = Builder::new_current_thread().enable_all().build().context("no thread")?.block_on(async {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
+        run(&config, listener, work.handle().clone(), asked_to_end()).await
+    });
+    // What still runs has been answered for.
+    work.shutdown_background();
+    served
 }
 
 /// Ctrl-C, or the platform's SIGTERM.

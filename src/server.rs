@@ -1,10 +1,6 @@
 //! The server: the router that the host speaks to, and each invocation's frame: its time, its one log line, its answer.
 
-use std::{
-    io::{Write, stdout},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -15,17 +11,19 @@ use axum::{
     routing::{get, post},
 };
 use chrono::Utc;
-use futures::FutureExt;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     clock::rfc3339,
     envelope::{INVOCATION_ID, QueueMessage, Reply},
     error_text::chain,
     failure::Failure,
-    limits::Deadline,
-    queue_events,
+    limits::{ANSWER, Deadline},
+    log, queue_events,
     services::Services,
     store_events,
 };
@@ -33,36 +31,46 @@ use crate::{
 /// Largest request taken; a queue message is 64 KiB at most.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// The router that the host speaks to.
-pub fn router(services: Arc<Services>) -> Router {
+/// What each request is served with.
+#[derive(Clone)]
+struct Served {
+    services: Arc<Services>,
+    /// Where the functions run.
+    work: Handle,
+}
+
+/// The router that the host speaks to. The functions run on `work`, which must not be the runtime that this is served on.
+pub fn router(services: Arc<Services>, work: Handle) -> Router {
     Router::new()
         .route("/", get(|| async { StatusCode::OK }))
         .route("/QueueEvents", post(queue_events))
         .route("/StoreEvents", post(store_events))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(services)
+        .with_state(Served { services, work })
 }
 
 /// The timer. Its payload says nothing that is needed: what to list is decided by the stored state.
-async fn queue_events(State(services): State<Arc<Services>>, headers: HeaderMap) -> Response {
+async fn queue_events(State(served): State<Served>, headers: HeaderMap) -> Response {
     let invocation = Invocation::begin("QueueEvents", &headers);
-    let run = queue_events::run(&services.clients, &services.listing, invocation.deadline());
-    invocation.of(run, "the next run does the work again").await
+    let (services, deadline) = (served.services, invocation.deadline());
+    let run = async move { queue_events::run(&services.clients, &services.listing, deadline).await };
+    invocation.of(run, &served.work, "the next run does the work again").await
 }
 
-async fn store_events(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn store_events(State(served): State<Served>, headers: HeaderMap, body: Bytes) -> Response {
     let invocation = Invocation::begin("StoreEvents", &headers);
     let message = match QueueMessage::read(&body) {
         Ok(message) => message,
         Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
     };
-    let run = store_events::run(&services.clients, &services.storing, &message, invocation.deadline());
     let what_follows = format!(
         "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
          queue; content blobs in it that the journal has as queued are queued again by a run after an hour",
         message.id, message.dequeue_count
     );
-    invocation.of(run, &what_follows).await
+    let (services, deadline) = (served.services, invocation.deadline());
+    let run = async move { store_events::run(&services.clients, &services.storing, &message, deadline).await };
+    invocation.of(run, &served.work, &what_follows).await
 }
 
 /// One invocation's frame: its time, its one line on stdout, its answer.
@@ -82,17 +90,29 @@ impl Invocation {
         Deadline::after(self.began)
     }
 
-    /// Runs a function to its end. A panic in it ends in a line and an answer like any other failure.
-    async fn of<R: Serialize + Default>(self, run: impl Future<Output = (R, Result<(), Failure>)>, what_follows: &str) -> Response {
-        match AssertUnwindSafe(run).catch_unwind().await {
-            Ok((report, result)) => self.end(&report, result, what_follows),
+    /// Runs a function to its end. A panic in it ends in a line and an answer like any other failure; so does a run that goes on
+    /// past all its deadlines, even one that never lets go of its thread.
+    async fn of<R: Serialize + fmt::Display + Default + Send + 'static>(
+        self,
+        run: impl Future<Output = (R, Result<(), Failure>)> + Send + 'static,
+        work: &Handle,
+        what_follows: &str,
+    ) -> Response {
+        let mut running = work.spawn(run);
+        let (report, result) = match timeout_at(self.began + ANSWER, &mut running).await {
+            Ok(Ok(ended)) => ended,
             // What it says may be a record's text; where it was, the panic hook has told.
-            Err(_) => self.end(&R::default(), Err(Failure::Panic), what_follows),
-        }
+            Ok(Err(_)) => (R::default(), Err(Failure::Panic)),
+            Err(_) => {
+                running.abort();
+                (R::default(), Err(Failure::OutOfTime))
+            }
+        };
+        self.end(&report, result, what_follows)
     }
 
     /// Prints the figures, on success and on failure; the host throws a failure's answer away, so its reason is printed first.
-    fn end<R: Serialize>(self, report: &R, result: Result<(), Failure>, what_follows: &str) -> Response {
+    fn end<R: Serialize + fmt::Display>(self, report: &R, result: Result<(), Failure>, what_follows: &str) -> Response {
         if let Err(failure) = &result {
             let error = chain(failure);
             match failure.level() {
@@ -103,10 +123,9 @@ impl Invocation {
             }
         }
         let line = self.line(report, result.is_ok());
-        // A reader who has gone is no trouble: the work is done.
-        let _ = writeln!(stdout(), "{line}");
+        log::information(&line);
         match result {
-            Ok(()) => Json(Reply::success(vec![line])).into_response(),
+            Ok(()) => Json(Reply::success(report.to_string())).into_response(),
             Err(failure) => (failure.status(), Json(serde_json::json!({"error": chain(&failure)}))).into_response(),
         }
     }
@@ -141,18 +160,42 @@ impl Invocation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::body::to_bytes;
+    use tokio::runtime::Builder;
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_panic_is_answered_and_says_nothing_of_what_was_in_hand() {
-        std::panic::set_hook(Box::new(|_| {}));
+    /// As long as the process has only one thread to work on, a record that keeps it would keep every answer.
+    #[test]
+    fn what_never_lets_go_of_its_thread_is_answered_before_the_host_gives_up() {
+        let work = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (kept, released) = std::sync::mpsc::channel::<()>();
+        let begun = Instant::now();
+        let invocation =
+            Invocation { began: begun - ANSWER + Duration::from_millis(50), ..Invocation::begin("StoreEvents", &HeaderMap::new()) };
+        let run = async move {
+            let _ = released.recv();
+            (store_events::Report::default(), Ok(()))
+        };
+        let front = Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = front.block_on(invocation.of(run, work.handle(), "the host decides"));
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(kept);
+        work.shutdown_background();
+    }
+
+    #[test]
+    fn a_panic_is_answered_and_says_nothing_of_what_was_in_hand() {
+        let work = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let run = async { panic!("of megan@contoso.example") };
-        let answer = Invocation::begin("StoreEvents", &HeaderMap::new()).of::<store_events::Report>(run, "the host decides").await;
-        let _ = std::panic::take_hook();
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = to_bytes(answer.into_body(), MAX_BODY).await.unwrap();
+        let body = Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let invocation = Invocation::begin("StoreEvents", &HeaderMap::new());
+            let answer = invocation.of::<store_events::Report>(run, work.handle(), "the host decides").await;
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            to_bytes(answer.into_body(), MAX_BODY).await.unwrap()
+        });
         let body = String::from_utf8_lossy(&body);
         assert!(body.contains("panicked") && !body.contains("megan"), "{body}");
     }

@@ -108,6 +108,20 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// The client of the Activity API.
+    #[must_use]
+    pub fn activity(&self) -> &ActivityClient {
+        &self.activity
+    }
+
+    /// The service's time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
 impl Storing {
     /// How documents are made at this time.
     pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {

@@ -8,6 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use activity::case::ecs::ecs;
+use activity::case::export::{ExportOptions, export};
+use activity::case::manifest::Manifest;
+use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{Account, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::graph::{Graph, GraphOptions};
@@ -17,6 +21,7 @@ use activity::prove::storm::{StormOptions, storm};
 use activity::screen::{Screen, line};
 use activity::ship::executable::build;
 use activity::ship::stage::{StageOptions, build_and_stage};
+use activity::table::Count;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use standins::cosmos::CosmosOptions;
@@ -58,12 +63,27 @@ enum Command {
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
     Ecs,
+    /// Collects a tenant's feed straight into a case on this machine, without Azure
+    ///
+    /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
+    /// in the folder: killed and started again, it goes on, and a later run brings what is new.
+    Collect(FeedOptions),
+    /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
+    ///
+    /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
+    /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
+    /// storage account that AzureWebJobsStorage names.
+    Export(ExportOptions),
+    /// Proves that a case is as it was written, and says whether it is whole
+    ///
+    /// Ends with 0 where both holds, 1 where it is damaged, 2 where it is as it was but incomplete or unproven.
+    Verify(VerifyOptions),
 }
 
 #[derive(Args)]
 struct CollectOptions {
-    /// Audit records for the simulated tenant, one JSON object a line
-    #[arg(long, value_name = "FILE.ndjson", conflicts_with = "records_count")]
+    /// Audit records for the simulated tenant: one JSON object a line, or the CSV that Purview's audit search exports
+    #[arg(long, value_name = "FILE", conflicts_with = "records_count")]
     records: Option<PathBuf>,
     /// How many records to make up for the simulated tenant [default: 20000]
     #[arg(long, value_name = "N")]
@@ -96,6 +116,9 @@ async fn main() -> ExitCode {
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
         Some(Command::Ecs) => print_events(),
+        Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
+        Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
         say_error(&format!("{error:#}"));
@@ -200,6 +223,39 @@ fn print_events() -> Result<ExitCode> {
         Ok(0) => Ok(ExitCode::SUCCESS),
         Ok(failed) => bail!("{failed} lines are no record; their events say why"),
     }
+}
+
+async fn write_case(options: ExportOptions) -> Result<()> {
+    let manifest = export(&options, env::var("COSMOS_KEY").ok(), &Screen::stdout()).await?;
+    show_case(&manifest);
+    Ok(())
+}
+
+async fn collect_case(options: FeedOptions) -> Result<()> {
+    let manifest = collect_feed(&options, &Screen::stdout()).await?;
+    show_case(&manifest);
+    Ok(())
+}
+
+fn show_case(manifest: &Manifest) {
+    for file in &manifest.files {
+        line(format_args!("{:<20} {:>12} rows {:>14} bytes  {}", file.name, Count(file.rows), Count(file.bytes), file.sha256));
+    }
+    line(format_args!("The case is {}: {}.", manifest.completeness.verdict, manifest.completeness.why));
+}
+
+fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
+    let verified = verify(options)?;
+    verified.damages.iter().for_each(|damage| say_error(damage));
+    line(format_args!("{} files are as they were written.", verified.files));
+    line(format_args!("Passed over, since it is not in the manifest's list: {}.", verified.passed_over.join(", ")));
+    if let Some(signature) = &verified.signature {
+        line(format_args!("Signature: {signature}"));
+    }
+    if let Some(completeness) = &verified.completeness {
+        line(format_args!("The case is {}: {}.", completeness.verdict, completeness.why));
+    }
+    Ok(ExitCode::from(verified.exit_code()))
 }
 
 fn address(graph: &Graph) -> String {

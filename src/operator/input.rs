@@ -54,6 +54,11 @@ impl<R: BufRead> RecordReader<R> {
         Ok(Self { form })
     }
 
+    /// Whether the input is CSV.
+    pub fn is_csv(&self) -> bool {
+        matches!(self.form, Form::Csv { .. })
+    }
+
     /// Puts the next record's text in place of what `record` holds: a line without its end, or the cell of a row. An empty
     /// line is an empty record. Returns whether there was one.
     ///

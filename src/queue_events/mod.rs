@@ -6,6 +6,7 @@ mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     time::Duration,
 };
 
@@ -15,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::window::tile;
 use self::window::{Plan, Sweeping, oldest_listable, plan, still_listable};
 use crate::{
     batch::Item,
@@ -22,6 +24,7 @@ use crate::{
     error_text::chain,
     failure::Failure,
     limits::{Deadline, OVERDUE},
+    log::counted,
     management_api::{self, ActivityError, LISTABLE, Window},
     services::{Clients, Listing},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
@@ -44,6 +47,16 @@ const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 
 pub struct Report {
     /// One entry a workload.
     pub workloads: Vec<WorkloadReport>,
+}
+
+impl fmt::Display for Report {
+    /// For a person who looks at one invocation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |count: fn(&WorkloadReport) -> usize| self.workloads.iter().map(count).sum::<usize>();
+        let (workloads, blobs) = (counted(self.workloads.len(), "workload"), counted(sum(|entry| entry.listed), "content blob"));
+        let (queued, messages) = (sum(|entry| entry.queued), counted(sum(|entry| entry.messages), "message"));
+        write!(f, "{workloads}: {blobs} listed, {queued} queued in {messages}")
+    }
 }
 
 /// What a run did for one workload.

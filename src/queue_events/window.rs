@@ -98,7 +98,7 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
 /// Cuts a range at 0, 6, 12 and 18 o'clock UTC. A contentId can be a range itself, so the same cuts should come again at each
 /// run: a range starts on a whole hour, and each further window on one of these. A rest shorter than the overlap stays with the
 /// last window, so that what is new is listed by one call, and packed together, at any time of day.
-fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
+pub fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {

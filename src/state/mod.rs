@@ -19,7 +19,7 @@ pub use self::{
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
     subscriptions::{Noted, Subscriptions},
-    sums::{Figures, Sums, Waiting},
+    sums::{Figures, HourSums, Sums, Waiting},
 };
 use crate::{
     azure::{

@@ -58,6 +58,17 @@ pub struct Waiting {
     pub since: DateTime<Utc>,
 }
 
+/// What became of the content blobs of one hour of contentCreated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HourSums {
+    /// Its beginning.
+    pub hour: DateTime<Utc>,
+    /// How many.
+    pub figures: Figures,
+    /// The contentId of each that was given up, and why, with the code where there is one.
+    pub lost: Vec<(String, String)>,
+}
+
 /// A workload's journal, added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
@@ -96,6 +107,28 @@ impl State {
             sums.oldest_waiting = older(sums.oldest_waiting, oldest);
         }
         Ok(sums)
+    }
+
+    /// What became of a workload's content, hour by hour of contentCreated, in order; an hour that the range touches is in it.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn hours(
+        &self,
+        workload: Workload,
+        from: Option<DateTime<Utc>>,
+        to: Option<DateTime<Utc>>,
+    ) -> azure_core::Result<Vec<HourSums>> {
+        let mut hours: BTreeMap<DateTime<Utc>, Vec<String>> = BTreeMap::new();
+        for name in self.journal_names(workload).await? {
+            let touches = |hour: &DateTime<Utc>| from.is_none_or(|from| hour_of(from) <= *hour) && to.is_none_or(|to| *hour < to);
+            if let Some(hour) = hour(&name).filter(touches) {
+                hours.entry(hour).or_default().push(name);
+            }
+        }
+        let reads: Vec<_> = hours.into_iter().map(|(hour, names)| self.journal_text(hour, names)).collect();
+        let reads = stream::iter(reads).buffered(READS);
+        reads.map_ok(|(hour, text)| HourSums { hour, figures: add_up(&text).0, lost: given_up(&text) }).try_collect().await
     }
 
     async fn journal_names(&self, workload: Workload) -> azure_core::Result<Vec<String>> {
@@ -162,6 +195,23 @@ fn add_up(text: &str) -> (Figures, Option<Waiting>) {
         }
     }
     (figures, oldest)
+}
+
+/// What was given up and not stored after all, with the reason that was given last.
+fn given_up(text: &str) -> Vec<(String, String)> {
+    let mut lost = BTreeMap::new();
+    let mut stored = HashSet::new();
+    for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        match line.event {
+            Event::Lost => {
+                let code = line.code.map(|code| format!(" ({code})")).unwrap_or_default();
+                lost.insert(line.id, format!("{}{code}", line.reason.unwrap_or_default()));
+            }
+            Event::Stored => drop(stored.insert(line.id)),
+            _ => {}
+        }
+    }
+    lost.into_iter().filter(|(id, _)| !stored.contains(id)).collect()
 }
 
 fn older(one: Option<Waiting>, other: Option<Waiting>) -> Option<Waiting> {

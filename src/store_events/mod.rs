@@ -2,12 +2,14 @@
 //! fetched goes back on the queue alone, or into the journal as lost. The message is done when all of its blobs are.
 
 mod dedupe;
+mod delivery;
 mod fetch;
 mod settle;
 mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,6 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout_at};
 
+pub use self::delivery::{Delivery, deliver};
 use self::{
     dedupe::Sourced,
     fetch::fetch,
@@ -29,6 +32,7 @@ use crate::{
     error_text::chain,
     failure::Failure,
     limits::Deadline,
+    log::counted,
     management_api::{ActivityError, Fetched, Trouble},
     services::{Clients, Storing},
     state::{Shard, Standing, State, hour_of},
@@ -67,6 +71,17 @@ pub struct Report {
     pub reduced: u64,
     /// The same by workload.
     pub workloads: BTreeMap<&'static str, Figures>,
+}
+
+impl fmt::Display for Report {
+    /// For a person who looks at one invocation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (blobs, records) = (counted(self.blobs, "content blob"), counted(self.records, "record"));
+        let (documents, repeats) = (counted(self.documents, "document"), counted(self.duplicates, "repeat"));
+        write!(f, "{blobs}, {records}: {documents}, {repeats}")?;
+        let rest = [(self.stored_before, "stored before"), (self.requeued, "back on the queue"), (self.lost, "lost")];
+        rest.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, "; {count} {what}"))
+    }
 }
 
 /// One workload's share of a message.

@@ -20,6 +20,7 @@ use handler::{
 use serde_json::Value;
 use standins::{
     azurite::{ACCOUNT, ACCOUNT_KEY},
+    host::Level,
     tenant::NewBlob,
 };
 use url::form_urlencoded::Serializer;
@@ -343,29 +344,32 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
     }
 }
 
-/// What the queries cut out of a message, cut out of what the handler prints.
+/// What the queries cut out of a message, cut out of what the handler prints, at the severity that they ask for.
 #[tokio::test]
 async fn the_lines_that_alerts_look_for_are_found_in_what_is_printed() {
     let world = world().await;
-    world
-        .tenant
-        .publish(NewBlob { uri: Some("https://elsewhere.example/blob".to_owned()), ..NewBlob::new(EXCHANGE, world.ago(90), Vec::new()) });
+    // An error that speaks of a warning is an error still.
+    let uri = Some("https://warnings.example/WARNING".to_owned());
+    world.tenant.publish(NewBlob { uri, ..NewBlob::new(EXCHANGE, world.ago(90), Vec::new()) });
     world.tick().await;
     world.store_all().await;
-    let printed: Vec<String> = world.host.output().iter().filter_map(|line| line.find('{').map(|at| line[at..].to_owned())).collect();
+    let lines: Vec<(Level, Value)> =
+        world.host.lines().into_iter().map(|line| (line.level, serde_json::from_str(&line.text).unwrap())).collect();
     let alerts = infra("alerts.bicep");
     for function in ["QueueEvents", "StoreEvents"] {
-        let found = printed
-            .iter()
-            .find(|line| line.contains(&format!("\"function\":\"{function}\"")) && line.contains("\"message\":\"invocation\""));
-        let line: Value = serde_json::from_str(found.unwrap_or_else(|| panic!("no line of {function}: {printed:#?}"))).unwrap();
-        assert_eq!(line["message"], "invocation");
+        let of_it = |(_, line): &&(Level, Value)| line["function"] == function && line["message"] == "invocation";
+        let (level, line) = lines.iter().find(of_it).unwrap_or_else(|| panic!("no line of {function}: {lines:#?}"));
+        assert_eq!(*level, Level::Information);
         assert!(line["workloads"].is_array() == (function == "QueueEvents"), "{line}");
     }
-    assert!(alerts.contains("Message contains '\"message\":\"invocation\"'"));
-    let lost = "lost: this content cannot be had";
-    let line: Value = serde_json::from_str(printed.iter().find(|line| line.contains(lost)).expect("a line that says lost")).unwrap();
-    assert_eq!((&line["message"], &line["reason"]), (&lost.into(), &"foreign uri".into()), "{line}");
+    assert!(alerts.contains("SeverityLevel == 1 and Message contains '\"message\":\"invocation\"'"));
+    let error = lines.iter().find(|(_, line)| line["level"] == "ERROR" && line.to_string().contains("warn"));
+    let (level, line) = error.unwrap_or_else(|| panic!("no error: {lines:#?}"));
+    assert_eq!(*level, Level::Error, "{line}");
+    for of_errors in ["content-lost", "'lost: this content cannot be had'"] {
+        assert!(alerts.contains(of_errors));
+    }
+    assert!(alerts.contains("SeverityLevel == 3 and Message has_any ('lost', 'gap', 'reduced')"));
 }
 
 /// As OPERATIONS.md has it: a person lends the handler a signature that reads the state container, and nothing else.

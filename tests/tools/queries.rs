@@ -17,12 +17,18 @@ use crate::world::{World, world};
 const SITE: &str = "https://contoso.sharepoint.com/sites/Sales";
 const FILE: &str = "https://contoso.sharepoint.com/sites/Sales/Shared Documents/Prices.xlsx";
 
+const SESSION: &str = "0873ee4d-d342-44f2-8961-74c442a2fad2";
+
 /// A day of a small tenant, and a record just before it and just behind it. Ids tell the order.
 fn records() -> Vec<String> {
     let prices = json!({"Workload": "SharePoint", "RecordType": 6, "ObjectId": FILE, "ItemType": "File", "SiteUrl": format!("{SITE}/"), "SourceFileName": "Prices.xlsx"});
     let cmdlet = |object: &str, name: &str, value: &str| json!({"Workload": "Exchange", "RecordType": 1, "ExternalAccess": false, "ObjectId": object, "Parameters": [{"Name": name, "Value": value}]});
     let sign_in = json!({"Workload": "AzureActiveDirectory", "RecordType": 15});
     let delegate = json!({"Workload": "Exchange", "RecordType": 50, "LogonType": 2, "MailboxOwnerUPN": "Ceo@contoso.com", "ClientIPAddress": "[::ffff:203.0.113.7]:99"});
+    let link =
+        json!({"Workload": "SharePoint", "RecordType": 14, "ObjectId": format!("{SITE}/Shared Documents/Plans.docx"), "ItemType": "File"});
+    let entra = json!({"Workload": "AzureActiveDirectory", "RecordType": 8, "ObjectId": "x"});
+    let session = json!({"Workload": "AzureActiveDirectory", "RecordType": 15, "AppAccessContext": {"AADSessionId": SESSION}});
     let provisioning = json!({"Workload": "Exchange", "RecordType": 1, "ExternalAccess": true, "ObjectId": "Transport Settings"});
     [
         ("1", "2026-11-19T23:59:59", "UserLoggedIn", "Megan@contoso.com", 0, "203.0.113.7", &sign_in),
@@ -51,6 +57,10 @@ fn records() -> Vec<String> {
         ("8", "2026-11-20T10:30:00", "MailItemsAccessed", "Adele@contoso.com", 0, "", &delegate),
         ("9", "2026-11-20T11:00:00", "Set-TransportConfig", "NT AUTHORITY\\SYSTEM (w3wp)", 3, "", &provisioning),
         ("A", "2026-11-21T00:00:00", "UserLoggedIn", "Megan@contoso.com", 0, "192.0.2.66", &sign_in),
+        ("B", "2026-11-24T09:00:00", "AnonymousLinkCreated", "ops@contoso.com", 0, "198.51.100.99", &link),
+        ("C", "2026-11-24T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("D", "2026-11-24T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("E", "2026-11-24T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
     ]
     .map(|(id, time, operation, user, user_type, ip, more)| {
         let mut record =
@@ -64,6 +74,7 @@ fn records() -> Vec<String> {
 /// What each file answers with the samples in it: ids of documents; or rows, of which those that count come in any order.
 fn answers() -> BTreeMap<&'static str, Value> {
     let day = |hour: &str| format!("2026-11-20T{hour}");
+    let later = |hour: &str| format!("2026-11-24T{hour}");
     let edge = |id: &str, hour: &str, label: &str, from: [&str; 2], to: [&str; 2]| json!({"id": id, "CreationTime": day(hour), "label": label, "sourceType": from[0], "source": from[1], "targetType": to[0], "target": to[1]});
     let at = |address: &str, who: &str, events: u64, first: &str, last: &str| json!({"address": address, "who": who, "events": events, "firstSeen": first, "lastSeen": last});
     let operation = |workload: &str, operation: &str, events: u64, first: &str, last: &str| json!({"Workload": workload, "Operation": operation, "events": events, "firstSeen": day(first), "lastSeen": day(last)});
@@ -72,7 +83,23 @@ fn answers() -> BTreeMap<&'static str, Value> {
     let before = json!({"id": "1", "CreationTime": "2026-11-19T23:59:59", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": home[1]});
     let after = json!({"id": "A", "CreationTime": "2026-11-21T00:00:00", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": "192.0.2.66"});
     BTreeMap::from([
-        ("by-user", json!(["1", "2", "3", "6", "A"])),
+        ("by-user", json!(["2", "3", "6"])),
+        (
+            "external-sharing",
+            json!([{"id": "B", "CreationTime": later("09:00:00"), "UserId": "ops@contoso.com", "Operation": "AnonymousLinkCreated", "ObjectId": format!("{SITE}/Shared Documents/Plans.docx"), "ClientIP": "198.51.100.99"}]),
+        ),
+        (
+            "role-grants",
+            json!([{"id": "C", "CreationTime": later("10:00:00"), "UserId": "ops@contoso.com", "Operation": "Add member to role.", "ObjectId": "x"}]),
+        ),
+        (
+            "consents",
+            json!([{"id": "D", "CreationTime": later("11:00:00"), "UserId": "ops@contoso.com", "Operation": "Consent to application.", "ObjectId": "x"}]),
+        ),
+        (
+            "one-session",
+            json!([{"id": "E", "CreationTime": later("12:00:00"), "Workload": "AzureActiveDirectory", "Operation": "UserLoggedIn", "UserId": "ops@contoso.com", "ClientIP": "198.51.100.99"}]),
+        ),
         ("by-address", json!(["1", "2", "3", "8"])),
         ("by-file", json!(["3", "4", "5"])),
         (

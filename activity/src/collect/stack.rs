@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use handler::operator::input::RecordReader;
 use tempfile::NamedTempFile;
 
 use crate::screen::{self, Screen};
@@ -186,7 +187,11 @@ fn refuse_old_state(state: Option<&Path>) -> Result<()> {
 async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     let tenant = Tenant::start(TenantOptions::default()).await?;
     let (blobs, origin) = match source {
-        Source::Playback { records, seed } => (playback::blobs(records, *seed, tenant.now())?, format!("of {}", records.display())),
+        Source::Playback { records, seed } => {
+            let converted = records_of_csv(records)?;
+            let lines = converted.as_ref().map_or(records.as_path(), |file| file.path());
+            (playback::blobs(lines, *seed, tenant.now())?, format!("of {}", records.display()))
+        }
         Source::Generated { count, seed } => (generate::generate(*seed, *count, tenant.now()), format!("made from seed {seed}")),
         Source::Real(_) => (Vec::new(), String::new()),
     };
@@ -202,6 +207,28 @@ async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     );
     publish(&tenant, blobs);
     Ok(tenant)
+}
+
+/// The records of Purview's CSV export, one a line; none where the file is no such export.
+fn records_of_csv(path: &Path) -> Result<Option<NamedTempFile>> {
+    let what = || format!("the records {} cannot be read", path.display());
+    let file = fs::File::open(path).with_context(what)?;
+    let mut records = RecordReader::new(BufReader::new(file)).with_context(what)?;
+    if !records.is_csv() {
+        return Ok(None);
+    }
+    let mut lines = NamedTempFile::new()?;
+    let mut out = BufWriter::new(&mut lines);
+    let mut record = Vec::new();
+    while records.read(&mut record).with_context(what)? {
+        // A line break between two fields of a record is a space; within a text JSON has none.
+        record.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        out.write_all(&record)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    drop(out);
+    Ok(Some(lines))
 }
 
 fn publish(tenant: &Tenant, blobs: Vec<NewBlob>) {

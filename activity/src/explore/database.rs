@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, RoutingStrategy};
+use azure_identity::DeveloperToolsCredential;
 use serde_json::Value;
 use tokio::time::timeout;
+use url::{Host, Url};
 
 /// The public, well-known key of Microsoft's emulators.
 /// <https://learn.microsoft.com/azure/cosmos-db/emulator#authentication>
@@ -28,6 +30,31 @@ pub enum Credential {
     Key(Secret),
     /// Somebody's or something's identity in Entra, with a data role in the account.
     Identity(Arc<dyn TokenCredential>),
+}
+
+/// A key if there is one; else on this machine the emulators', and anywhere else the person at the keyboard.
+///
+/// # Errors
+///
+/// There is no key, and nobody is signed in.
+pub fn credential_of(endpoint: &str, key: Option<String>) -> Result<Credential> {
+    if let Some(key) = key.filter(|key| !key.trim().is_empty()) {
+        return Ok(Credential::Key(Secret::new(key)));
+    }
+    if is_loopback(endpoint) {
+        return Ok(Credential::Key(Secret::new(EMULATOR_KEY)));
+    }
+    Ok(Credential::Identity(DeveloperToolsCredential::new(None).context("neither COSMOS_KEY nor `az login` is there")?))
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let url = Url::parse(endpoint).ok();
+    match url.as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
 }
 
 /// Opens a container of the account at this address.

@@ -1,17 +1,19 @@
 //! Asks a Cosmos DB a question in SQL, typed or in a file, and prints the documents of the answer: what `curl` cannot do,
 //! because each request is signed.
 
+use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
-use azure_core::credentials::Secret;
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use crate::explore::database::{Credential, EMULATOR_KEY, connect, without_system_properties};
+use crate::case::forms::guarded;
+use crate::explore::database::{connect, credential_of, without_system_properties};
 use crate::explore::question::Question;
 use crate::visible::visible_json;
 
@@ -26,15 +28,19 @@ pub struct QueryOptions {
     /// Address of the database, such as http://127.0.0.1:8081/
     #[arg(long, value_name = "URL")]
     pub endpoint: String,
-    /// Account key; that of Microsoft's emulators if not given
-    #[arg(long, default_value = EMULATOR_KEY, hide_default_value = true)]
-    pub key: String,
+    /// Account key; COSMOS_KEY if not given. Without it, an account of this machine is opened with the key of Microsoft's emulators,
+    /// and any other as you, after `az login`
+    #[arg(long)]
+    pub key: Option<String>,
     /// Database
     #[arg(long, default_value = "office365")]
     pub database: String,
     /// Container
     #[arg(long, default_value = "activity")]
     pub container: String,
+    /// Print a table of comma-separated values, with a header, in which no cell is a formula
+    #[arg(long)]
+    pub csv: bool,
 }
 
 /// Prints each result as one line of JSON, without the database's own properties, and returns how many there were.
@@ -44,10 +50,15 @@ pub struct QueryOptions {
 /// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
-    let key = Credential::Key(Secret::new(options.key.clone()));
-    let container = connect(&options.endpoint, key, &options.database, &options.container).await;
+    let key = options.key.clone().or_else(|| env::var("COSMOS_KEY").ok());
+    let container = connect(&options.endpoint, credential_of(&options.endpoint, key)?, &options.database, &options.container).await;
     let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
     let mut results = question.ask(&container).await?;
+    if options.csv {
+        let rows: Vec<Value> = results.map_ok(without_system_properties).try_collect().await?;
+        print_table(&rows);
+        return Ok(rows.len());
+    }
     let mut count = 0;
     while let Some(result) = results.try_next().await? {
         count += 1;
@@ -57,6 +68,24 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
         }
     }
     Ok(count)
+}
+
+/// One column for each field that any row has.
+fn print_table(rows: &[Value]) {
+    let names: BTreeSet<&str> = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect();
+    let names = if names.is_empty() { BTreeSet::from(["value"]) } else { names };
+    let mut out = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).terminator(csv::Terminator::CRLF).from_writer(stdout());
+    let written = out.write_record(&names).and_then(|()| {
+        rows.iter().try_for_each(|row| {
+            let cell = |name: &&str| if row.is_object() { row.get(*name) } else { Some(row) };
+            out.write_record(names.iter().map(|name| match cell(name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => guarded(text.clone()),
+                Some(other) => other.to_string(),
+            }))
+        })
+    });
+    let _ = written.map(|()| out.flush()); // the reader may have gone
 }
 
 /// The question, and on stderr the samples that stand in for what was not given.

@@ -2,7 +2,7 @@
 //! as a JSON text inside a JSON string. Pure functions.
 //! <https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Workers/ScriptInvocationContextExtensions.cs>
 
-use chrono::{DateTime, SecondsFormat, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Timelike as _, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -40,9 +40,9 @@ pub struct ScheduleStatus {
 
 impl ScheduleStatus {
     fn json(&self) -> String {
-        // .NET's smallest time has no zone.
-        let last = self.last.map_or_else(|| "0001-01-01T00:00:00".to_owned(), |last| ticks(last) + "+00:00");
-        format!(r#"{{"Last":"{last}","Next":"{}+00:00","LastUpdated":"{last}"}}"#, ticks(self.next))
+        // .NET's smallest time.
+        let last = self.last.map_or_else(|| "0001-01-01T00:00:00".to_owned(), ticks);
+        format!(r#"{{"Last":"{last}+00:00","Next":"{}+00:00","LastUpdated":"{last}+00:00"}}"#, ticks(self.next))
     }
 }
 
@@ -107,6 +107,7 @@ impl QueueMessage {
 /// A queue message's invocation. An object's properties spill into the metadata and may overwrite it, as they do in the host.
 pub fn queue_payload(binding: &str, message: &QueueMessage, system: &System) -> String {
     let mut metadata = message.metadata();
+    metadata.push(("sys".to_owned(), system.json()));
     if let Ok(Value::Object(properties)) = serde_json::from_str(&message.text) {
         for (name, value) in properties {
             if let Some(value) = property(&value) {
@@ -114,7 +115,6 @@ pub fn queue_payload(binding: &str, message: &QueueMessage, system: &System) -> 
             }
         }
     }
-    set(&mut metadata, "sys".to_owned(), system.json());
     let metadata: Vec<_> = metadata.iter().map(|(name, value)| format!("{}:{value}", literal(name))).collect();
     format!(r#"{{"Data":{{{}:{}}},"Metadata":{{{}}}}}"#, literal(binding), double(&message.text), metadata.join(","))
 }
@@ -125,11 +125,18 @@ fn property(value: &Value) -> Option<String> {
     match value {
         Value::Array(_) | Value::Null => None,
         Value::Object(_) => Some(value.to_string()),
-        Value::String(text) => Some(double(text)),
+        Value::String(text) => Some(double(&dated(text))),
         Value::Bool(true) => Some(double("True")),
         Value::Bool(false) => Some(double("False")),
         Value::Number(number) => Some(double(&number.to_string())),
     }
+}
+
+/// Json.NET takes a text that looks like a time for one, and .NET writes a time without zone or fraction.
+fn dated(text: &str) -> String {
+    let written = |time: NaiveDateTime| time.format("%m/%d/%Y %H:%M:%S").to_string();
+    let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.naive_utc());
+    zoned.or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")).map_or_else(|_| text.to_owned(), written)
 }
 
 /// Sets a member as .NET's dictionary with `OrdinalIgnoreCase` does: the first spelling of a name stays.
@@ -188,6 +195,58 @@ mod tests {
             )
         );
         assert!(timer_payload("timer", None, true, &system("QueueEvents")).contains(r#""ScheduleStatus":null,"IsPastDue":true"#));
+    }
+
+    /// What the real host sent, byte for byte; ids and times are taken from it.
+    #[test]
+    fn bodies_are_those_that_the_real_host_sent() {
+        let rows = include_str!("../../../tests/data/requests.ndjson").lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
+        let mut compared = 0;
+        for row in rows.filter(|row| row["body"].is_string()) {
+            let body = row["body"].as_str().unwrap();
+            let sent: Value = serde_json::from_str(body).unwrap();
+            let system = sent_system(&sent["Metadata"]["sys"]);
+            let made = match row["text"].as_str() {
+                Some(text) => queue_payload("msg", &sent_message(text, &sent["Metadata"]), &system),
+                None => {
+                    let status = &sent["Data"]["timer"]["ScheduleStatus"];
+                    let last =
+                        Some(status["Last"].as_str().unwrap_or_default()).filter(|last| !last.starts_with("0001")).and_then(maybe_time);
+                    let status = status["Next"].as_str().map(|next| ScheduleStatus { last, next: time(next) });
+                    timer_payload("timer", status.as_ref(), false, &system)
+                }
+            };
+            // One message's `sys` is its own text, in place of the host's.
+            assert_eq!(made, body, "{}", row["kind"]);
+            compared += 1;
+        }
+        assert_eq!(compared, 16);
+    }
+
+    fn sent_system(sys: &Value) -> System {
+        System {
+            function: sys["MethodName"].as_str().unwrap_or_default().to_owned(),
+            now: sys["UtcNow"].as_str().and_then(maybe_time).unwrap_or_default(),
+            guid: sys["RandGuid"].as_str().and_then(|guid| guid.parse().ok()).unwrap_or_default(),
+        }
+    }
+
+    fn sent_message(text: &str, metadata: &Value) -> QueueMessage {
+        let inner = |name: &str| serde_json::from_str(metadata[name].as_str().unwrap()).unwrap();
+        let at = |name: &str| time(metadata[name].as_str().unwrap());
+        QueueMessage {
+            text: text.to_owned(),
+            id: inner("Id"),
+            dequeue_count: 1,
+            inserted: at("InsertionTime"),
+            expires: at("ExpirationTime"),
+            next_visible: at("NextVisibleTime"),
+            pop_receipt: inner("PopReceipt"),
+        }
+    }
+
+    fn maybe_time(text: &str) -> Option<DateTime<Utc>> {
+        text.parse().ok()
     }
 
     fn message(text: &str) -> QueueMessage {

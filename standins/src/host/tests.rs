@@ -95,7 +95,7 @@ async fn runs_both_functions() -> Result<()> {
     let app = app()?;
     let host = Host::start(options(&app, &[])?).await?;
     let first = host.run_timer("QueueEvents").await;
-    assert!(logs(&first)?[0].contains(r#""Last":"0001-01-01T00:00:00""#), "{first:?}");
+    assert!(logs(&first)?[0].contains(r#""Last":"0001-01-01T00:00:00+00:00""#), "{first:?}");
     assert!(!logs(&host.run_timer("QueueEvents").await)?[0].contains("0001-01-01"));
     assert_eq!(logs(&host.run_queue_message("StoreEvents", "[]").await)?, ["1"]);
     assert!(!host.run_timer("StoreEvents").await.outcome.is_success());

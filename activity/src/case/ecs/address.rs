@@ -4,19 +4,19 @@ use std::net::IpAddr;
 
 /// One side of a connection.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Party {
+pub(in crate::case) struct Party {
     /// The address as given, which need not be an IP address.
-    pub(super) address: Option<String>,
+    pub(in crate::case) address: Option<String>,
     /// A host's name.
-    pub(super) domain: Option<String>,
+    pub(in crate::case) domain: Option<String>,
     /// The address, where it is an IP address.
-    pub(super) ip: Option<String>,
+    pub(in crate::case) ip: Option<String>,
     /// The port.
-    pub(super) port: Option<u64>,
+    pub(in crate::case) port: Option<u64>,
 }
 
 /// Takes a client's address apart: `192.0.2.1`, `[2001:db8::1]:443`, `name`, `name (192.0.2.1)`, …
-pub(super) fn client(given: &str) -> Party {
+pub(in crate::case) fn client(given: &str) -> Party {
     let given = &without_mapping(given);
     if given.is_empty() {
         return Party::default();
@@ -48,7 +48,7 @@ pub(super) fn client(given: &str) -> Party {
 }
 
 /// Takes a server's address apart: `NAME (15.20.3763.11)`; Exchange gives its build number as if it were an address.
-pub(super) fn server(given: &str) -> Party {
+pub(in crate::case) fn server(given: &str) -> Party {
     let given = given.replace(['\r', '\n'], "");
     if given.is_empty() {
         return Party::default();

@@ -4,7 +4,7 @@
 //! Elastic's Office 365 integration, so that its dashboards and rules work; [`tables`] holds what can be said as a
 //! table. GeoIP and the parsing of user agents are left to Elasticsearch.
 
-mod address;
+pub(super) mod address;
 mod fields;
 mod tables;
 

@@ -10,15 +10,13 @@ mod store;
 use std::sync::{Arc, RwLock};
 
 use anyhow::{Context as _, Result, anyhow};
-use azure_core::credentials::Secret;
-use azure_identity::DeveloperToolsCredential;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use url::{Host, Url};
+use url::Url;
 use uuid::Uuid;
 
-use crate::explore::database::{Credential, EMULATOR_KEY, connect};
+use crate::explore::database::{connect, credential_of};
 use crate::screen::Screen;
 use crate::table::Count;
 use serve::{Shared, router};
@@ -72,7 +70,7 @@ impl Graph {
         let endpoint = options.endpoint.as_deref().context(
             "of which database? `cargo activity --keep` collects one and ends with its graph; else say --endpoint, or COSMOS_ENDPOINT",
         )?;
-        let credential = credential(endpoint, key)?;
+        let credential = credential_of(endpoint, key)?;
         let container = connect(endpoint, credential, &options.database, &options.container).await;
         let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
         let script = page::script(|what| screen.part("graph", what)).await?;
@@ -116,26 +114,5 @@ impl Shared {
         ));
         *self.edges.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(edges);
         Ok(())
-    }
-}
-
-/// A key if there is one; else on this machine the emulators', and anywhere else the person at the keyboard.
-fn credential(endpoint: &str, key: Option<String>) -> Result<Credential> {
-    if let Some(key) = key.filter(|key| !key.trim().is_empty()) {
-        return Ok(Credential::Key(Secret::new(key)));
-    }
-    if is_loopback(endpoint) {
-        return Ok(Credential::Key(Secret::new(EMULATOR_KEY)));
-    }
-    Ok(Credential::Identity(DeveloperToolsCredential::new(None).context("neither COSMOS_KEY nor `az login` is there")?))
-}
-
-fn is_loopback(endpoint: &str) -> bool {
-    let url = Url::parse(endpoint).ok();
-    match url.as_ref().and_then(Url::host) {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }

@@ -1,0 +1,212 @@
+//! The flat columns of a document: those of the table *Activity* of the Power BI project, from the list that the project is
+//! generated from.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, NaiveDateTime};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::document::Document;
+use super::ecs::address;
+
+/// The list of the Power BI project.
+const PROJECT: &str = include_str!("../../../powerbi/source/project.toml");
+
+/// The columns of a table of edges, one row for each edge of each document; the names are those of the Power BI project.
+pub(super) const EDGE_COLUMNS: [&str; 9] =
+    ["id", "Partition", "CreationTime", "Workload", "Source", "SourceType", "Target", "TargetType", "LinkType"];
+
+/// A column of the table of activity.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    source: Source,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) enum Kind {
+    #[default]
+    #[serde(rename = "string")]
+    Text,
+    #[serde(rename = "int64")]
+    Integer,
+    #[serde(rename = "boolean")]
+    Boolean,
+    #[serde(rename = "dateTime")]
+    Time,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// The document's field; a dot leads into an object.
+    Field(String),
+    /// The client's address, as the edges have it.
+    Address,
+    /// The day of CreationTime.
+    Date,
+    /// The hour of CreationTime.
+    Hour,
+}
+
+/// What stands in a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    /// As the document has it, and what it means where that can be read.
+    Time(String, Option<NaiveDateTime>),
+}
+
+/// All columns, in their order.
+pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(columns);
+
+fn columns() -> Vec<Column> {
+    #[derive(Deserialize)]
+    struct Project {
+        columns: Vec<Listed>,
+    }
+    #[derive(Deserialize)]
+    struct Listed {
+        field: String,
+        name: Option<String>,
+        #[serde(default, rename = "type")]
+        kind: Kind,
+    }
+    #[expect(clippy::expect_used, reason = "the list is part of this program, and a test reads it")]
+    let project: Project = toml::from_str(PROJECT).expect("the list of columns");
+    let listed = project.columns.into_iter().map(|column| Column {
+        name: column.name.unwrap_or_else(|| column.field.clone()),
+        kind: column.kind,
+        source: Source::Field(column.field),
+    });
+    let made = [("Address", Kind::Text, Source::Address), ("Date", Kind::Text, Source::Date), ("Hour", Kind::Integer, Source::Hour)];
+    listed.chain(made.map(|(name, kind, source)| Column { name: name.to_owned(), kind, source })).collect()
+}
+
+impl Column {
+    /// What a document has in this column; none where it has nothing, or nothing of this kind.
+    pub(super) fn cell(&self, document: &Document) -> Option<Cell> {
+        let created = document.text("CreationTime");
+        match &self.source {
+            Source::Field(path) => self.kind.cell(at(document, path)?),
+            Source::Address => plain_address(document).map(Cell::Text),
+            Source::Date => time(created).map(|time| Cell::Text(time.date().to_string())),
+            Source::Hour => time(created).map(|time| Cell::Integer(i64::from(chrono::Timelike::hour(&time)))),
+        }
+    }
+}
+
+impl Kind {
+    fn cell(self, value: &Value) -> Option<Cell> {
+        match (self, value) {
+            (_, Value::Null) => None,
+            (Self::Text, Value::String(text)) => Some(Cell::Text(text.clone())),
+            (Self::Text, other) => Some(Cell::Text(other.to_string())),
+            (Self::Time, Value::String(text)) => Some(Cell::Time(text.clone(), time(text))),
+            (Self::Time, _) => None,
+            (Self::Integer, Value::String(text)) => text.trim().parse().ok().map(Cell::Integer),
+            (Self::Integer, other) => other.as_i64().map(Cell::Integer),
+            (Self::Boolean, Value::String(text)) => text.trim().to_lowercase().parse().ok().map(Cell::Boolean),
+            (Self::Boolean, other) => other.as_bool().map(Cell::Boolean),
+        }
+    }
+}
+
+impl Cell {
+    /// The cell as text, as the document has it.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Time(text, _) => text.clone(),
+            Self::Integer(number) => number.to_string(),
+            Self::Boolean(truth) => truth.to_string(),
+        }
+    }
+}
+
+fn at<'a>(document: &'a Document, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('.');
+    let first = document.fields().get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
+}
+
+/// A time of a document; without a zone it is UTC.
+pub(super) fn time(text: &str) -> Option<NaiveDateTime> {
+    text.parse().ok().or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.naive_utc()))
+}
+
+/// The client's address without port, brackets and zone; none where it is a host's name or the machine's own.
+pub(super) fn plain_address(document: &Document) -> Option<String> {
+    let given =
+        ["ClientIP", "ClientIPAddress", "ActorIpAddress"].into_iter().map(|name| document.text(name)).find(|text| !text.is_empty())?;
+    let party = address::client(given);
+    let bare = party.address.as_deref()?.split('%').next()?.to_lowercase();
+    let ip: std::net::IpAddr = bare.parse().ok()?;
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn cells(fields: Value) -> Vec<(String, String)> {
+        let document = Document::new(fields.as_object().unwrap().clone());
+        COLUMNS.iter().filter_map(|column| Some((column.name.clone(), column.cell(&document)?.text()))).collect()
+    }
+
+    #[test]
+    fn the_columns_are_those_of_the_power_bi_project() {
+        let names: Vec<_> = COLUMNS.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names[..5], ["id", "CreationTime", "Workload", "RecordType", "Operation"]);
+        for name in ["ContentType", "ContentCreated", "Address", "Date", "Hour"] {
+            assert!(names.contains(&name), "{name}");
+        }
+        let mut unique = names.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn a_cell_is_what_the_document_has_and_nothing_where_it_is_of_another_kind() {
+        let cells = cells(json!({
+            "id": "a", "CreationTime": "2026-11-20T10:05:00", "RecordType": "6", "UserType": [], "ExternalAccess": "True", "LogonType": 1.5,
+            "Parameters": [{"Name": "a"}], "UserId": null, "ClientIP": "[2001:DB8::1]:443", "feed": {"contentType": "Audit.General"},
+        }));
+        let expected = [
+            ("id", "a"),
+            ("CreationTime", "2026-11-20T10:05:00"),
+            ("RecordType", "6"),
+            ("ClientIP", "[2001:DB8::1]:443"),
+            ("ExternalAccess", "true"),
+            ("Parameters", r#"[{"Name":"a"}]"#),
+            ("ContentType", "Audit.General"),
+            ("Address", "2001:db8::1"),
+            ("Date", "2026-11-20"),
+            ("Hour", "10"),
+        ];
+        assert_eq!(cells, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn an_address_is_plain_and_never_the_machines_own() {
+        for (given, plain) in [
+            ("192.0.2.7:443", Some("192.0.2.7")),
+            ("::ffff:192.0.2.7", Some("192.0.2.7")),
+            ("fe80::1%eth0", Some("fe80::1")),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("mail.contoso.com", None),
+        ] {
+            let document = Document::new(json!({ "ClientIP": given }).as_object().unwrap().clone());
+            assert_eq!(plain_address(&document).as_deref(), plain, "{given}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal says of the range.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, anyhow};
+use azure_data_cosmos::clients::ContainerClient;
+use azure_data_cosmos::{FeedScope, Query};
+use clap::Args;
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::account::completeness;
+use super::document::Document;
+use super::filter::Filter;
+use super::forms::Form;
+use super::manifest::Manifest;
+use super::writing::CaseWriter;
+use crate::explore::database::{connect, credential_of, without_system_properties};
+use crate::screen::Screen;
+use crate::table::Count;
+
+/// Documents handed from reading to writing at once: neither runs ahead of the other.
+const CHUNK: usize = 200;
+/// Settings of the handler that no export needs, and that its settings are not whole without.
+const NOT_ASKED: [(&str, &str); 1] = [("OFFICE365_TENANT_ID", "00000000-0000-0000-0000-000000000000")];
+
+/// What goes into the case, and where it comes from.
+#[derive(Args, Clone, Debug)]
+pub struct ExportOptions {
+    /// The folder of the case; it must be new, empty, or a case, which is then written anew
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The forms, separated by commas
+    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
+    pub forms: Vec<Form>,
+    /// What narrows the files
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Address of the database: what a stack that is kept up (--keep) shows, or that of an account in Azure
+    #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
+    pub endpoint: String,
+    /// Database
+    #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
+    pub database: String,
+    /// Container
+    #[arg(long, env = "COSMOS_CONTAINER", default_value = "activity")]
+    pub container: String,
+    /// SSH key that the manifest is signed with, by ssh-keygen
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
+}
+
+/// Writes the case.
+///
+/// # Errors
+///
+/// The database cannot be read, or the folder cannot be written. A journal that cannot be read is told in the manifest.
+pub async fn export(options: &ExportOptions, key: Option<String>, screen: &Screen) -> Result<Manifest> {
+    let credential = credential_of(&options.endpoint, key)?;
+    let container = connect(&options.endpoint, credential, &options.database, &options.container).await;
+    let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
+    let case = CaseWriter::begin(&options.out, &options.forms)?;
+    let task = screen.task("export", "reading documents");
+    let (sender, receiver) = mpsc::channel(2);
+    let filter = options.filter.clone();
+    let writing = spawn_blocking(move || write(case, receiver, &filter));
+    let reading = read(&container, sender, |read| task.now(format_args!("{} documents read", Count(read)))).await;
+    // Writing that failed closes the channel, which ends the reading: its reason is told first.
+    let case = writing.await??;
+    reading?;
+    task.now("reading the journal");
+    let completeness = completeness(settings(options), options.filter.from, options.filter.to).await;
+    let rows = case.rows();
+    let manifest = case.finish(asked(options), completeness, options.sign.as_deref())?;
+    task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));
+    Ok(manifest)
+}
+
+/// Reads all documents, partition by partition, each by id.
+async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>>, tell: impl Fn(u64)) -> Result<()> {
+    let refused = "the database refuses to be read";
+    let partitions =
+        container.query_items::<String>(Query::from("SELECT DISTINCT VALUE c.pk FROM c ORDER BY c.pk"), FeedScope::full_container(), None);
+    let mut partitions: Vec<String> = partitions.await.context(refused)?.try_collect().await.context(refused)?;
+    partitions.sort_unstable();
+    partitions.dedup();
+    let (mut chunk, mut count) = (Vec::with_capacity(CHUNK), 0);
+    for partition in partitions {
+        let query = Query::from("SELECT * FROM c ORDER BY c.id");
+        let mut items = container.query_items::<Value>(query, FeedScope::partition(partition), None).await.context(refused)?;
+        while let Some(item) = items.try_next().await.context(refused)? {
+            if let Value::Object(fields) = without_system_properties(item) {
+                chunk.push(Document::new(fields));
+                count += 1;
+            }
+            if chunk.len() == CHUNK {
+                tell(count);
+                if documents.send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let _ = documents.send(chunk).await;
+    Ok(())
+}
+
+fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, filter: &Filter) -> Result<CaseWriter> {
+    while let Some(chunk) = documents.blocking_recv() {
+        for document in chunk.iter().filter(|document| filter.keeps(document)) {
+            case.write(document).context("the case cannot be written")?;
+        }
+    }
+    Ok(case)
+}
+
+/// The environment, with what the options say in its place.
+fn settings(options: &ExportOptions) -> impl Fn(&str) -> Option<String> {
+    let endpoint = options.endpoint.clone();
+    move |name| match name {
+        "COSMOS_ENDPOINT" => Some(endpoint.clone()),
+        _ => env::var(name).ok().or_else(|| NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())),
+    }
+}
+
+/// What was asked, as the manifest has it.
+fn asked(options: &ExportOptions) -> Value {
+    let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms))]);
+    if let Ok(Value::Object(filter)) = serde_json::to_value(&options.filter) {
+        asked.extend(filter);
+    }
+    asked.insert("endpoint".to_owned(), json!(options.endpoint));
+    asked.insert("container".to_owned(), json!(format!("{}/{}", options.database, options.container)));
+    Value::Object(asked)
+}

@@ -1,0 +1,321 @@
+//! What was listed and stored so far, in `.state` of a case folder: a journal, and the documents by partition. Each is only
+//! appended to, documents before the journal's word on them, so that a run that is killed costs work done twice and no more.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+use handler::batch::Item;
+use handler::clock::rfc3339;
+use handler::document::Document as Made;
+use handler::state::Figures;
+use handler::workload::Workload;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::case::account::day;
+use crate::case::document::Document;
+use crate::case::manifest::{Completeness, Day, Gap, Lost, STATE, Verdict};
+
+const JOURNAL: &str = "journal.ndjson";
+const DOCUMENTS: &str = "documents";
+
+/// A line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Entry {
+    /// A window was listed to its last page, and all of it is in the journal.
+    Listed {
+        at: String,
+        #[serde(rename = "type")]
+        workload: Workload,
+        from: String,
+        to: String,
+    },
+    /// A content blob was listed.
+    Queued { at: String, item: Item },
+    /// All of its documents are kept.
+    Stored { at: String, id: String, records: u64 },
+    /// It cannot be had.
+    Lost { at: String, id: String, reason: String },
+    /// A document lacks something of its record.
+    Reduced { at: String, id: String, omitted: Vec<String> },
+}
+
+/// How far a content blob is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    Waiting,
+    Stored(u64),
+    Lost(String),
+}
+
+/// All of it. One process at a time has it.
+pub(super) struct FeedState {
+    folder: PathBuf,
+    journal: File,
+    content: HashMap<String, (Item, Standing)>,
+    listed: Vec<(Workload, DateTime<Utc>, DateTime<Utc>)>,
+    /// Ids of documents that lack something of their record.
+    reduced: BTreeSet<String>,
+    /// Files that were appended to and are not known to be on the disk.
+    unsynced: BTreeSet<PathBuf>,
+}
+
+impl FeedState {
+    /// Opens that of a case folder, or begins it. A line that a killed run left unfinished is taken away.
+    pub(super) fn open(case: &Path) -> Result<Self> {
+        let folder = case.join(STATE);
+        fs::create_dir_all(folder.join(DOCUMENTS)).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        let path = folder.join(JOURNAL);
+        let journal = OpenOptions::new().create(true).append(true).read(true).open(&path);
+        let mut journal = journal.with_context(|| format!("{} cannot be written", path.display()))?;
+        if flock(&journal, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("{} is being collected into by another process", case.display());
+        }
+        cut_unfinished_line(&mut journal)?;
+        for entry in fs::read_dir(folder.join(DOCUMENTS))? {
+            cut_unfinished_line(&mut OpenOptions::new().read(true).write(true).open(entry?.path())?)?;
+        }
+        let mut state =
+            Self { folder, journal, content: HashMap::new(), listed: Vec::new(), reduced: BTreeSet::new(), unsynced: BTreeSet::new() };
+        state.read().with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(state)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.journal.seek(SeekFrom::Start(0))?;
+        let lines: std::io::Result<Vec<_>> = BufReader::new(&self.journal).lines().collect();
+        for line in lines? {
+            self.take(serde_json::from_str(&line)?);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, entry: Entry) {
+        let time = |text: &str| handler::clock::parse_utc(text).unwrap_or_default();
+        match entry {
+            Entry::Listed { workload, from, to, .. } => self.listed.push((workload, time(&from), time(&to))),
+            Entry::Queued { item, .. } => drop(self.content.entry(item.id.clone()).or_insert((item, Standing::Waiting))),
+            Entry::Stored { id, records, .. } => self.stand(&id, Standing::Stored(records)),
+            Entry::Lost { id, reason, .. } => self.stand(&id, Standing::Lost(reason)),
+            Entry::Reduced { id, .. } => drop(self.reduced.insert(id)),
+        }
+    }
+
+    fn stand(&mut self, id: &str, standing: Standing) {
+        if let Some((_, known)) = self.content.get_mut(id) {
+            *known = standing;
+        }
+    }
+
+    /// How many content blobs were ever listed.
+    pub(super) fn listed(&self) -> u64 {
+        self.content.len() as u64
+    }
+
+    /// What is neither stored nor lost, soonest expiry first.
+    pub(super) fn waiting(&self) -> Vec<Item> {
+        let waiting = self.content.values().filter(|(_, standing)| *standing == Standing::Waiting);
+        let mut waiting: Vec<_> = waiting.map(|(item, _)| item.clone()).collect();
+        waiting.sort_by(|one, other| (one.expires, &one.id).cmp(&(other.expires, &other.id)));
+        waiting
+    }
+
+    /// Notes what a window's listing says: first the content, then that the window is complete.
+    pub(super) fn note_listing(
+        &mut self,
+        workload: Workload,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+        items: Vec<Item>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let at = rfc3339(now);
+        let new = items.into_iter().filter(|item| !self.content.contains_key(&item.id));
+        let queued = new.map(|item| Entry::Queued { at: at.clone(), item }).collect::<Vec<_>>();
+        let complete = Entry::Listed { at, workload, from: rfc3339(from), to: rfc3339(to) };
+        self.append(queued.into_iter().chain([complete]).collect())
+    }
+
+    /// Keeps documents that arrived, each in the file of its partition.
+    pub(super) fn keep(&mut self, documents: &[Made], now: DateTime<Utc>) -> Result<()> {
+        let mut by_partition: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        for document in documents {
+            let lines = by_partition.entry(&document.pk).or_default();
+            lines.extend_from_slice(document.json.as_bytes());
+            lines.push(b'\n');
+        }
+        for (partition, lines) in by_partition {
+            let path = self.documents(partition);
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            let written = file.and_then(|mut file| file.write_all(&lines));
+            written.with_context(|| format!("{} cannot be written", path.display()))?;
+            self.unsynced.insert(path);
+        }
+        let reduced = documents.iter().filter_map(|document| {
+            let omitted = document.reduced.clone()?;
+            Some(Entry::Reduced { at: rfc3339(now), id: document.id.clone(), omitted })
+        });
+        self.append(reduced.collect())
+    }
+
+    /// Notes that all documents of a content blob are kept.
+    pub(super) fn note_stored(&mut self, item: &Item, records: u64, now: DateTime<Utc>) -> Result<()> {
+        self.append(vec![Entry::Stored { at: rfc3339(now), id: item.id.clone(), records }])
+    }
+
+    /// Notes that a content blob cannot be had.
+    pub(super) fn note_lost(&mut self, item: &Item, why: &str, code: Option<String>, now: DateTime<Utc>) -> Result<()> {
+        let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+        self.append(vec![Entry::Lost { at: rfc3339(now), id: item.id.clone(), reason: format!("{why}{code}") }])
+    }
+
+    /// Waits until all that was written is on the disk.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        for path in std::mem::take(&mut self.unsynced) {
+            File::open(&path)?.sync_data().with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        Ok(self.journal.sync_data()?)
+    }
+
+    fn append(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let mut lines = Vec::new();
+        for entry in &entries {
+            serde_json::to_writer(&mut lines, entry)?;
+            lines.push(b'\n');
+        }
+        self.journal.write_all(&lines).context("the journal cannot be written")?;
+        entries.into_iter().for_each(|entry| self.take(entry));
+        Ok(())
+    }
+
+    fn documents(&self, partition: &str) -> PathBuf {
+        self.folder.join(DOCUMENTS).join(format!("{partition}.ndjson"))
+    }
+
+    /// Hands out each document once, the first that came of each id, sorted by partition and id.
+    pub(super) fn each_document(&self, mut take: impl FnMut(&Document) -> Result<()>) -> Result<()> {
+        let mut partitions: Vec<_> = fs::read_dir(self.folder.join(DOCUMENTS))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        partitions.sort_by_key(|path| path.file_stem().map(ToOwned::to_owned));
+        for path in partitions {
+            let mut file = File::open(&path)?;
+            for (offset, length) in places(&file)? {
+                file.seek(SeekFrom::Start(offset))?;
+                let mut line = vec![0; length];
+                file.read_exact(&mut line)?;
+                let mut fields: Map<String, Value> =
+                    serde_json::from_slice(&line).with_context(|| format!("{} is damaged", path.display()))?;
+                // It counts from when it was written, which for files means nothing.
+                fields.remove("ttl");
+                take(&Document::new(fields))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known to be missing of a range of contentCreated.
+    pub(super) fn completeness(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Completeness {
+        let is_in_range = |time: DateTime<Utc>| from.is_none_or(|from| from <= time) && to.is_none_or(|to| time < to);
+        let mut days: BTreeMap<(String, String), Figures> = BTreeMap::new();
+        let mut lost = Vec::new();
+        for (item, standing) in self.content.values() {
+            let created = item.created.unwrap_or_default();
+            if !is_in_range(created) {
+                continue;
+            }
+            let figures = days.entry((item.workload_name().to_owned(), created.format("%Y-%m-%d").to_string())).or_default();
+            figures.listed += 1;
+            match standing {
+                Standing::Waiting => figures.waiting += 1,
+                Standing::Stored(_) => figures.stored += 1,
+                Standing::Lost(reason) => {
+                    figures.lost += 1;
+                    lost.push(Lost { id: item.id.clone(), reason: reason.clone() });
+                }
+            }
+        }
+        lost.sort();
+        let days: Vec<Day> = days.into_iter().map(|((workload, date), figures)| day(&workload, date, figures)).collect();
+        Completeness::judge(days, self.gaps(from, to), lost, self.doubts())
+    }
+
+    fn doubts(&self) -> Vec<(Verdict, String)> {
+        let reduced = self.reduced.len();
+        if reduced == 0 { Vec::new() } else { vec![(Verdict::Incomplete, format!("{reduced} documents lack something of their record"))] }
+    }
+
+    /// What of the range no complete listing covers, by workload. Without a range, it is from the first listing to the last.
+    fn gaps(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Vec<Gap> {
+        let workloads: BTreeSet<_> = self.listed.iter().map(|(workload, ..)| workload.as_str()).collect();
+        let earliest = self.listed.iter().map(|(_, start, _)| *start).min();
+        let latest = self.listed.iter().map(|(.., end)| *end).max();
+        let (Some(start), Some(end)) = (from.or(earliest), to.or(latest)) else { return Vec::new() };
+        let mut gaps = Vec::new();
+        for workload in workloads {
+            let mut windows: Vec<_> =
+                self.listed.iter().filter(|(of, ..)| of.as_str() == workload).map(|(_, from, to)| (*from, *to)).collect();
+            windows.sort_unstable();
+            let mut covered = start;
+            for (from, to) in windows.into_iter().chain([(end, end)]) {
+                if from.min(end) > covered {
+                    gaps.push(Gap {
+                        workload: workload.to_owned(),
+                        from: rfc3339(covered),
+                        to: rfc3339(from.min(end)),
+                        reason: "not listed: the feed goes back seven days".to_owned(),
+                    });
+                }
+                covered = covered.max(to);
+            }
+        }
+        gaps
+    }
+}
+
+/// Where the first document of each id stands, and how long it is, sorted by id.
+fn places(file: &File) -> Result<Vec<(u64, usize)>> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    let (mut reader, mut line, mut offset) = (BufReader::new(file), Vec::new(), 0);
+    let (mut seen, mut places) = (HashSet::new(), Vec::new());
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line)?;
+        if length == 0 {
+            break;
+        }
+        let Id { id } = serde_json::from_slice(&line)?;
+        if seen.insert(id.clone()) {
+            places.push((id, offset, length));
+        }
+        offset += length as u64;
+    }
+    places.sort();
+    Ok(places.into_iter().map(|(_, offset, length)| (offset, length)).collect())
+}
+
+/// A run that was killed may have left half a line behind.
+fn cut_unfinished_line(file: &mut File) -> Result<()> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut chunk = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(chunk.len() as u64);
+        let chunk = &mut chunk[..usize::try_from(end - start)?];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(chunk)?;
+        if let Some(last) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            end = start + last as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::End(0))?;
+    Ok(())
+}
