@@ -426,8 +426,8 @@ async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Resu
 
 fn told_offset(response: &Response, took: Duration) -> Option<TimeDelta> {
     let date = response.headers().get(header::DATE)?.to_str().ok()?;
-    let date = DateTime::parse_from_rfc2822(date).ok()?;
-    (took <= MAX_PROMPT).then(|| Clock::offset(date.to_utc()))
+    let date = httpdate::parse_http_date(date).ok()?;
+    (took <= MAX_PROMPT).then(|| Clock::offset(date.into()))
 }
 
 fn content_type(response: &Response) -> String {
@@ -441,8 +441,8 @@ fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = DateTime::parse_from_rfc2822(text).ok()?;
-    (at.to_utc() - now).to_std().ok()
+    let at = httpdate::parse_http_date(text).ok()?;
+    (DateTime::<Utc>::from(at) - now).to_std().ok()
 }
 
 /// Doubled at each try, between half and the whole of it, so that callers do not march in step.
