@@ -87,7 +87,7 @@ fn next_step(error: &CosmosError) -> &'static str {
     match statuses(error) {
         (401, _) => ": check COSMOS_KEY",
         (403, Some(PARTITION_FULL)) => ": a day's logical partition is full; raise PARTITIONS_PER_DAY",
-        (403, _) => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
+        (403, _) => ": the key is read-only, or the identity may not create documents in batches",
         (404, _) => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
         (400, _) => ": the container's partition key path must be /pk",
         _ => "",

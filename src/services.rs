@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use azure_core::http::RetryOptions;
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
     azure::Connection,
@@ -13,11 +13,12 @@ use crate::{
     config::{Config, LeaveOut},
     database::Cosmos,
     document::{Rules, redact::Treatment},
-    findings::RuleSet,
+    error_text::chain,
+    findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
     outbox::Outbox,
     queue::ContentQueue,
-    state::State,
+    state::{OwnRules, State},
     workload::Workload,
 };
 
@@ -25,6 +26,9 @@ use crate::{
 const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
+
+/// How long the administrator's own rules stay before they are read again.
+const OWN_RULES_STAY: TimeDelta = TimeDelta::hours(1);
 
 /// All of it. Each function is handed the clients and its own part.
 pub struct Services {
@@ -59,6 +63,8 @@ pub struct Storing {
     matched_values: Treatment,
     leave_out: LeaveOut,
     findings: bool,
+    /// The rules, and when the administrator's own were last read.
+    rule_set: Mutex<Option<(DateTime<Utc>, Arc<RuleSet>)>>,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -90,6 +96,7 @@ impl Services {
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
                 findings: config.documents.findings,
+                rule_set: Mutex::new(None),
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
                 refusals: Refusals::default(),
@@ -134,8 +141,39 @@ impl Storing {
         }
     }
 
-    /// The rules that are asked of each record, compiled at the first call; none: `FINDINGS=off`.
-    pub(crate) fn rule_set(&self) -> Option<&'static RuleSet> {
-        self.findings.then(RuleSet::ours)
+    /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.
+    /// None: `FINDINGS=off`. What cannot be read or used is a warning, and never stops anything.
+    pub(crate) async fn rule_set(&self, state: &State, now: DateTime<Utc>) -> Option<Arc<RuleSet>> {
+        if !self.findings {
+            return None;
+        }
+        let mut current = self.rule_set.lock().await;
+        if let Some((read, set)) = &*current
+            && now - *read < OWN_RULES_STAY
+        {
+            return Some(Arc::clone(set));
+        }
+        let set = match state.own_rules().await {
+            Ok(own) => Arc::new(own_rule_set(&own)),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the administrator's own rules cannot be read; those known before are asked");
+                current.as_ref().map_or_else(|| Arc::new(own_rule_set(&OwnRules::default())), |(_, set)| Arc::clone(set))
+            }
+        };
+        *current = Some((now, Arc::clone(&set)));
+        Some(set)
     }
+}
+
+/// Our rules and the administrator's; warns of each that cannot be used.
+fn own_rule_set(own: &OwnRules) -> RuleSet {
+    let silences = own.silence.as_deref().map_or_else(|| Ok(Silences::default()), Silences::read).unwrap_or_else(|error| {
+        tracing::warn!(%error, "rules/silence.toml is not followed");
+        Silences::default()
+    });
+    let set = RuleSet::with(own.files.iter().map(|(name, text)| (name.as_str(), text.as_str())), silences);
+    for refused in set.refused() {
+        tracing::warn!(file = refused.file, why = refused.why, "a rule is not asked");
+    }
+    set
 }

@@ -5,6 +5,7 @@ pub mod checkpoint;
 mod gaps;
 mod journal;
 mod probe;
+mod rules;
 mod subscriptions;
 mod sums;
 
@@ -18,6 +19,7 @@ pub use self::{
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
+    rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };

@@ -53,7 +53,8 @@ async fn fetch_records(
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     // A body may be spoilt on the way; what it says again and again is what there is.
     let is_believed = item.attempt >= BELIEVED_AFTER;
-    let (mut invalid, mut found) = (None, Found::new(storing.rule_set()));
+    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
+    let (mut invalid, mut found) = (None, Found::new(set.as_deref()));
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;

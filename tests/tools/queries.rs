@@ -114,6 +114,20 @@ fn answers() -> BTreeMap<&'static str, Value> {
                 operation("SharePoint", "FileDownloaded", 1, "09:05:00", "09:05:00"),
             ]),
         ),
+        (
+            "findings-by-account",
+            json!([
+                {"userId": "adele@contoso.com", "level": "medium", "title": "Mail of a mailbox forwarded", "events": 1, "firstSeen": day("10:05:00"), "lastSeen": day("10:05:00")},
+                {"userId": "megan@contoso.com", "level": "medium", "title": "Inbox rule forwards mail", "events": 1, "firstSeen": day("10:00:00"), "lastSeen": day("10:00:00")},
+            ]),
+        ),
+        (
+            "findings-newest",
+            json!([
+                {"CreationTime": day("10:05:00"), "level": "medium", "title": "Mail of a mailbox forwarded", "Operation": "Set-Mailbox", "userId": "adele@contoso.com", "clientIp": "198.51.100.4", "objectId": "Adele", "id": "7"},
+                {"CreationTime": day("10:00:00"), "level": "medium", "title": "Inbox rule forwards mail", "Operation": "New-InboxRule", "userId": "megan@contoso.com", "clientIp": "192.0.2.66:1", "objectId": "megan\\x", "id": "6"},
+            ]),
+        ),
         ("sharepoint-sites-by-use", json!([{"site": SITE, "events": 2}])),
         (
             "file-access-by-user-type",
