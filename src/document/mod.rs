@@ -10,11 +10,11 @@ mod skim;
 mod stub;
 mod trim;
 
-use std::borrow::Cow;
+use std::{array, borrow::Cow};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::fields::Fields;
 pub use self::{
@@ -74,6 +74,9 @@ impl Rules<'static> {
     }
 }
 
+/// The first half of the SHA-256 of a document's `id`: stands for the id in less space.
+pub type Digest = [u8; 16];
+
 /// A document, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
@@ -83,8 +86,8 @@ pub struct Document {
     pub pk: String,
     /// All of it, as JSON.
     pub json: String,
-    /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
-    pub digest: [u8; 16],
+    /// Stands for `id`.
+    pub digest: Digest,
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
     /// The settings say that it is not stored.
@@ -102,24 +105,27 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    judged(record, traits, feed, rules, |_| None)
+    judged(record, traits, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
 
-/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one.
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one. None if
+/// `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
 pub(crate) fn judged(
     record: &[u8],
     traits: Traits,
     feed: &Feed,
     rules: Rules<'_>,
+    is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
-) -> Result<Document, NotARecord> {
+) -> Result<Option<Document>, NotARecord> {
     let edges = |fields: &Fields<'_>| Table::built_in().edges(fields);
     match traits.kind {
-        Kind::Record => document_with(record, traits, Some(feed), rules, None, edges, judge),
-        Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules),
+        Kind::Record => document_with(record, traits, Some(feed), rules, None, is_stored, edges, judge),
+        Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules).map(Some),
         Kind::Oversized(digest) => {
             let own_id = format!("sha256-{}", hexadecimal(&digest));
-            document_with(record, traits, Some(feed), rules, Some(own_id), edges, judge).map(|document| document.stub())
+            let document = document_with(record, traits, Some(feed), rules, Some(own_id), |_| false, edges, judge)?;
+            Ok(document.map(|document| if document.is_left_out { document } else { document.stub() }))
         }
     }
 }
@@ -148,7 +154,8 @@ fn value_document(value: &str, traits: Traits, feed: &Feed, rules: Rules<'_>) ->
 /// The document of an object that holds nothing but this value. It is no record, so it counts as reduced.
 fn wrapped(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     let traits = Traits { depth: traits.depth + 1, ..traits };
-    let document = document_with(in_object(value).as_bytes(), traits, Some(feed), rules, Some(id), |_| "[]".to_owned(), |_| None)?;
+    let (text, no_edges) = (in_object(value), |_: &Fields<'_>| "[]".to_owned());
+    let document = document_with(text.as_bytes(), traits, Some(feed), rules, Some(id), |_| false, no_edges, |_| None)?.ok_or(NotARecord)?;
     Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
 }
 
@@ -172,8 +179,8 @@ pub(crate) fn explained(
         rows = explained;
         edges
     };
-    let document = document_with(record, any, None, rules, None, edges, judge)?;
-    Ok((document, rows))
+    let document = document_with(record, any, None, rules, None, |_| false, edges, judge)?;
+    Ok((document.ok_or(NotARecord)?, rows))
 }
 
 /// `own_id` is the id if the record has none that can be used; without one, what it says tells it.
@@ -183,9 +190,10 @@ fn document_with(
     feed: Option<&Feed>,
     rules: Rules<'_>,
     own_id: Option<String>,
+    is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
-) -> Result<Document, NotARecord> {
+) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
@@ -197,19 +205,21 @@ fn document_with(
 
     let id = id(&fields).or(own_id).unwrap_or_else(|| content_based_id(original));
     let hash = Sha256::digest(id.as_bytes());
+    let digest: Digest = array::from_fn(|byte| hash[byte]);
+    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
+    if !is_left_out && is_stored(&digest) {
+        return Ok(None);
+    }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
     let (edges, findings) = (edges(&fields), judge(&fields));
-    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
     let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
-    Ok(Document { id, pk, json, digest, reduced, is_left_out })
+    Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
 }
 
 fn is_left_out(fields: &Fields<'_>, feed: Option<&Feed>, leave_out: &LeaveOut) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, document_of_text, judged,
+        Digest, Feed, document_of_text, judged,
         records::{BodyError, Splitter},
     },
     findings::Found,
@@ -27,8 +27,15 @@ const BELIEVED_AFTER: u32 = 3;
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
     let _permit = storing.fetches.acquire().await;
-    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob).await {
+    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
+    let mut found = Found::new(set.as_deref());
+    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob, &mut found).await {
         blob.trouble = Some(Shortfall::Fetch(error));
+    }
+    // Of a blob that is not whole too: when it comes again, what is stored of it is not looked at.
+    for (finding, count) in found.severe() {
+        let workload = item.workload.map(Workload::as_str);
+        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
     }
     blob
 }
@@ -41,6 +48,7 @@ async fn fetch_records(
     item: &Item,
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
+    found: &mut Found<'_>,
 ) -> Result<(), ActivityError> {
     let body = clients.activity.fetch(&item.uri, item.tenant.as_deref()).await?;
     let time = body.time();
@@ -53,21 +61,22 @@ async fn fetch_records(
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     // A body may be spoilt on the way; what it says again and again is what there is.
     let is_believed = item.attempt >= BELIEVED_AFTER;
-    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
-    let (mut invalid, mut found) = (None, Found::new(set.as_deref()));
+    let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
+        let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
         let cut = splitter.push(&chunk, |record, traits| {
-            let document = judged(record, traits, &feed, rules, |fields| found.judge(fields));
-            let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules)) } else { document };
+            let document = judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields));
+            let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules).map(Some)) } else { document };
             match document {
-                Ok(document) if document.is_left_out => blob.left_out += 1,
-                Ok(document) => {
+                Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
+                Ok(Some(document)) => {
                     found.count();
                     waiting_bytes += document.json.len();
-                    waiting.push(Sourced { blob: at, document });
+                    waiting.push(Sourced { blob: at, document, is_put_back: false });
                 }
+                Ok(None) => blob.duplicates += 1,
                 Err(error) => invalid = Some(error),
             }
         });
@@ -83,9 +92,5 @@ async fn fetch_records(
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
     clients.activity.learn_time(time);
     let _ = documents.send(waiting).await;
-    for (finding, count) in found.severe() {
-        let workload = item.workload.map(Workload::as_str);
-        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
-    }
     Ok(())
 }

@@ -35,7 +35,7 @@ use crate::{
     log::counted,
     management_api::{ActivityError, Fetched, Trouble},
     services::{Clients, Storing},
-    state::{Shard, Standing, State, hour_of},
+    state::{Shard, State, hour_of},
 };
 
 /// Blobs of one message that are fetched at a time. This hides latency; the process's own bound limits memory.
@@ -128,8 +128,7 @@ async fn store(
     let items = batch::decode(&message.text).map_err(Failure::Message)?.into_iter().map(|item| item.put_at(put));
     let items = distinct(items.collect());
     report.blobs = items.len();
-    let journal = Journal::read(&clients.state, &items).await.map_err(Failure::Storage)?;
-    let items: Vec<Item> = items.into_iter().filter(|item| !journal.is_stored(item)).collect();
+    let items = not_stored(&clients.state, items).await.map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
 
     let Finished { blobs, end } = fetch_and_write(clients, storing, &items, deadline).await;
@@ -159,6 +158,8 @@ async fn store(
             rest.into_iter().map(|item| (retry_delay(item.attempt), item)).map(|(delay, item)| (vec![item], delay)).collect()
         }
     };
+    let in_doubt = done.iter().zip(&outcomes).filter(|(_, blob)| blob.needs_journal()).map(|(item, _)| item);
+    let journal = Journal::read(&clients.state, in_doubt).await.map_err(Failure::Storage)?;
     settle(clients, storing, &journal, done, outcomes, report).await?;
     put_off(clients, &journal, rest, report).await
 }
@@ -170,14 +171,40 @@ fn distinct(items: Vec<Item>) -> Vec<Item> {
     items.into_iter().filter(|item| seen.insert((item.id.clone(), item.uri.clone()))).collect()
 }
 
+/// Leaves out what the journal says is stored: a message may come twice.
+async fn not_stored(state: &State, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
+    let mut hours: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for item in &items {
+        if let Some(created) = item.created {
+            hours.entry((item.workload_name(), hour_of(created))).or_default().push(&item.id);
+        }
+    }
+    let reads: Vec<_> = hours.into_iter().map(|((workload, hour), ids)| stored(state, workload, hour, ids)).collect();
+    let stored: HashSet<_> = stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_concat().await?;
+    let is_stored =
+        |item: &Item| item.created.is_some_and(|created| stored.contains(&(item.workload_name(), hour_of(created), item.id.clone())));
+    Ok(items.into_iter().filter(|item| !is_stored(item)).collect())
+}
+
+/// Those of an hour's content blobs that are stored.
+async fn stored(
+    state: &State,
+    workload: &'static str,
+    hour: DateTime<Utc>,
+    ids: Vec<&str>,
+) -> azure_core::Result<HashSet<(&'static str, DateTime<Utc>, String)>> {
+    let stored = state.stored(workload, hour, &ids).await?;
+    Ok(ids.iter().zip(stored).filter(|(_, is_stored)| *is_stored).map(|(id, _)| (workload, hour, (*id).to_owned())).collect())
+}
+
 type Hour = (&'static str, DateTime<Utc>);
 
-/// What the journal says of a message's content blobs.
+/// All that the journal says of content blobs in trouble.
 struct Journal(HashMap<Hour, Shard>);
 
 impl Journal {
-    async fn read(state: &State, items: &[Item]) -> azure_core::Result<Self> {
-        let hours: BTreeSet<_> = items.iter().filter_map(Self::hour).collect();
+    async fn read(state: &State, items: impl Iterator<Item = &Item>) -> azure_core::Result<Self> {
+        let hours: BTreeSet<_> = items.filter_map(Self::hour).collect();
         let reads: Vec<_> = hours.into_iter().map(|hour| Self::read_hour(state, hour)).collect();
         Ok(Self(stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_collect().await?))
     }
@@ -192,12 +219,6 @@ impl Journal {
 
     fn shard(&self, item: &Item) -> Option<&Shard> {
         self.0.get(&Self::hour(item)?)
-    }
-
-    /// A message may come twice. What a person put on the queue under a name that tells no time is fetched all the same.
-    fn is_stored(&self, item: &Item) -> bool {
-        let shard = self.shard(item).filter(|_| item.created.is_some());
-        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Stored)
     }
 
     /// Whether this collector queued it, or another that shares its state.
@@ -311,6 +332,11 @@ fn into_inner<T>(shared: Mutex<T>) -> T {
 }
 
 impl Blob {
+    /// Whether what becomes of it depends on what was said of it before.
+    fn needs_journal(&self) -> bool {
+        matches!(self.trouble.as_ref().map(Shortfall::trouble), Some(Trouble::Doubtful(_) | Trouble::Foreign))
+    }
+
     /// What the fetch came to, for the count of refusals.
     fn fetched(&self) -> Fetched {
         match &self.trouble {
@@ -326,13 +352,13 @@ impl Blob {
     /// that is known only of what has a count for each record, and shares no record with another blob of the message, whose copy
     /// is the one that is written.
     fn written(mut self, tally: Tally, is_all_written: bool) -> Option<Self> {
-        let is_written =
-            is_all_written || (tally.shared == 0 && tally.documents + tally.duplicates + tally.refused + self.left_out == self.records);
+        let counted = tally.documents + tally.duplicates + tally.refused + self.duplicates + self.left_out;
+        let is_written = is_all_written || (tally.shared == 0 && counted == self.records);
         if self.trouble.is_none() && !is_written {
             return None;
         }
         self.documents = tally.documents;
-        self.duplicates = tally.duplicates + tally.shared;
+        self.duplicates += tally.duplicates + tally.shared;
         self.reduced = tally.reduced;
         let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
         self.trouble = self.trouble.or(refused);

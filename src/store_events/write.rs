@@ -10,7 +10,7 @@ use super::{
     lock,
 };
 use crate::{
-    database::{DatabaseError, Written},
+    database::{Claims, Cosmos, DatabaseError, IdState, Written},
     document::Document,
     error_text::chain,
     services::Storing,
@@ -46,19 +46,21 @@ pub(super) async fn write(
     // would block other messages, and they in turn this one's fetches.
     loop {
         tokio::select! {
-            Some(written) = writes.next() => count(written, &mut lock(tallies))?,
+            Some(written) = writes.next() => due.extend(count(written?, &mut batches, &mut lock(tallies))),
             Ok(granted) = &mut permit, if !due.is_empty() => {
                 permit.set(storing.writes.acquire());
-                writes.extend(due.pop_front().map(|batch| write_batch(storing, batch, granted)));
+                writes.extend(due.pop_front().map(|batch| write_batch(&storing.database, batch, granted)));
             }
             chunk = documents.recv(), if is_open && due.is_empty() => match chunk {
                 Some(chunk) => due.extend(gather(&mut batches, chunk, &mut lock(tallies))),
-                None => {
-                    is_open = false;
-                    due.extend(iter::from_fn(|| batches.largest()));
-                }
+                None => is_open = false,
             },
-            else => return Ok(()),
+            else => {
+                due.extend(iter::from_fn(|| batches.largest()));
+                if due.is_empty() {
+                    return Ok(());
+                }
+            }
         }
     }
 }
@@ -80,25 +82,41 @@ fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally])
     due
 }
 
-type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
-
-async fn write_batch(storing: &Storing, mut batch: Batch, _permit: SemaphorePermit<'_>) -> WrittenBatch {
-    let documents: Vec<&Document> = batch.documents.iter().map(|sourced| &sourced.document).collect();
-    let mut written = storing.database.create(&documents).await?;
-    for (sourced, written) in batch.documents.iter_mut().zip(&mut written) {
-        if matches!(written, Written::Refused(_)) {
-            write_stub(storing, &mut sourced.document, written).await?;
-        }
-    }
-    Ok((batch, written))
+/// A batch after writing.
+struct WrittenBatch {
+    documents: Vec<(Sourced, Written)>,
+    /// Documents whose ids were in flight with another message. They are tried again once: until then that one has most
+    /// likely stored them, and no request is needed.
+    put_back: Vec<Sourced>,
 }
 
-/// Writes one that says so in place of a document that the database refuses; if that is refused too, one that says nothing else.
-async fn write_stub(storing: &Storing, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
+async fn write_batch(database: &Cosmos, batch: Batch, _permit: SemaphorePermit<'_>) -> Result<WrittenBatch, DatabaseError> {
+    let (mut claims, mut new) = (Claims::default(), Vec::with_capacity(batch.documents.len()));
+    let mut written = WrittenBatch { documents: Vec::with_capacity(batch.documents.len()), put_back: Vec::new() };
+    for sourced in batch.documents {
+        match database.ids().claim(sourced.document.digest, &mut claims) {
+            IdState::Stored if sourced.document.reduced.is_none() => written.documents.push((sourced, Written::Duplicate)),
+            IdState::InFlight if !sourced.is_put_back => written.put_back.push(sourced),
+            _ => new.push(sourced),
+        }
+    }
+    if !new.is_empty() {
+        let documents: Vec<&Document> = new.iter().map(|sourced| &sourced.document).collect();
+        let results = database.create(&documents).await?;
+        for (mut sourced, mut result) in new.into_iter().zip(results) {
+            write_stub(database, &mut sourced.document, &mut result).await?;
+            written.documents.push((sourced, result));
+        }
+    }
+    Ok(written)
+}
+
+/// If the database refuses a document, writes one that says so in its place; if that is refused too, one that says nothing else.
+async fn write_stub(database: &Cosmos, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
     for stub in [document.stub(), document.bare_stub()] {
         let Written::Refused(error) = &*written else { break };
         tracing::warn!(record = document.id, error = %chain(error), "the database refuses a document; one without its fields takes its place");
-        if let Some(of_stub) = storing.database.create(&[&stub]).await?.pop() {
+        if let Some(of_stub) = database.create(&[&stub]).await?.pop() {
             *written = of_stub;
             *document = stub;
         }
@@ -106,21 +124,24 @@ async fn write_stub(storing: &Storing, document: &mut Document, written: &mut Wr
     Ok(())
 }
 
-fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
-    let (batch, written) = written?;
-    for (Sourced { blob, document }, written) in batch.documents.into_iter().zip(written) {
+/// Counts what is written, and gathers again what was put back; gives out the batches that are due.
+fn count(written: WrittenBatch, batches: &mut Batches, tallies: &mut [Tally]) -> Vec<Batch> {
+    for (Sourced { blob, document, .. }, written) in written.documents {
+        batches.forget(&document.digest);
+        let tally = &mut tallies[blob];
         match written {
-            Written::Created => tallies[blob].documents += 1,
-            Written::Duplicate => tallies[blob].duplicates += 1,
+            Written::Created => tally.documents += 1,
+            Written::Duplicate => tally.duplicates += 1,
             Written::Refused(error) => {
-                tallies[blob].refused += 1;
-                tallies[blob].first_refusal.get_or_insert(error);
+                tally.refused += 1;
+                tally.first_refusal.get_or_insert(error);
                 continue;
             }
         }
         if let Some(omitted) = document.reduced {
-            tallies[blob].reduced.push((document.id, omitted));
+            tally.reduced.push((document.id, omitted));
         }
     }
-    Ok(())
+    let put_back = written.put_back.into_iter().map(|sourced| batches.put_back(sourced));
+    put_back.filter_map(|taken| if let Taken::Full(batch) = taken { Some(batch) } else { None }).collect()
 }

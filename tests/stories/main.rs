@@ -22,6 +22,7 @@ mod listing;
 mod messages;
 mod odd_records;
 mod queue_events;
+mod repeats;
 mod settings;
 mod state;
 mod status;
