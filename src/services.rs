@@ -1,6 +1,6 @@
 //! What both functions work with, built once a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use azure_core::http::RetryOptions;
@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Cosmos,
-    document::{Rules, redact::Treatment},
+    document::{Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -62,6 +62,8 @@ pub struct Storing {
     partitions_per_day: u8,
     matched_values: Treatment,
     leave_out: LeaveOut,
+    /// With the rows of the state container, once there were any.
+    table: RwLock<Option<Arc<Table>>>,
     findings: bool,
     /// The rules, and when the administrator's own were last read.
     rule_set: Mutex<Option<(DateTime<Utc>, Arc<RuleSet>)>>,
@@ -95,6 +97,7 @@ impl Services {
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
+                table: RwLock::default(),
                 findings: config.documents.findings,
                 rule_set: Mutex::new(None),
                 fetches: Semaphore::new(FETCHES),
@@ -130,14 +133,27 @@ impl Clients {
 }
 
 impl Storing {
-    /// How documents are made at this time.
-    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {
+    /// The table of edges with the rows of the state container, where there are any.
+    pub(crate) fn own_table(&self) -> Option<Arc<Table>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_table(&self, table: Table) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
+    }
+
+    /// How documents are made at this time, with a table of edges; the built-in one where there is no other.
+    pub(crate) fn rules<'a>(&'a self, now: DateTime<Utc>, table: Option<&'a Table>) -> Rules<'a> {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
+            table: match table {
+                Some(table) => table,
+                None => Table::built_in(),
+            },
         }
     }
 

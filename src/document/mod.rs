@@ -64,13 +64,22 @@ pub struct Rules<'a> {
     pub matched_values: Treatment,
     /// Records that are not stored.
     pub leave_out: &'a LeaveOut,
+    /// The rows that make edges.
+    pub table: &'a Table,
 }
 
 impl Rules<'static> {
     /// As they are where no setting says otherwise.
     #[must_use]
     pub fn by_default(now: DateTime<Utc>) -> Self {
-        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+        Self {
+            table: Table::built_in(),
+            partitions_per_day: 4,
+            retention: TimeDelta::days(90),
+            now,
+            matched_values: Treatment::Drop,
+            leave_out: &NOTHING,
+        }
     }
 }
 
@@ -118,7 +127,7 @@ pub(crate) fn judged(
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
-    let edges = |fields: &Fields<'_>| Table::built_in().edges(fields);
+    let edges = |fields: &Fields<'_>| rules.table.edges(fields);
     match traits.kind {
         Kind::Record => document_with(record, traits, Some(feed), rules, None, is_stored, edges, judge),
         Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules).map(Some),
@@ -175,7 +184,7 @@ pub(crate) fn explained(
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true, ..Traits::default() };
     let mut rows = Vec::new();
     let edges = |fields: &Fields<'_>| {
-        let (edges, explained) = Table::built_in().explained(fields);
+        let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
     };

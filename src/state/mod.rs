@@ -4,6 +4,7 @@
 pub mod checkpoint;
 mod gaps;
 mod journal;
+mod own_files;
 mod probe;
 mod rules;
 mod stored;

@@ -57,7 +57,8 @@ async fn fetch_records(
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
-    let rules = storing.rules(clients.clock.now());
+    let table = storing.own_table();
+    let rules = storing.rules(clients.clock.now(), table.as_deref());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     // A body may be spoilt on the way; what it says again and again is what there is.
     let is_believed = item.attempt >= BELIEVED_AFTER;

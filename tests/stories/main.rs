@@ -21,6 +21,7 @@ mod large;
 mod listing;
 mod messages;
 mod odd_records;
+mod own_rows;
 mod queue_events;
 mod repeats;
 mod settings;

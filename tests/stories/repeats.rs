@@ -37,7 +37,7 @@ fn writes(requests: CosmosRequests) -> u64 {
 async fn a_batch_that_meets_repeats_costs_at_most_two_further_requests() {
     let world = world().await;
     let first = publish(&world, &ids(0..200));
-    assert_eq!(world.store_blobs(&[first.clone()]).await["documents"], json!(200));
+    assert_eq!(world.store_blobs(std::slice::from_ref(&first)).await["documents"], json!(200));
     // A process that knows nothing of the first.
     world.host.restart().await;
     let before = writes(world.cosmos.requests());
@@ -67,7 +67,7 @@ async fn what_the_database_did_not_take_is_no_repeat_later() {
     let world = world().await;
     let blob = publish(&world, &ids(0..50));
     world.cosmos.fail(CosmosFault::lasting(Fault::status(403)));
-    assert!(!world.store(&world.message(&[blob.clone()])).await.0.outcome.is_success());
+    assert!(!world.store(&world.message(std::slice::from_ref(&blob))).await.0.outcome.is_success());
     world.cosmos.clear_faults();
     let line = world.store_blobs(&[blob]).await;
     assert_eq!((&line["documents"], &line["duplicates"]), (&json!(50), &json!(0)));
