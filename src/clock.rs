@@ -1,16 +1,56 @@
 //! The one clock: the machine's time, corrected by what the service says the time is. Everything that compares with the
 //! service's times asks here. Times as text too.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
+/// A time that is further than this from the machine's and from what was told before needs a second witness.
+const JUMP: TimeDelta = TimeDelta::hours(1);
+
 /// The service's time as far as its answers have told it; until then the machine's.
 #[derive(Debug, Default)]
-pub struct Clock {
-    /// Service minus machine, in seconds.
-    offset: AtomicI64,
-    is_told: AtomicBool,
+pub struct Clock(Mutex<Told>);
+
+/// Offsets are the service's time minus the machine's.
+#[derive(Debug, Default)]
+struct Told {
+    offset: TimeDelta,
+    is_told: bool,
+    /// A jump that one witness told and no other has confirmed yet.
+    doubt: Option<(TimeDelta, Witness)>,
+}
+
+/// The kinds of answer that tell the time. One kind does not confirm itself: a front end whose clock is wrong would vouch
+/// for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// Of a call about subscriptions.
+    Subscriptions,
+    /// A page of a listing.
+    Listing,
+    /// A content blob.
+    Content,
+}
+
+/// Why no state may rest on the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeUncertain {
+    /// No answer told it.
+    #[error("the service has not told its time")]
+    Untold,
+    /// It is over an hour from what was known, and nothing confirms it.
+    #[error(
+        "the service's time is in doubt, so nothing is moved and nothing is given up: an answer says {}, and what was known is {}; \
+         is a proxy's clock wrong, or this machine's?",
+        rfc3339(*.told), rfc3339(*.known)
+    )]
+    Doubtful {
+        /// What an answer says.
+        told: DateTime<Utc>,
+        /// By what was told before, or else the machine.
+        known: DateTime<Utc>,
+    },
 }
 
 impl Clock {
@@ -23,23 +63,66 @@ impl Clock {
     /// How far the service's clock is ahead of the machine's.
     #[must_use]
     pub fn skew(&self) -> TimeDelta {
-        TimeDelta::seconds(self.offset.load(Ordering::Relaxed))
+        self.told().offset
     }
 
-    /// Whether the service has told its time in this process: until then [`Clock::now`] is a guess, and no state may rest
-    /// on it.
+    /// Whether the service has told its time in this process, and no answer since has told another. Until then [`Clock::now`] is
+    /// a guess: no checkpoint moves by it, and nothing is given up.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.certain().is_ok()
+    }
+
+    /// The same as an error.
+    ///
+    /// # Errors
+    /// The service has not told its time, or told one that nothing has confirmed.
+    pub fn certain(&self) -> Result<(), TimeUncertain> {
+        let told = self.told();
+        match told.doubt {
+            None if told.is_told => Ok(()),
+            None => Err(TimeUncertain::Untold),
+            Some((offset, _)) => Err(TimeUncertain::Doubtful { told: Utc::now() + offset, known: Utc::now() + told.offset }),
+        }
+    }
+
+    /// Whether any answer told a time in this process, believed or not.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.is_told.load(Ordering::Relaxed)
+        let told = self.told();
+        told.is_told || told.doubt.is_some()
     }
 
-    /// Learns from an answer's `Date` header, whose resolution is a second.
-    pub fn learn(&self, service: DateTime<Utc>) {
-        let offset = (service - Utc::now().trunc_subsecs(0)).num_seconds();
+    /// A jump that needs a second witness: how far ahead of the machine, and who told it.
+    #[must_use]
+    pub fn doubt(&self) -> Option<(TimeDelta, Witness)> {
+        self.told().doubt
+    }
+
+    /// The offset that an answer's `Date` header tells, which has a resolution of a second. To be asked for when the answer
+    /// arrives; whether it is believed is decided by [`Clock::learn`], once the answer is known to be the service's own.
+    #[must_use]
+    pub fn offset(service: DateTime<Utc>) -> TimeDelta {
+        let offset = TimeDelta::seconds((service - Utc::now().trunc_subsecs(0)).num_seconds());
         // A second either way is the header's rounding and the way here, not skew.
-        let offset = if offset.abs() <= 1 { 0 } else { offset };
-        self.offset.store(offset, Ordering::Relaxed);
-        self.is_told.store(true, Ordering::Relaxed);
+        if offset.abs() <= TimeDelta::seconds(1) { TimeDelta::zero() } else { offset }
+    }
+
+    /// Learns from one of the service's own answers. True if it is believed.
+    pub fn learn(&self, offset: TimeDelta, witness: Witness) -> bool {
+        let mut told = self.told();
+        let is_near = |other: TimeDelta| (offset - other).abs() <= JUMP;
+        let is_confirmed = told.doubt.is_some_and(|(doubt, by)| by != witness && is_near(doubt));
+        let is_believed = is_near(TimeDelta::zero()) || (told.is_told && is_near(told.offset)) || is_confirmed;
+        *told = match is_believed {
+            true => Told { offset, is_told: true, doubt: None },
+            false => Told { doubt: Some((offset, witness)), ..*told },
+        };
+        is_believed
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,4 +139,38 @@ pub fn parse_utc(text: &str) -> Option<DateTime<Utc>> {
         .map(|at| at.to_utc())
         .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: TimeDelta = TimeDelta::hours(1);
+
+    #[test]
+    fn a_jump_is_believed_when_another_kind_of_answer_tells_it_too() {
+        let clock = Clock::default();
+        assert!(!clock.is_certain());
+        for _ in 0..2 {
+            assert!(!clock.learn(HOUR * 700, Witness::Subscriptions));
+            assert_eq!((clock.is_certain(), clock.skew()), (false, TimeDelta::zero()));
+        }
+        assert!(clock.learn(HOUR * 700 - TimeDelta::minutes(1), Witness::Listing));
+        assert_eq!((clock.is_certain(), clock.skew()), (true, HOUR * 700 - TimeDelta::minutes(1)));
+        // What is near what was told, or near the machine, needs no other.
+        assert!(clock.learn(HOUR * 701 - TimeDelta::minutes(1), Witness::Content));
+        assert!(clock.learn(-HOUR, Witness::Content));
+        assert_eq!((clock.is_certain(), clock.skew()), (true, -HOUR));
+    }
+
+    #[test]
+    fn one_answer_that_tells_another_time_is_a_doubt_until_the_next() {
+        let clock = Clock::default();
+        assert!(clock.learn(TimeDelta::minutes(10), Witness::Listing));
+        assert!(!clock.learn(HOUR * 24, Witness::Listing));
+        assert_eq!((clock.is_certain(), clock.skew()), (false, TimeDelta::minutes(10)));
+        assert!(!clock.learn(HOUR * 48, Witness::Content), "another time is no second witness");
+        assert!(clock.learn(TimeDelta::minutes(10), Witness::Listing));
+        assert!(clock.is_certain());
+    }
 }

@@ -2,8 +2,11 @@
 //! the router's matter.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::clock::parse_utc;
 
 /// The host's header that tells invocations apart.
 pub const INVOCATION_ID: &str = "x-azure-functions-invocationid";
@@ -26,6 +29,8 @@ pub struct QueueMessage {
     pub id: String,
     /// How often it was delivered, this time included; 1 where the host did not say.
     pub dequeue_count: u32,
+    /// When it was put on the queue, by the queue's clock; none if the host did not say.
+    pub inserted: Option<DateTime<Utc>>,
 }
 
 /// The request is not what a Functions host sends.
@@ -58,7 +63,7 @@ impl QueueMessage {
     /// The body is no envelope, or has no binding in it.
     pub fn read(body: &[u8]) -> Result<Self, NotAnInvocation> {
         let payload: Payload = serde_json::from_slice(body)
-            .map_err(|error| NotAnInvocation(format!("{:?} error at byte {}", error.classify(), error.column())))?;
+            .map_err(|error| NotAnInvocation(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())))?;
         let bound = payload.data.get("msg").or_else(|| payload.data.values().next());
         let text = match bound.ok_or_else(|| NotAnInvocation("Data is empty".to_owned()))? {
             Value::String(encoded) => decoded(encoded),
@@ -68,6 +73,7 @@ impl QueueMessage {
             text,
             id: text_of(payload.metadata.get("Id")).unwrap_or_default(),
             dequeue_count: text_of(payload.metadata.get("DequeueCount")).and_then(|count| count.parse().ok()).unwrap_or(1),
+            inserted: text_of(payload.metadata.get("InsertionTime")).and_then(|at| parse_utc(&at)),
         })
     }
 }
@@ -108,7 +114,12 @@ mod tests {
         .unwrap();
         assert_eq!(
             message,
-            QueueMessage { text: "[]".to_owned(), id: "800ae4b3-bdd2-4c08-badd-f08e5a34b865".to_owned(), dequeue_count: 3 }
+            QueueMessage {
+                text: "[]".to_owned(),
+                id: "800ae4b3-bdd2-4c08-badd-f08e5a34b865".to_owned(),
+                dequeue_count: 3,
+                inserted: parse_utc("2026-09-27T10:05:01Z"),
+            }
         );
     }
 

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use tracing::Level;
 
 use crate::{
-    batch::NotABatch, database::DatabaseError, envelope::NotAnInvocation, error_text::chain, management_api::ActivityError,
-    workload::Workload,
+    batch::NotABatch, clock::TimeUncertain, database::DatabaseError, envelope::NotAnInvocation, error_text::chain,
+    management_api::ActivityError, workload::Workload,
 };
 
 /// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
@@ -31,6 +31,9 @@ pub enum Failure {
     /// The service has not answered yet, and so has not told its time, on which all state rests.
     #[error("the service has not answered this process yet, so its time is not known")]
     Unreached(#[source] ActivityError),
+    /// The service told a time that is far from what was known, and nothing confirmed it.
+    #[error(transparent)]
+    TimeUncertain(#[from] TimeUncertain),
     /// The function panicked.
     #[error("the function panicked, which is a fault of its own; where, the line before says")]
     Panic,
@@ -46,7 +49,9 @@ impl Failure {
         match self {
             Self::Envelope(_) => StatusCode::BAD_REQUEST,
             Self::Message(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Storage(_) | Self::Database(_) | Self::OutOfTime | Self::Unreached(_) | Self::TimeUncertain(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Panic | Self::Workloads(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -55,9 +60,13 @@ impl Failure {
     #[must_use]
     pub fn level(&self) -> Level {
         match self {
-            Self::Envelope(_) | Self::Message(_) | Self::Database(_) | Self::Unreached(_) | Self::Panic | Self::Workloads(_) => {
-                Level::ERROR
-            }
+            Self::Envelope(_)
+            | Self::Message(_)
+            | Self::Database(_)
+            | Self::Unreached(_)
+            | Self::TimeUncertain(_)
+            | Self::Panic
+            | Self::Workloads(_) => Level::ERROR,
             // It tends to pass by itself, and the host tries again.
             Self::Storage(_) | Self::OutOfTime => Level::WARN,
         }

@@ -1,4 +1,4 @@
-//! Times that several files must agree on, with what must hold between them, checked when the handler is compiled.
+//! Times, sizes and counts that bound what the handler does, with what must hold between them, checked when it is compiled.
 
 use std::time::Duration;
 
@@ -22,6 +22,24 @@ pub const MAX_DELAY: Duration = Duration::from_secs(30 * 60);
 /// The longest delay that the service may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
 
+/// A refusal that a wrong setting brings as well is believed if it is said again this long after the first time; the content blob
+/// is put off for as long.
+pub const DOUBT: TimeDelta = TimeDelta::minutes(61);
+/// The service's clock is known as closely as this: a `Date` header has a resolution of a second, and travels.
+pub const CLOCK_RESOLUTION: TimeDelta = TimeDelta::seconds(2);
+/// What tells no expiry of its own, such as a bare URI, is tried for so long after its message was put.
+pub const HAND_MADE_LIFE: TimeDelta = TimeDelta::days(7);
+
+/// Bytes of an answer of the API that is read whole, decompressed: a page of a listing.
+pub const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
+/// Content blobs in a listing. A window that has more is halved.
+pub const MAX_LISTED: usize = 200_000;
+/// Pages of one listing beyond which something must be wrong.
+pub const MAX_PAGES: usize = 10_000;
+/// Bytes of an error's body.
+pub const MAX_ERROR_BODY: usize = 16 * 1024;
+
+const _: () = assert!(DOUBT.num_seconds() > OVERDUE.num_seconds(), "the journal counts a doubt as queued when its time is over");
 const _: () = assert!(WORK.as_secs() + SETTLING.as_secs() < ANSWER.as_secs(), "the function would not come to its own end");
 const _: () = assert!(ANSWER.as_secs() + 20 < HOST_TIMEOUT.as_secs(), "the host would kill the process first");
 const _: () = assert!((MAX_DELAY.as_secs() as i64) < OVERDUE.num_seconds(), "what is put back would be queued twice");

@@ -13,7 +13,7 @@ use crate::{
     batch::{Item, pack},
     clock::Clock,
     queue::ContentQueue,
-    state::{Event, Line, State, hour_of},
+    state::{Event, Line, Standing, State, hour_of},
 };
 
 /// Messages sent side by side: enough to hide the queue's latency, few enough to be no burst.
@@ -41,6 +41,19 @@ impl Outbox {
         futures::try_join!(self.state.ensure(), self.queue.ensure()).map(drop)
     }
 
+    /// Since when the oldest of the messages waits that can be seen on the queue: as the journal has it, so that it compares with
+    /// other times of the journal; else by the queue's clock.
+    pub(crate) async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
+        let Some(message) = self.queue.oldest_waiting().await? else { return Ok(None) };
+        for item in &message.items {
+            let (workload, hour) = self.journal_hour(item);
+            if let Some(Standing::Queued(at)) = self.state.journal(workload, hour).await?.standing(&item.id) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(Some(message.put))
+    }
+
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
     pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
         let packed = pack(items, most_items);
@@ -55,16 +68,16 @@ impl Outbox {
         Line { reason: Some(reason.to_owned()), ..Line::new(self.clock.now(), Event::Lost, content_id) }
     }
 
-    /// Sends messages, each hidden for its own time; what the queue acknowledged is journalled even where it did not take
-    /// another.
-    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)]) -> Sent {
+    /// Sends messages, each hidden for its own time. What the queue acknowledged is journalled, even if it did not take another;
+    /// less what `is_journalled` is false for.
+    pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)], is_journalled: impl Fn(&Item) -> bool) -> Sent {
         let sends: Vec<_> = messages.iter().map(|(items, delay)| self.queue.send(items, *delay)).collect();
         let taken: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
         let acknowledged: Vec<&[Item]> =
             messages.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|((items, _), _)| items.as_slice()).collect();
         let now = self.clock.now();
         // A hand-made item whose time nobody knows ends in another hour than it began in, and would count as never stored.
-        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some());
+        let lines = acknowledged.iter().copied().flatten().filter(|item| item.created.is_some() && is_journalled(item));
         let lines = lines.map(|item| (item, Line::new(now, Event::Queued, &item.id))).collect();
         Sent {
             messages: acknowledged.len(),
@@ -104,9 +117,8 @@ impl Outbox {
         appended
     }
 
-    /// A hand-made item whose time nobody knows is journalled under the present hour.
     fn journal_hour(&self, item: &Item) -> JournalHour {
-        (item.workload_name(), hour_of(item.created.unwrap_or_else(|| self.clock.now())))
+        (item.workload_name(), hour_of(item.journal_time().unwrap_or_else(|| self.clock.now())))
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use azure_storage_queue::{
     QueueClient,
-    models::{QueueClientSendMessageOptions, QueueMessage},
+    models::{QueueClientPeekMessagesOptions, QueueClientSendMessageOptions, QueueMessage},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
 
 use crate::{
     azure::{
@@ -21,12 +22,25 @@ use crate::{
 /// The service hides a message for seven days at most.
 const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
 
+/// The most messages that the service shows at once.
+/// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
+const MAX_PEEKED: i32 = 32;
+
 /// How long a message that is only a trial lives, in seconds.
 const PROBE_LIFE: i32 = 60;
 
 /// The content queue.
 pub struct ContentQueue {
     queue: QueueClient,
+}
+
+/// A message that waits on the queue.
+#[derive(Debug)]
+pub struct WaitingMessage {
+    /// What it carries; nothing if that cannot be read.
+    pub items: Vec<Item>,
+    /// When it was put, by the queue's clock, in seconds.
+    pub put: DateTime<Utc>,
 }
 
 impl ContentQueue {
@@ -62,6 +76,26 @@ impl ContentQueue {
             }
             done => done,
         }
+    }
+
+    /// The oldest of the messages that can be seen: those that are hidden, or being worked at, are not among them. The service
+    /// gives out a few, about in the order in which they came.
+    ///
+    /// # Errors
+    /// Storage refused or could not be reached.
+    pub async fn oldest_waiting(&self) -> azure_core::Result<Option<WaitingMessage>> {
+        let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MAX_PEEKED), ..Default::default() };
+        let peeked = match self.queue.peek_messages(Some(options)).await {
+            Err(error) if is_not_found(&error) => return Ok(None),
+            peeked => peeked?.into_model()?,
+        };
+        let oldest = peeked.items.unwrap_or_default().into_iter().min_by_key(|message| message.insertion_time);
+        Ok(oldest.and_then(|message| {
+            let at = message.insertion_time?;
+            let text = BASE64_STANDARD.decode(message.message_text.unwrap_or_default()).unwrap_or_default();
+            let items = batch::decode(&String::from_utf8_lossy(&text)).unwrap_or_default();
+            Some(WaitingMessage { items, put: DateTime::from_timestamp(at.unix_timestamp(), at.nanosecond())? })
+        }))
     }
 
     /// Whether the queue is there.

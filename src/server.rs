@@ -69,7 +69,7 @@ async fn store_events(State(served): State<Served>, headers: HeaderMap, body: By
         message.id, message.dequeue_count
     );
     let (services, deadline) = (served.services, invocation.deadline());
-    let run = async move { store_events::run(&services.clients, &services.storing, &message.text, deadline).await };
+    let run = async move { store_events::run(&services.clients, &services.storing, &message, deadline).await };
     invocation.of(run, &served.work, &what_follows).await
 }
 

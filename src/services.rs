@@ -15,7 +15,7 @@ use crate::{
     document::{Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
-    management_api::ActivityClient,
+    management_api::{ActivityClient, Refusals},
     outbox::Outbox,
     queue::ContentQueue,
     state::{OwnRules, State},
@@ -71,6 +71,7 @@ pub struct Storing {
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
     pub(crate) writes: Semaphore,
+    pub(crate) refusals: Refusals,
 }
 
 impl Services {
@@ -101,6 +102,7 @@ impl Services {
                 rule_set: Mutex::new(None),
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
+                refusals: Refusals::default(),
             },
         })
     }

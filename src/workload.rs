@@ -53,7 +53,7 @@ impl FromStr for Workload {
     fn from_str(name: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|workload| workload.as_str().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|workload| workload.as_str()).collect();
-            format!("names {name:?}, which is none of {}", known.join(", "))
+            format!("none of {}", known.join(", "))
         })
     }
 }

@@ -10,3 +10,4 @@ pub mod prove;
 pub mod screen;
 pub mod ship;
 pub mod table;
+mod visible;

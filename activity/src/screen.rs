@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::visible::visible;
+
 /// Between two lines about the same task where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// Between two frames of a spinner.
@@ -46,7 +48,7 @@ impl Screen {
 
     /// A line that begins with the part of the stack that it is about.
     pub fn part(&self, label: &str, text: impl Display) {
-        self.line(format_args!("{label:<LABEL$} {text}"));
+        self.line(format_args!("{label:<LABEL$} {}", visible(&text.to_string())));
     }
 
     /// Something that takes a while.

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 
 pub use indicatif::HumanCount as Count;
 
+use crate::visible::visible;
+
 /// Rows of as many cells as the head has.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -18,7 +20,7 @@ impl Table {
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell).into_owned()).collect());
     }
 
     /// As Markdown, to be pasted.

@@ -75,6 +75,14 @@ fn attack() -> Vec<Value> {
         document("load", "2026-11-20T03:05:00", "SharePoint", megan, "FileDownloaded", &[["user", megan, "file", payroll]]),
         document("share", "2026-11-20T03:10:00", "SharePoint", megan, "SharingSet", &[["user", megan, "guest", formula]]),
         document(
+            "spoof",
+            "2026-11-20T00:30:00",
+            "SharePoint",
+            "megan@contoso-example.com",
+            "FileDownloaded",
+            &[["user", "megan@contoso-example.com", "file", "https://contoso.example/sites/finance/a\u{202e}vsc.exe"]],
+        ),
+        document(
             "fail",
             "2026-11-20T03:15:00",
             "AzureActiveDirectory",
@@ -119,7 +127,7 @@ async fn is_served_to_who_knows_its_address_and_to_no_page_of_another_name() -> 
 
     let summary = graph.url().join("api/summary")?;
     let body = answer(client.get(summary.clone())).await?;
-    assert_eq!((&body["records"], &body["edges"]), (&json!(95), &json!(155)), "{body}");
+    assert_eq!((&body["records"], &body["edges"]), (&json!(96), &json!(156)), "{body}");
 
     let renamed = client.get(summary.clone()).header("host", "evil.example").send().await?;
     assert_eq!(renamed.status(), StatusCode::FORBIDDEN);
@@ -141,7 +149,7 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
     let found = async || answer(client.get(graph.url().join("api/search?q=b@evil")?)).await;
     assert_eq!(found().await?, json!([]));
     let read = client.post(graph.url().join("api/reload")?).header("origin", graph.url().origin().ascii_serialization());
-    assert_eq!(answer(read).await?["records"], 96);
+    assert_eq!(answer(read).await?["records"], 97);
     assert_eq!(found().await?, json!([{ "key": "address:b@evil.example", "records": 1 }]));
     let gone = client.get(graph.url().join("api/record?pk=2026-11-20-0&id=none")?).send().await?;
     assert_eq!(gone.status(), StatusCode::NOT_FOUND);

@@ -9,7 +9,7 @@ fuzz_target!(|text: &str| {
     let _ = checkpoint::parse("Audit.Exchange.log", text, DateTime::UNIX_EPOCH);
     let mut shard = Shard::default();
     let _ = shard.read(text);
-    for id in shard.queued_before(DateTime::<chrono::Utc>::MAX_UTC) {
+    for (id, _) in shard.queued_before(DateTime::<chrono::Utc>::MAX_UTC) {
         assert!(shard.standing(id).is_some());
     }
 });

@@ -76,6 +76,13 @@ pub fn is_conflict(error: &Error) -> bool {
     matches!(error.http_status(), Some(StatusCode::Conflict | StatusCode::PreconditionFailed))
 }
 
+/// Whether an error says that the blob is no append blob (409): a person's tools upload block blobs.
+/// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
+#[must_use]
+pub fn is_another_type(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "InvalidBlobType")
+}
+
 /// Whether an error says that an append blob takes no further append: it has 50,000.
 /// <https://learn.microsoft.com/rest/api/storageservices/append-block>
 #[must_use]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::pack::pack;
-use crate::{clock::rfc3339, management_api::ContentBlob, workload::Workload};
+use crate::{clock::rfc3339, limits::HAND_MADE_LIFE, management_api::ContentBlob, workload::Workload};
 
 /// Most text in one message, before base64: the queue takes 64 KiB of base64.
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message>
@@ -34,6 +34,9 @@ pub struct Item {
     /// How often it was put off.
     #[serde(default)]
     pub attempt: u32,
+    /// The tenant that listed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// Why a message is not understood.
@@ -46,9 +49,9 @@ pub struct NotABatch {
 }
 
 impl Item {
-    /// What a listing says of a blob, as it is queued for the first time.
+    /// What a tenant's listing says of a blob, as it is queued for the first time.
     #[must_use]
-    pub fn listed(workload: Workload, blob: &ContentBlob) -> Self {
+    pub fn listed(workload: Workload, blob: &ContentBlob, tenant: &str) -> Self {
         Self {
             uri: blob.content_uri.clone(),
             workload: Some(workload),
@@ -56,6 +59,7 @@ impl Item {
             created: Some(blob.content_created),
             expires: Some(blob.content_expiration),
             attempt: 0,
+            tenant: Some(tenant.to_owned()),
         }
     }
 
@@ -72,7 +76,20 @@ impl Item {
             let digits: String = end.chars().filter(char::is_ascii_digit).take(17).collect();
             chrono::NaiveDateTime::parse_from_str(&digits, "%Y%m%d%H%M%S%3f").ok().map(|at| at.and_utc())
         });
-        Self { uri, workload, id, created, expires: None, attempt: 0 }
+        Self { uri, workload, id, created, expires: None, attempt: 0, tenant: None }
+    }
+
+    /// The item with an end: one that tells no expiry of its own is tried for seven days after its message was put.
+    #[must_use]
+    pub fn put_at(self, put: DateTime<Utc>) -> Self {
+        Self { expires: self.expires.or(Some(put + HAND_MADE_LIFE)), ..self }
+    }
+
+    /// The time under whose hour it is journalled: contentCreated, or else when its first message was put, which its expiry
+    /// tells. So all that is said of it stands in one place.
+    #[must_use]
+    pub fn journal_time(&self) -> Option<DateTime<Utc>> {
+        self.created.or_else(|| self.expires.map(|expires| expires - HAND_MADE_LIFE))
     }
 
     /// The content type's name, for paths and reports.
@@ -160,11 +177,12 @@ mod tests {
             created: parse_utc("2026-11-20T10:00:00Z"),
             expires: parse_utc("2026-11-27T10:00:00Z"),
             attempt: 2,
+            tenant: Some("0873ee4d-d342-44f2-8961-74c442a2fad2".to_owned()),
         };
         let text = encode(std::slice::from_ref(&item)).unwrap();
         assert_eq!(
             text,
-            r#"[{"uri":"https://manage.office.com/api/v1.0/t/activity/feed/audit/a","type":"Audit.Exchange","id":"a","created":"2026-11-20T10:00:00.000Z","expires":"2026-11-27T10:00:00.000Z","attempt":2}]"#
+            r#"[{"uri":"https://manage.office.com/api/v1.0/t/activity/feed/audit/a","type":"Audit.Exchange","id":"a","created":"2026-11-20T10:00:00.000Z","expires":"2026-11-27T10:00:00.000Z","attempt":2,"tenant":"0873ee4d-d342-44f2-8961-74c442a2fad2"}]"#
         );
         assert_eq!(decode(&text).unwrap(), [item]);
     }

@@ -55,6 +55,7 @@ mod tests {
             created: None,
             expires: chrono::DateTime::from_timestamp(1_800_000_000 - number as i64, 0),
             attempt: 0,
+            tenant: None,
         }
     }
 

@@ -21,11 +21,16 @@ pub struct Cosmos {
 impl Cosmos {
     pub(super) fn read(vars: &mut Vars<'_>) -> Option<Self> {
         let endpoint = vars.required("COSMOS_ENDPOINT").and_then(|_| vars.secure_url("COSMOS_ENDPOINT", None));
-        Some(Self {
-            endpoint: endpoint?,
-            key: vars.optional("COSMOS_KEY").map(Secret::from),
-            database: vars.or_default("COSMOS_DATABASE", "office365"),
-            container: vars.or_default("COSMOS_CONTAINER", "activity"),
-        })
+        let key = vars.optional("COSMOS_KEY").map(Secret::from);
+        let database = read_name(vars, "COSMOS_DATABASE", "office365");
+        let container = read_name(vars, "COSMOS_CONTAINER", "activity");
+        Some(Self { endpoint: endpoint?, key, database: database?, container: container? })
     }
+}
+
+/// Cosmos DB takes more; what is beyond this is a secret rather than a name.
+/// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-account-limits>
+fn read_name(vars: &mut Vars<'_>, name: &str, default: &str) -> Option<String> {
+    let is_name = |name: &String| name.len() <= 255 && name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.'));
+    vars.parsed(name, default, "a name of letters, digits, spaces, hyphens, underscores and dots, 255 at most", is_name)
 }

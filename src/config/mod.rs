@@ -90,7 +90,7 @@ impl Config {
         let storage = StorageAccount::read(vars);
         let cosmos = Cosmos::read(vars);
         let documents = Documents::read(vars);
-        let identity_client_id = vars.optional("AzureWebJobsStorage__clientId");
+        let identity_client_id = vars.optional(IDENTITY).and_then(|id| vars.guid(IDENTITY, id));
         schedule?;
         Some(Self {
             port: port?,
@@ -113,6 +113,9 @@ impl Config {
         (Ipv4Addr::LOCALHOST, self.port)
     }
 }
+
+/// The user-assigned managed identity.
+const IDENTITY: &str = "AzureWebJobsStorage__clientId";
 
 #[cfg(test)]
 mod tests {
@@ -200,7 +203,7 @@ mod tests {
             "AzureWebJobsStorage",
             "DefaultEndpointsProtocol=https;AccountName=name;AccountKey=c2VjcmV0LWtleQ==;EndpointSuffix=core.windows.net",
         );
-        vars.extend([("OFFICE365_CLIENT_ID", "app"), ("OFFICE365_CLIENT_SECRET", "s3cret-one"), ("COSMOS_KEY", "s3cret-two")]);
+        vars.extend([("OFFICE365_CLIENT_ID", TENANT), ("OFFICE365_CLIENT_SECRET", "s3cret-one"), ("COSMOS_KEY", "s3cret-two")]);
         let print = format!("{:?}", read(&vars).unwrap());
         for secret in ["s3cret-one", "s3cret-two", "c2VjcmV0LWtleQ"] {
             assert!(!print.contains(secret), "{print}");

@@ -37,15 +37,17 @@ pub struct Office365 {
 impl Office365 {
     pub(super) fn read(vars: &mut Vars<'_>) -> Option<Self> {
         let tenant_id = vars.required("OFFICE365_TENANT_ID").and_then(|id| vars.guid("OFFICE365_TENANT_ID", id));
-        let client_id = vars.optional("OFFICE365_CLIENT_ID");
+        let given = vars.optional("OFFICE365_CLIENT_ID");
+        let is_app = given.is_some() || vars.is_unresolved("OFFICE365_CLIENT_ID");
+        let client_id = given.and_then(|id| vars.guid("OFFICE365_CLIENT_ID", id));
         let client_secret = vars.optional("OFFICE365_CLIENT_SECRET").map(Secret::from);
-        if client_secret.is_some() && client_id.is_none() {
+        if client_secret.is_some() && !is_app {
             vars.fault("OFFICE365_CLIENT_SECRET", "is set but OFFICE365_CLIENT_ID is not: name the app that the secret belongs to");
         }
         let cloud = vars.or_default("OFFICE365_CLOUD", "enterprise");
         let known = CLOUDS.iter().find(|(name, _, _)| *name == cloud);
         if known.is_none() {
-            vars.fault("OFFICE365_CLOUD", format!("is {cloud:?}; it must be one of enterprise, gcc, gcc-high, dod"));
+            vars.fault("OFFICE365_CLOUD", "must be one of enterprise, gcc, gcc-high, dod");
         }
         let (_, api, login) = known.unwrap_or(&CLOUDS[0]);
         let api_url = vars.secure_url("OFFICE365_API_URL", Some(api));
@@ -70,14 +72,18 @@ pub(super) fn read_workloads(vars: &mut Vars<'_>) -> Option<Vec<Workload>> {
         return Some(Workload::ALL.to_vec());
     };
     let mut workloads = Vec::new();
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    let mut is_known = true;
+    for (at, name) in list.split(',').map(str::trim).filter(|name| !name.is_empty()).enumerate() {
         match Workload::from_str(name) {
             Ok(workload) if !workloads.contains(&workload) => workloads.push(workload),
             Ok(_) => {}
-            Err(reason) => vars.fault("WORKLOADS", reason),
+            Err(unknown) => {
+                is_known = false;
+                vars.fault("WORKLOADS", format!("names something in place {} that is {unknown}", at + 1));
+            }
         }
     }
-    if workloads.is_empty() {
+    if workloads.is_empty() && is_known {
         vars.fault("WORKLOADS", "names no workload");
     }
     Some(workloads)

@@ -76,7 +76,13 @@ impl StorageAccount {
     }
 
     fn read_identity(vars: &mut Vars<'_>) -> Option<Self> {
-        let account = vars.optional("AzureWebJobsStorage__accountName");
+        let account = vars.optional(ACCOUNT).filter(|name| {
+            let is_name = (3..=24).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            if !is_name {
+                vars.fault(ACCOUNT, "must be a storage account's name: 3 to 24 lower-case letters and digits");
+            }
+            is_name
+        });
         let mut endpoint = |service: &str| {
             let name = format!("AzureWebJobsStorage__{service}ServiceUri");
             match (vars.optional(&name), &account) {
@@ -97,6 +103,7 @@ impl StorageAccount {
                 }
                 Some(Self { blob_endpoint, queue_endpoint, access: Access::Identity })
             }
+            _ if vars.has_fault("AzureWebJobsStorage__") => None,
             _ => {
                 vars.fault(
                     "AzureWebJobsStorage",
@@ -150,6 +157,9 @@ impl StorageAccount {
         Ok(Self { blob_endpoint: endpoint("blob")?, queue_endpoint: endpoint("queue")?, access })
     }
 }
+
+/// The account, where an identity opens it.
+const ACCOUNT: &str = "AzureWebJobsStorage__accountName";
 
 const STORAGE_NAME: &str = "3 to 63 lower-case letters, digits and single hyphens, with a letter or digit at each end";
 

@@ -5,6 +5,11 @@ use std::{fmt, str::FromStr};
 use url::Url;
 use uuid::Uuid;
 
+/// How a Key Vault reference begins.
+const KEY_VAULT: &str = "@Microsoft.KeyVault(";
+const UNRESOLVED: &str = "is a Key Vault reference that the platform did not resolve: does the secret exist, and may the app's identity \
+                          read it (role Key Vault Secrets User)? The portal says why, under the app's environment variables";
+
 /// Everything wrong with the settings: the variable's name, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Faults(Vec<(String, String)>);
@@ -52,8 +57,24 @@ impl<'a> Vars<'a> {
         }
     }
 
+    /// Notes what is wrong with a variable, without its text: a secret may be pasted into any of them. Of a Key Vault reference that
+    /// was not resolved nothing else is wrong.
     pub(super) fn fault(&mut self, name: &str, reason: impl fmt::Display) {
-        self.faults.push((name.to_owned(), reason.to_string()));
+        if !self.is_unresolved(name) {
+            self.faults.push((name.to_owned(), reason.to_string()));
+        }
+    }
+
+    /// Whether the platform left a Key Vault reference as it is, because it could not read the secret.
+    /// <https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references>
+    pub(super) fn is_unresolved(&self, name: &str) -> bool {
+        (self.lookup)(name)
+            .is_some_and(|text| text.trim_start().get(..KEY_VAULT.len()).is_some_and(|head| head.eq_ignore_ascii_case(KEY_VAULT)))
+    }
+
+    /// Whether something was found wrong with a variable whose name begins so.
+    pub(super) fn has_fault(&self, prefix: &str) -> bool {
+        self.faults.iter().any(|(name, _)| name.starts_with(prefix))
     }
 
     /// All that was asked for, and what was found fault with, each once.
@@ -72,6 +93,9 @@ impl<'a> Vars<'a> {
     }
 
     pub(super) fn ask(&mut self, name: &str, default: Option<&str>) -> Option<String> {
+        if self.is_unresolved(name) && !self.asked.iter().any(|(asked, _)| asked == name) {
+            self.faults.push((name.to_owned(), UNRESOLVED.to_owned()));
+        }
         self.asked.push((name.to_owned(), default.map(str::to_owned)));
         self.value(name)
     }
@@ -86,7 +110,7 @@ impl<'a> Vars<'a> {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty() && !self.is_unresolved(name))
     }
 
     pub(super) fn required(&mut self, name: &str) -> Option<String> {
@@ -105,7 +129,7 @@ impl<'a> Vars<'a> {
         let text = self.or_default(name, default);
         let value = text.parse().ok().filter(valid);
         if value.is_none() {
-            self.fault(name, format!("is {text:?}; it must be {expected}"));
+            self.fault(name, format!("must be {expected}"));
         }
         value
     }
@@ -113,7 +137,6 @@ impl<'a> Vars<'a> {
     pub(super) fn guid(&mut self, name: &str, text: String) -> Option<String> {
         let shape = is_guid(&text);
         if !shape {
-            // Not what it is: secrets are pasted into the neighbour's field.
             self.fault(name, "is no GUID; it must be one such as 0873ee4d-d342-44f2-8961-74c442a2fad2");
         }
         shape.then(|| text.to_ascii_lowercase())
@@ -121,10 +144,9 @@ impl<'a> Vars<'a> {
 
     pub(super) fn url(&mut self, name: &str, text: &str) -> Option<Url> {
         match Url::parse(text) {
-            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Some(url),
+            Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") && is_plain(&url) => Some(url),
             _ => {
-                // Not what it is: a connection string is easily pasted here, key and all.
-                self.fault(name, "is no address; it must be one such as https://name.example");
+                self.fault(name, "is no address; it must be one such as https://name.example, without a user, a query or a fragment");
                 None
             }
         }
@@ -139,6 +161,11 @@ impl<'a> Vars<'a> {
         }
         Some(url)
     }
+}
+
+/// Whether an address is nothing but an address: what else it may hold may be a secret.
+fn is_plain(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 
 /// Whether a text has the shape of a GUID, in either case.

@@ -6,6 +6,8 @@ mod fields;
 pub mod records;
 pub mod redact;
 mod repair;
+mod skim;
+mod stub;
 mod trim;
 
 use std::{array, borrow::Cow};
@@ -21,7 +23,7 @@ pub use self::{
 };
 use self::{
     fields::Field,
-    records::Traits,
+    records::{Kind, Traits},
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
@@ -101,15 +103,16 @@ pub struct Document {
     pub is_left_out: bool,
 }
 
-/// A record's text is no JSON object.
+/// An element's text is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a record is no valid JSON")]
 pub struct NotARecord;
 
-/// Makes the document. Key and partition depend on the record alone.
+/// Makes the document. Key and partition depend on the record alone. What is no object has a document too, with its value in
+/// `record_value`; that of a record which was too large to be held says so.
 ///
 /// # Errors
-/// The text is no JSON object.
+/// The text is no JSON.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     judged(record, traits, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
@@ -124,7 +127,49 @@ pub(crate) fn judged(
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
-    document_with(record, traits, Some(feed), rules, is_stored, |fields| rules.table.edges(fields), judge)
+    let edges = |fields: &Fields<'_>| rules.table.edges(fields);
+    match traits.kind {
+        Kind::Record => document_with(record, traits, Some(feed), rules, None, is_stored, edges, judge),
+        Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules).map(Some),
+        Kind::Oversized(digest) => {
+            let own_id = format!("sha256-{}", hexadecimal(&digest));
+            let document = document_with(record, traits, Some(feed), rules, Some(own_id), |_| false, edges, judge)?;
+            Ok(document.map(|document| if document.is_left_out { document } else { document.stub() }))
+        }
+    }
+}
+
+/// The document of an element that is no JSON: its text in `record_value`.
+///
+/// # Errors
+/// None that can occur.
+pub fn document_of_text(element: &[u8], feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    let text = String::from_utf8_lossy(element);
+    let value = serde_json::to_string(&text).map_err(|_| NotARecord)?;
+    wrapped(&value, sha256_id(text.as_bytes()), Traits::default(), feed, rules)
+}
+
+/// The document of an element that is no object.
+fn value_document(value: &str, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    // Without the values that were matched, as with a record that has no Id.
+    let dropped = redact(&in_object(value), Treatment::Drop).and_then(|(text, _)| serde_json::from_str::<serde_json::Value>(&text).ok());
+    let id = match dropped {
+        Some(object) => sha256_id(object["record_value"].to_string().as_bytes()),
+        None => sha256_id(&canonical(value)),
+    };
+    wrapped(value, id, traits, feed, rules)
+}
+
+/// The document of an object that holds nothing but this value. It is no record, so it counts as reduced.
+fn wrapped(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    let traits = Traits { depth: traits.depth + 1, ..traits };
+    let (text, no_edges) = (in_object(value), |_: &Fields<'_>| "[]".to_owned());
+    let document = document_with(text.as_bytes(), traits, Some(feed), rules, Some(id), |_| false, no_edges, |_| None)?.ok_or(NotARecord)?;
+    Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
+}
+
+fn in_object(value: &str) -> String {
+    format!("{{\"record_value\":{value}}}")
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -136,22 +181,24 @@ pub(crate) fn explained(
     rules: Rules<'_>,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
-    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
+    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true, ..Traits::default() };
     let mut rows = Vec::new();
     let edges = |fields: &Fields<'_>| {
         let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
     };
-    let document = document_with(record, any, None, rules, |_| false, edges, judge)?;
+    let document = document_with(record, any, None, rules, None, |_| false, edges, judge)?;
     Ok((document.ok_or(NotARecord)?, rows))
 }
 
+/// `own_id` is the id if the record has none that can be used; without one, what it says tells it.
 fn document_with(
     record: &[u8],
     traits: Traits,
     feed: Option<&Feed>,
     rules: Rules<'_>,
+    own_id: Option<String>,
     is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
@@ -165,7 +212,7 @@ fn document_with(
     let text = redaction.as_ref().map_or(&*text, |(text, _)| text.as_str());
     let mut fields = Fields::of(text).ok_or(NotARecord)?;
 
-    let id = id(&fields, original);
+    let id = id(&fields).or(own_id).unwrap_or_else(|| content_based_id(original));
     let hash = Sha256::digest(id.as_bytes());
     let digest: Digest = array::from_fn(|byte| hash[byte]);
     let is_left_out = is_left_out(&fields, feed, rules.leave_out);
@@ -215,20 +262,29 @@ struct Head<'a> {
     feed: Option<&'a Feed>,
 }
 
-/// The record's `Id`, with its part number where it comes in parts; without one, what the record is.
-fn id(fields: &Fields<'_>, text: &str) -> String {
-    let id = fields.text("Id").map(|id| match fields.text("RecordNumber") {
-        Some(part) => format!("{id}-{part}").into(),
-        None => id,
-    });
-    match id.map(|id| encode_id(&id)) {
-        Some(id) if id.len() <= MAX_ID_BYTES => id,
-        _ => {
-            // Without the values that were matched, so that no setting and no key makes another id.
-            let dropped = redact(text, Treatment::Drop);
-            format!("sha256-{:x}", Sha256::digest(canonical(dropped.as_ref().map_or(text, |(text, _)| text))))
-        }
-    }
+/// The record's `Id`, with its part number where it comes in parts; none if there is none that can be used.
+fn id(fields: &Fields<'_>) -> Option<String> {
+    let id = fields.text("Id")?;
+    let id = match fields.text("RecordNumber") {
+        Some(part) => encode_id(&format!("{id}-{part}")),
+        None => encode_id(&id),
+    };
+    (id.len() <= MAX_ID_BYTES).then_some(id)
+}
+
+/// The id of a record that has none: what it is, without the values that were matched, so that no setting and no key makes another
+/// id.
+fn content_based_id(text: &str) -> String {
+    let dropped = redact(text, Treatment::Drop);
+    sha256_id(&canonical(dropped.as_ref().map_or(text, |(text, _)| text)))
+}
+
+fn sha256_id(bytes: &[u8]) -> String {
+    format!("sha256-{:x}", Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Percent-encodes what Cosmos or its clients cannot take in an id, and the percent sign, so that no two become one.

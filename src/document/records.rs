@@ -2,6 +2,8 @@
 
 use memchr::memchr2;
 
+use super::skim::{Skim, Skimmed};
+
 /// The longest record taken. The largest seen in the field are tens of kilobytes; this bounds memory, not content.
 const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 
@@ -14,6 +16,20 @@ pub struct Traits {
     pub surrogates: bool,
     /// A number occurs that a double may change: one of over 15 characters, or with an exponent.
     pub long_numbers: bool,
+    /// Whether it is a record at all.
+    pub kind: Kind,
+}
+
+/// What stands where a record should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// An object.
+    #[default]
+    Record,
+    /// Anything else: null, a number, a text, a list.
+    Value,
+    /// Something longer than is held. What is handed out is an object of its small fields; this is the SHA-256 of all of it.
+    Oversized([u8; 32]),
 }
 
 /// Why a body is no array of records. Positions, never content.
@@ -25,15 +41,9 @@ pub enum BodyError {
     /// It ends before its closing bracket.
     #[error("it is cut short")]
     CutShort,
-    /// An element of the array, counted from 0, is no object.
-    #[error("element {0} of the array is no JSON object")]
-    NoObject(usize),
     /// More stands behind the closing bracket.
     #[error("something follows the array")]
     Trailing,
-    /// A record, counted from 0, is longer than is taken.
-    #[error("record {0} is longer than 16 MiB")]
-    TooLong(usize),
 }
 
 /// The cutter. Fed chunks in order; hands out each record as soon as its last byte is there.
@@ -42,6 +52,8 @@ pub struct Splitter {
     place: Place,
     /// The part of a record that earlier chunks held.
     pending: Vec<u8>,
+    /// In its place, of a record that is too long to be held.
+    skim: Option<Skim>,
     element: Element,
     records: usize,
     /// Bytes of a byte order mark seen.
@@ -65,6 +77,8 @@ struct Element {
     depth: usize,
     text: Text,
     number: usize,
+    /// A number, `true`, `false` or `null`: it ends where something else begins.
+    is_bare: bool,
     traits: Traits,
 }
 
@@ -81,10 +95,10 @@ enum Text {
 }
 
 impl Splitter {
-    /// Takes the next chunk; calls `record` for every record that it completes.
+    /// Takes the next chunk; calls `record` for every element of the array that it completes.
     ///
     /// # Errors
-    /// What arrived is no array of objects. Records handed out before stay handed out.
+    /// What arrived is no array. Records handed out before stay handed out.
     pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], Traits)) -> Result<(), BodyError> {
         let (mut at, mut start) = (0, 0);
         while at < chunk.len() {
@@ -105,12 +119,22 @@ impl Splitter {
             }
         }
         if self.place == Place::InElement {
-            self.pending.extend_from_slice(&chunk[start..]);
-            if self.pending.len() > MAX_RECORD_BYTES {
-                return Err(BodyError::TooLong(self.records));
-            }
+            self.hold(&chunk[start..]);
         }
         Ok(())
+    }
+
+    /// Keeps the part of an element until the rest comes; of one that is too long only what can be skimmed off.
+    fn hold(&mut self, part: &[u8]) {
+        match &mut self.skim {
+            Some(skim) => skim.push(part),
+            None => self.pending.extend_from_slice(part),
+        }
+        if self.pending.len() > MAX_RECORD_BYTES {
+            let mut skim = Skim::default();
+            skim.push(&std::mem::take(&mut self.pending));
+            self.skim = Some(skim);
+        }
     }
 
     /// Ends the body.
@@ -138,11 +162,11 @@ impl Splitter {
             }
             (Place::BeforeArray, _) => return Err(BodyError::NoArray),
             (Place::FirstElement | Place::AfterElement, b']') => Place::AfterArray,
-            (Place::FirstElement | Place::NextElement, b'{') => {
-                self.element = Element::default();
+            (Place::FirstElement | Place::NextElement, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') => {
+                self.element = Element::beginning(byte);
                 Place::InElement
             }
-            (Place::FirstElement | Place::NextElement, _) => return Err(BodyError::NoObject(self.records)),
+            (Place::FirstElement | Place::NextElement, _) => return Err(BodyError::NoArray),
             (Place::AfterElement, b',') => Place::NextElement,
             (Place::AfterElement, _) => return Err(BodyError::NoArray),
             (Place::AfterArray, _) => return Err(BodyError::Trailing),
@@ -152,12 +176,21 @@ impl Splitter {
     }
 
     fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(&[u8], Traits)) {
-        if self.pending.is_empty() {
-            record(tail, self.element.traits);
-        } else {
-            self.pending.extend_from_slice(tail);
-            record(&self.pending, self.element.traits);
-            self.pending.clear();
+        let traits = self.element.traits;
+        let is_split = !self.pending.is_empty() || self.skim.is_some();
+        if is_split || tail.len() > MAX_RECORD_BYTES {
+            self.hold(tail);
+        }
+        match self.skim.take() {
+            Some(skim) => {
+                let Skimmed { json, digest } = skim.finish();
+                record(&json, Traits { kind: Kind::Oversized(digest), ..traits });
+            }
+            None if is_split => {
+                record(&self.pending, traits);
+                self.pending.clear();
+            }
+            None => record(tail, traits),
         }
         self.records += 1;
         self.place = Place::AfterElement;
@@ -165,8 +198,16 @@ impl Splitter {
 }
 
 impl Element {
-    /// Scans on; the count of bytes up to and with the record's last, or none if it goes on beyond.
+    fn beginning(byte: u8) -> Self {
+        let kind = if byte == b'{' { Kind::Record } else { Kind::Value };
+        Self { is_bare: !matches!(byte, b'{' | b'[' | b'"'), traits: Traits { kind, ..Traits::default() }, ..Self::default() }
+    }
+
+    /// Scans on; the count of bytes up to and with the element's last, or none if it goes on beyond.
     fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.is_bare {
+            return self.scan_bare(bytes);
+        }
         let mut at = 0;
         while at < bytes.len() {
             if self.text == Text::Inside {
@@ -177,11 +218,24 @@ impl Element {
             at += 1;
             if self.text != Text::Outside {
                 self.within_text(byte);
+                if self.depth == 0 && self.text == Text::Outside {
+                    return Some(at);
+                }
             } else if self.outside_text(byte) {
                 return Some(at);
             }
         }
         None
+    }
+
+    /// The same of a number or a word, which ends before the byte that is no part of it.
+    fn scan_bare(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b':' | b'"' | b'[' | b']' | b'{' | b'}');
+        let end = bytes.iter().position(is_end);
+        for byte in &bytes[..end.unwrap_or(bytes.len())] {
+            self.outside_text(*byte);
+        }
+        end
     }
 
     fn within_text(&mut self, byte: u8) {
@@ -251,7 +305,7 @@ mod tests {
         let whole = split(body, body.len()).unwrap();
         let texts: Vec<_> = whole.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, [r#"{"a":"}]\"\\"}"#, r#"{"b":[{},[]],"c":1e5}"#, "{}"]);
-        assert_eq!(whole[1].1, Traits { depth: 3, surrogates: false, long_numbers: true });
+        assert_eq!(whole[1].1, Traits { depth: 3, long_numbers: true, ..Traits::default() });
         for size in 1..body.len() {
             assert_eq!(split(body, size).unwrap(), whole, "chunks of {size}");
         }
@@ -259,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_whole_array_of_objects_is_refused() {
+    fn a_body_that_is_no_whole_array_is_refused() {
         for (body, expected) in [
             ("", BodyError::NoArray),
             ("<html>", BodyError::NoArray),
@@ -268,9 +322,13 @@ mod tests {
             ("[{\"a\":1}", BodyError::CutShort),
             ("[{\"a\":1},", BodyError::CutShort),
             ("[{\"a\":\"]", BodyError::CutShort),
-            ("[{\"a\":1},]", BodyError::NoObject(1)),
-            ("[1]", BodyError::NoObject(0)),
-            ("[null]", BodyError::NoObject(0)),
+            ("[{\"a\":1},]", BodyError::NoArray),
+            ("[,1]", BodyError::NoArray),
+            ("[1", BodyError::CutShort),
+            ("[1 2]", BodyError::NoArray),
+            ("[1{}]", BodyError::NoArray),
+            ("[\"a\"", BodyError::CutShort),
+            ("[}", BodyError::NoArray),
             ("[{}{}]", BodyError::NoArray),
             ("[{}] x", BodyError::Trailing),
         ] {
@@ -286,6 +344,35 @@ mod tests {
         assert!(!traits(r#"{"a":"\u00d8 \\ud83d"}"#).surrogates);
         assert!(traits(r#"{"a":1234567890123456}"#).long_numbers);
         assert!(!traits(r#"{"a":123456789012345,"b":true,"c":"1234567890123456"}"#).long_numbers);
+    }
+
+    #[test]
+    fn what_is_no_object_is_handed_out_as_it_stands_however_it_arrives() {
+        let body = r#"[null, -1.5e3 ,"a]\"\ud800",[1,{"b":[2]}],true,{"c":"},["},[],"",12345678901234567]"#;
+        let whole = split(body.as_bytes(), body.len()).unwrap();
+        let texts: Vec<_> = whole.iter().map(|(text, _)| text.as_str()).collect();
+        let expected =
+            ["null", "-1.5e3", r#""a]\"\ud800""#, r#"[1,{"b":[2]}]"#, "true", r#"{"c":"},["}"#, "[]", r#""""#, "12345678901234567"];
+        assert_eq!(texts, expected);
+        let is_record: Vec<_> = whole.iter().map(|(_, traits)| traits.kind == Kind::Record).collect();
+        assert_eq!(is_record, [false, false, false, false, false, true, false, false, false]);
+        assert!(whole[2].1.surrogates && whole[1].1.long_numbers && whole[8].1.long_numbers && whole[3].1.depth == 3);
+        for size in 1..body.len() {
+            assert_eq!(split(body.as_bytes(), size).unwrap(), whole, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_skimmed_and_its_neighbours_are_handed_out() {
+        let large = "x".repeat(MAX_RECORD_BYTES);
+        let body = format!(r#"[{{"Id":"a"}},{{"Id":"b","Large":"{large}","After":1}},["{large}"],"{large}",{{"Id":"c"}}]"#);
+        for size in [64 * 1024, 1_000_003, body.len()] {
+            let records = split(body.as_bytes(), size).unwrap();
+            let texts: Vec<_> = records.iter().map(|(text, _)| text.as_str()).collect();
+            assert_eq!(texts, [r#"{"Id":"a"}"#, r#"{"Id":"b","After":1}"#, "{}", "{}", r#"{"Id":"c"}"#], "{size}");
+            assert!(matches!(records[1].1.kind, Kind::Oversized(_)) && records[4].1.kind == Kind::Record);
+            assert_ne!(records[2].1.kind, records[3].1.kind);
+        }
     }
 
     proptest! {

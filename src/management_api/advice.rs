@@ -36,11 +36,23 @@ pub(super) fn advice(error: &ServiceError) -> Option<Advice> {
             "the subscription was disabled",
             "the next run of QueueEvents starts it; if it stays off, an administrator switched the subscription off",
         ),
-        _ if error.message.contains("does not exist") && error.message.contains("enant") => (
+        _ if is_auditing_off(error) => (
             "unified audit logging is off for this tenant",
             "turn on auditing for this tenant, in the Microsoft Purview portal under Audit; it takes up to an hour",
         ),
         _ => return None,
     };
     Some(Advice { what, next })
+}
+
+/// The service then says that the tenant does not exist, without a code.
+fn is_auditing_off(error: &ServiceError) -> bool {
+    error.message.contains("Tenant ") && error.message.contains("does not exist")
+}
+
+impl ServiceError {
+    /// Whether the API itself says so, and no proxy or gateway on the way.
+    pub(super) fn is_the_services_own(&self) -> bool {
+        self.code.starts_with("AF") || is_auditing_off(self)
+    }
 }

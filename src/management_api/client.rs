@@ -1,16 +1,17 @@
 //! The client: lists subscriptions and content, fetches content blobs, with the one retry loop.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use azure_core::credentials::Secret;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{Stream, TryStreamExt};
-use reqwest::{Client, Method, Response, StatusCode, header};
-use tokio::time::{Instant, sleep};
+use reqwest::{
+    Client, Method, Response, StatusCode,
+    header::{self, HeaderMap},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::{
@@ -23,8 +24,10 @@ use crate::{
         Connection,
         identity::{ActivityToken, Claims},
     },
-    clock::Clock,
-    config::Config,
+    clock::{Clock, TimeUncertain, Witness, rfc3339},
+    config::{Config, is_guid},
+    error_text::chain,
+    limits::{MAX_ERROR_BODY, MAX_LISTED, MAX_PAGE_BYTES, MAX_PAGES},
     workload::Workload,
 };
 
@@ -42,10 +45,10 @@ const TRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// A `Retry-After` beyond this is not waited for, since waiting costs compute: the caller puts the work off instead.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Pages of one listing beyond which something must be wrong.
-const MOST_PAGES: usize = 10_000;
-/// Most of an error body that is read.
-const ERROR_BODY: usize = 16 * 1024;
+/// An answer that took longer says too little about the time.
+const MAX_PROMPT: Duration = Duration::from_secs(2);
+/// The longest that the time is asked for.
+const MAX_TIME_CALL: Duration = Duration::from_secs(30);
 
 /// A half-open range of contentCreated, in whole seconds, at most 24 h long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +71,24 @@ pub struct Listing {
 /// A content blob's body on its way.
 #[derive(Debug)]
 pub struct ContentBody {
-    response: Response,
+    answer: Answer,
     what: String,
     content_type: String,
+}
+
+/// An answer, and the time that it tells. That it is the service's own, and no proxy's, shows only in its body.
+#[derive(Debug)]
+struct Answer {
+    response: Response,
+    time: ToldTime,
+}
+
+/// A time that an answer tells, for [`ActivityClient::learn_time`].
+#[derive(Clone, Copy, Debug)]
+pub struct ToldTime {
+    /// None if there was no `Date`, or the answer was slow.
+    offset: Option<TimeDelta>,
+    by: Witness,
 }
 
 /// The client, one a process.
@@ -78,6 +96,7 @@ pub struct ActivityClient {
     http: Client,
     /// `{root}/api/v1.0/{tenant}/activity/feed/`
     feed: Url,
+    tenant_id: String,
     publisher_id: String,
     token: ActivityToken,
     clock: Arc<Clock>,
@@ -92,6 +111,7 @@ impl ActivityClient {
         Ok(Self {
             http: connection.http.clone(),
             feed: Url::parse(&format!("{root}/api/v1.0/{}/activity/feed/", config.office365.tenant_id))?,
+            tenant_id: config.office365.tenant_id.clone(),
             publisher_id: config.office365.publisher_id.clone(),
             token: ActivityToken::new(config, &connection.transport)?,
             clock,
@@ -114,8 +134,8 @@ impl ActivityClient {
     /// No usable answer after the retries.
     pub async fn subscriptions(&self) -> Result<Vec<Subscription>, ActivityError> {
         let what = "list subscriptions".to_owned();
-        let response = self.call(&what, Method::GET, self.operation("subscriptions/list", &[])?).await?;
-        read_json(what, response).await.map(|(_, subscriptions)| subscriptions)
+        let answer = self.call(&what, Witness::Subscriptions, Method::GET, self.operation("subscriptions/list", &[])?).await?;
+        self.read_json(what, answer).await.map(|(_, subscriptions)| subscriptions)
     }
 
     /// Starts a subscription. One that is on already is success (AF20024, undocumented).
@@ -125,7 +145,7 @@ impl ActivityClient {
     /// No usable answer.
     pub async fn start_subscription(&self, workload: Workload) -> Result<(), ActivityError> {
         let url = self.operation("subscriptions/start", &[("contentType", workload.as_str())])?;
-        match self.call(&format!("start subscription {workload}"), Method::POST, url).await {
+        match self.call(&format!("start subscription {workload}"), Witness::Subscriptions, Method::POST, url).await {
             Err(error) if !error.is_code("AF20024") => Err(error),
             _ => Ok(()),
         }
@@ -135,7 +155,8 @@ impl ActivityClient {
     /// any more (AF20031), the window is listed once more from its first.
     ///
     /// # Errors
-    /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned.
+    /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned. [`ActivityError::TooLarge`] if a
+    /// shorter window may be listed in its place.
     pub async fn list(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
         match self.list_pages(workload, window).await {
             Err(error) if error.is_code("AF20031") => self.list_pages(workload, window).await,
@@ -150,13 +171,16 @@ impl ActivityClient {
         let mut listing = Listing::default();
         let mut seen = std::collections::HashSet::new();
         while let Some(url) = next {
-            if listing.pages == MOST_PAGES || !seen.insert(url.clone()) {
+            if listing.pages == MAX_PAGES || !seen.insert(url.clone()) {
                 return Err(body_error(what, "its pages repeat without end", 0, "NextPageUri"));
             }
-            let response = self.call(&what, Method::GET, url).await?;
-            let (headers, mut blobs) = read_json::<Vec<ContentBlob>>(what.clone(), response).await?;
+            let answer = self.call(&what, Witness::Listing, Method::GET, url).await?;
+            let (headers, mut blobs) = self.read_json::<Vec<ContentBlob>>(what.clone(), answer).await?;
             listing.pages += 1;
             listing.blobs.append(&mut blobs);
+            if listing.blobs.len() > MAX_LISTED {
+                return Err(ActivityError::TooLarge { what, limit: format!("{MAX_LISTED} content blobs") });
+            }
             next = match headers.get("NextPageUri") {
                 Some(uri) => Some(self.own_url(&String::from_utf8_lossy(uri.as_bytes()))?),
                 None => None,
@@ -165,18 +189,71 @@ impl ActivityClient {
         Ok(listing)
     }
 
-    /// Begins to fetch a content blob. Its body is still on the way when this returns.
+    /// Begins to fetch a content blob, of the tenant that listed it, if that is known. Its body is still on the way when this
+    /// returns.
     ///
     /// # Errors
-    /// A foreign address is refused before any request; else no usable answer after the retries.
-    pub async fn fetch(&self, uri: &str) -> Result<ContentBody, ActivityError> {
+    /// A foreign address, or another tenant's, is refused before any request; else no usable answer after the retries.
+    pub async fn fetch(&self, uri: &str, tenant: Option<&str>) -> Result<ContentBody, ActivityError> {
         let what = "fetch content blob".to_owned();
-        let response = self.call(&what, Method::GET, self.own_url(uri)?).await?;
-        Ok(ContentBody { content_type: content_type(&response), response, what })
+        let url = self.own_content(uri, tenant)?;
+        let answer = self.call(&what, Witness::Content, Method::GET, url).await?;
+        Ok(ContentBody { content_type: content_type(&answer.response), answer, what })
+    }
+
+    /// Whether content is outside the configured root or tenant.
+    #[must_use]
+    pub fn is_foreign(&self, uri: &str, tenant: Option<&str>) -> bool {
+        self.own_content(uri, tenant).is_err()
+    }
+
+    /// The address of a content blob, if it is the service's own and the tenant that listed it is the configured one, or unknown.
+    fn own_content(&self, uri: &str, tenant: Option<&str>) -> Result<Url, ActivityError> {
+        match tenant.filter(|tenant| !tenant.eq_ignore_ascii_case(&self.tenant_id)) {
+            Some(tenant) => Err(self.foreign(format!("{}, listed by the tenant {}", printable(uri), shown(tenant)))),
+            None => self.own_url(uri),
+        }
+    }
+
+    /// The tenant whose content is collected.
+    #[must_use]
+    pub fn tenant_id(&self) -> &str {
+        &self.tenant_id
+    }
+
+    /// Asks for the time if it is not certain: by a call of another kind than the one that told a time which is in doubt.
+    ///
+    /// # Errors
+    /// It still is not certain.
+    pub async fn ask_time(&self) -> Result<(), TimeUncertain> {
+        // Twice, since the first answer may be what is in doubt.
+        for _ in 0..2 {
+            if self.clock.is_certain() {
+                break;
+            }
+            let asked = async {
+                match self.clock.doubt() {
+                    Some((_, Witness::Subscriptions)) => self.list_last_minute().await.err(),
+                    _ => self.subscriptions().await.err(),
+                }
+            };
+            match timeout(MAX_TIME_CALL, asked).await {
+                Ok(Some(error)) => tracing::debug!(error = %chain(&error), "the time was asked for"),
+                Ok(None) => {}
+                Err(_) => tracing::debug!("the time was asked for, and no answer came"),
+            }
+        }
+        self.clock.certain()
+    }
+
+    /// Of any workload: what it lists is not used.
+    async fn list_last_minute(&self) -> Result<Listing, ActivityError> {
+        let end = self.clock.now();
+        self.list_pages(Workload::ALL[0], Window { start: end - TimeDelta::minutes(1), end }).await
     }
 
     fn operation(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, ActivityError> {
-        let mut url = self.feed.join(path).map_err(|_| ActivityError::Foreign(path.to_owned()))?;
+        let mut url = self.feed.join(path).map_err(|_| self.foreign(path.to_owned()))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -185,10 +262,14 @@ impl ActivityClient {
 
     /// An address that the service gave us, if it is the service's own: same scheme, host, port and tenant path.
     fn own_url(&self, uri: &str) -> Result<Url, ActivityError> {
-        let foreign = || ActivityError::Foreign(printable(uri));
+        let foreign = || self.foreign(printable(uri));
         let url = Url::parse(uri).map_err(|_| foreign())?;
         let same_origin = url.origin() == self.feed.origin() && url.username().is_empty() && url.password().is_none();
         (same_origin && self.is_tenant_path(&url)).then_some(url).ok_or_else(foreign)
+    }
+
+    fn foreign(&self, address: String) -> ActivityError {
+        ActivityError::Foreign { address, root: self.feed.as_str().trim_end_matches("/activity/feed/").to_owned() }
     }
 
     /// `/api/v1.0/{tenant}/activity/feed/…`, below the root's own path; the documentation shows `/api/v1/` too.
@@ -204,7 +285,7 @@ impl ActivityClient {
     }
 
     /// The one retry loop: keeps the pace, bridges hiccups, renews a refused token once, and leaves the rest to the caller.
-    async fn call(&self, what: &str, method: Method, mut url: Url) -> Result<Response, ActivityError> {
+    async fn call(&self, what: &str, witness: Witness, method: Method, mut url: Url) -> Result<Answer, ActivityError> {
         self.add_publisher(&mut url);
         // The API takes one start in 15 minutes, refused ones included: its caller tries again then.
         let tries = if method == Method::POST { 1 } else { TRIES };
@@ -212,8 +293,8 @@ impl ActivityClient {
         let (mut attempt, mut renewed) = (1, false);
         loop {
             let sent = self.pace.turn().await;
-            let error = match self.send(what, method.clone(), url.clone(), &token).await {
-                Ok(response) => return Ok(response),
+            let error = match self.send(what, witness, method.clone(), url.clone(), &token).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             // Starts have a limit of their own, which says nothing of the other calls.
@@ -239,7 +320,7 @@ impl ActivityClient {
         }
     }
 
-    async fn send(&self, what: &str, method: Method, url: Url, token: &Secret) -> Result<Response, ActivityError> {
+    async fn send(&self, what: &str, by: Witness, method: Method, url: Url, token: &Secret) -> Result<Answer, ActivityError> {
         let mut request = self.http.request(method.clone(), url).bearer_auth(token.secret());
         if method == Method::POST {
             // Left to itself the client sends no length with an empty body, which some servers refuse (411).
@@ -247,14 +328,18 @@ impl ActivityClient {
         }
         let asked = Instant::now();
         let response = request.send().await.map_err(|error| connection_error(what, error))?;
-        self.learn_time(&response, asked.elapsed());
+        let time = ToldTime { offset: told_offset(&response, asked.elapsed()), by };
         if response.status().is_success() && response.status() != StatusCode::NO_CONTENT {
-            return Ok(response);
+            return Ok(Answer { response, time });
         }
         let status = response.status().as_u16();
-        let retry_after = retry_after(&response);
-        let body = read_at_most(response, ERROR_BODY).await;
-        Err(ActivityError::Service { what: what.to_owned(), status, error: ServiceError::read(&body), retry_after })
+        let retry_after = retry_after(&response, self.clock.now());
+        let (body, _) = read_at_most(response, MAX_ERROR_BODY).await.unwrap_or_default();
+        let error = ServiceError::read(&body);
+        if error.is_the_services_own() {
+            self.learn_time(time);
+        }
+        Err(ActivityError::Service { what: what.to_owned(), status, error, retry_after })
     }
 
     /// Content URIs have no query and NextPageUri has one, so the identifier is added with a parser, and only if absent.
@@ -264,18 +349,44 @@ impl ActivityClient {
         }
     }
 
-    fn learn_time(&self, response: &Response, took: Duration) {
-        // A slow answer says little about the time, yet more than none.
-        if took > Duration::from_secs(2) && self.clock.is_told() {
-            return;
-        }
-        let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());
-        let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
+    /// Learns the time from an answer that is known to be the service's own.
+    pub fn learn_time(&self, time: ToldTime) {
+        let Some(offset) = time.offset else { return };
         let before = self.clock.skew();
-        self.clock.learn(date.into());
-        let skew = self.clock.skew();
-        if skew.abs() > SKEW && (skew - before).abs() > SKEW {
-            tracing::warn!(skew_seconds = skew.num_seconds(), "this machine's clock differs from the service's; the service's is used");
+        let is_believed = self.clock.learn(offset, time.by);
+        if !is_believed {
+            tracing::warn!(
+                told = %rfc3339(Utc::now() + offset),
+                believed = %rfc3339(self.clock.now()),
+                "an answer's time is over an hour from what was known; it needs a second witness"
+            );
+        } else if offset.abs() > SKEW && (offset - before).abs() > SKEW {
+            tracing::warn!(skew_seconds = offset.num_seconds(), "this machine's clock differs from the service's; the service's is used");
+        }
+    }
+
+    /// Reads an answer whole, which shows that it is the service's own.
+    async fn read_json<T: DeserializeOwned>(
+        &self,
+        what: String,
+        Answer { response, time }: Answer,
+    ) -> Result<(HeaderMap, T), ActivityError> {
+        let content_type = content_type(&response);
+        let headers = response.headers().clone();
+        let (body, is_whole) = read_at_most(response, MAX_PAGE_BYTES).await.map_err(|error| connection_error(&what, error))?;
+        if !is_whole {
+            return Err(ActivityError::TooLarge { what, limit: format!("{} MiB", MAX_PAGE_BYTES / 1024 / 1024) });
+        }
+        match serde_json::from_slice(&body) {
+            Ok(value) => {
+                self.learn_time(time);
+                Ok((headers, value))
+            }
+            Err(error) => {
+                // Only where and what kind: the text itself may be content.
+                let reason = format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column());
+                Err(body_error(what, &reason, body.len(), &content_type))
+            }
         }
     }
 }
@@ -287,34 +398,36 @@ impl ContentBody {
         &self.content_type
     }
 
+    /// The time that the answer tells; to be learnt once the body has shown that it is a content blob's.
+    #[must_use]
+    pub fn time(&self) -> ToldTime {
+        self.answer.time
+    }
+
     /// The body, decompressed, as it comes.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, ActivityError>> {
         let what = self.what;
-        self.response.bytes_stream().map_err(move |error| connection_error(&what, error))
+        self.answer.response.bytes_stream().map_err(move |error| connection_error(&what, error))
     }
 }
 
-async fn read_json<T: serde::de::DeserializeOwned>(what: String, response: Response) -> Result<(header::HeaderMap, T), ActivityError> {
-    let content_type = content_type(&response);
-    let headers = response.headers().clone();
-    let body = response.bytes().await.map_err(|error| connection_error(&what, error))?;
-    match serde_json::from_slice(&body) {
-        Ok(value) => Ok((headers, value)),
-        // Only where and what kind: the text itself may be content.
-        Err(error) => Err(body_error(what, &format!("{:?} error at byte {}", error.classify(), error.column()), body.len(), &content_type)),
-    }
-}
-
-async fn read_at_most(mut response: Response, most: usize) -> Vec<u8> {
+/// What came, and whether that is all of it: no more than so many bytes are read, as they are after decompression.
+async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Result<(Vec<u8>, bool)> {
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() >= most {
-            break;
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max_bytes {
+            body.extend_from_slice(&chunk[..max_bytes - body.len()]);
+            return Ok((body, false));
         }
+        body.extend_from_slice(&chunk);
     }
-    body.truncate(most);
-    body
+    Ok((body, true))
+}
+
+fn told_offset(response: &Response, took: Duration) -> Option<TimeDelta> {
+    let date = response.headers().get(header::DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    (took <= MAX_PROMPT).then(|| Clock::offset(date.into()))
 }
 
 fn content_type(response: &Response) -> String {
@@ -323,13 +436,13 @@ fn content_type(response: &Response) -> String {
 }
 
 /// Seconds, or an HTTP date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
-fn retry_after(response: &Response) -> Option<Duration> {
+fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
     let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
     let at = httpdate::parse_http_date(text).ok()?;
-    at.duration_since(SystemTime::now()).ok()
+    (DateTime::<Utc>::from(at) - now).to_std().ok()
 }
 
 /// Doubled at each try, between half and the whole of it, so that callers do not march in step.
@@ -346,7 +459,16 @@ fn seconds(at: DateTime<Utc>) -> String {
 /// A foreign address as a log may show it: no query, no credentials, not endless.
 fn printable(uri: &str) -> String {
     match Url::parse(uri) {
-        Ok(url) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path()).chars().take(200).collect(),
+        Ok(url) => {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let shown = format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
+            shown.chars().take(200).collect()
+        }
         Err(_) => format!("an address of {} bytes that cannot be read", uri.len()),
     }
+}
+
+/// Another tenant as a log may show it: by its id, and by nothing else that stands in its place.
+fn shown(tenant: &str) -> &str {
+    if is_guid(tenant) { tenant } else { "of another name" }
 }

@@ -11,8 +11,13 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum ActivityError {
     /// The address is not the configured API root's, so nothing was sent.
-    #[error("refused to call {0}: it is outside the configured API root and tenant")]
-    Foreign(String),
+    #[error("refused to call {address}: it is outside the configured API root and tenant {root}")]
+    Foreign {
+        /// As far as it may be shown.
+        address: String,
+        /// Root and tenant that are configured.
+        root: String,
+    },
     /// No token could be had.
     #[error("no access token for the Office 365 Management API")]
     Token(#[source] azure_core::Error),
@@ -37,6 +42,14 @@ pub enum ActivityError {
         #[source]
         source: reqwest::Error,
     },
+    /// More came than is taken.
+    #[error("{what}: the answer has more than {limit}")]
+    TooLarge {
+        /// The call, in words.
+        what: String,
+        /// What is taken at most.
+        limit: String,
+    },
     /// An answer that should have been JSON of a known form is not.
     #[error("{what}: the answer is not what the API documents: {reason} ({length} bytes of {content_type})")]
     Body {
@@ -58,6 +71,10 @@ pub enum Trouble {
     Passing(Option<Duration>),
     /// It stays: the content cannot be had, now or ever. The word is the journal's reason.
     Lasting(&'static str),
+    /// It stays if it is said again an hour later: a wrong setting brings the same answer. The word is the journal's reason.
+    Doubtful(&'static str),
+    /// The content is another tenant's, cloud's or root's, as the settings stand.
+    Foreign,
     /// The token was refused; a new one may be taken.
     Unauthorised,
     /// A person has to change something; the work stays where it is until then.
@@ -69,8 +86,8 @@ impl ActivityError {
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         let (status, error, retry_after) = match self {
-            Self::Foreign(_) => return Trouble::Lasting("foreign uri"),
-            Self::Token(_) => return Trouble::Refused,
+            Self::Foreign { .. } => return Trouble::Foreign,
+            Self::Token(_) | Self::TooLarge { .. } => return Trouble::Refused,
             Self::Connection { .. } | Self::Body { .. } => return Trouble::Passing(None),
             Self::Service { status, error, retry_after, .. } => (*status, error, *retry_after),
         };
@@ -78,9 +95,9 @@ impl ActivityError {
             // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
             "AF429" | "429" => Trouble::Passing(retry_after),
             code if code.starts_with("AF500") => Trouble::Passing(retry_after),
-            "AF20050" => Trouble::Lasting("content does not exist"),
+            "AF20050" => Trouble::Doubtful("content does not exist"),
             "AF20051" => Trouble::Lasting("content expired"),
-            "AF20052" => Trouble::Lasting("content id invalid"),
+            "AF20052" => Trouble::Doubtful("content id invalid"),
             code if code.starts_with("AF") => Trouble::Refused,
             _ => match status {
                 401 => Trouble::Unauthorised,
@@ -149,7 +166,8 @@ mod tests {
             (200, "AF50000", Trouble::Passing(None)),
             (500, "AF50005", Trouble::Passing(None)),
             (400, "AF20051", Trouble::Lasting("content expired")),
-            (500, "AF20050", Trouble::Lasting("content does not exist")),
+            (500, "AF20050", Trouble::Doubtful("content does not exist")),
+            (400, "AF20052", Trouble::Doubtful("content id invalid")),
             (400, "AF20022", Trouble::Refused),
             (401, "AF10001", Trouble::Refused),
             (401, "", Trouble::Unauthorised),

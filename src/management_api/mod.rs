@@ -5,11 +5,13 @@ mod advice;
 mod client;
 mod error;
 mod pace;
+mod refusals;
 mod wire;
 
+pub(crate) use self::refusals::{Fetched, Refusals};
 pub use self::{
     advice::Advice,
-    client::{ActivityClient, ContentBody, LISTABLE, Listing, SETTLE, SKEW, Window},
+    client::{ActivityClient, ContentBody, LISTABLE, Listing, SETTLE, SKEW, ToldTime, Window},
     error::{ActivityError, Trouble, body_error},
     wire::{ContentBlob, ServiceError, Subscription},
 };

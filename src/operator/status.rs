@@ -15,6 +15,7 @@ use crate::{
     clock::{parse_utc, rfc3339},
     config::Config,
     error_text::chain,
+    management_api::SKEW,
     state::{Figures, Gap, Noted, State, Subscriptions, Sums},
     workload::Workload,
 };
@@ -27,10 +28,12 @@ const RECENT: TimeDelta = TimeDelta::days(7);
 /// How far the collector is.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    /// Now, by this machine's clock.
+    /// Now, by this machine's clock, or by the service's as QueueEvents last heard it if that is later.
     at: String,
     /// When QueueEvents last heard from the service.
     last_run: Option<String>,
+    /// Whether this machine's clock is behind the service's.
+    is_clock_behind: bool,
     workloads: Vec<WorkloadStatus>,
     /// `DLP_VALUES`: drop, hash or keep.
     dlp_values: &'static str,
@@ -91,19 +94,23 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
 }
 
 async fn read(state: &State, config: &Config) -> anyhow::Result<Status> {
-    let now = Utc::now();
     let (subscriptions, gaps) = futures::try_join!(state.subscriptions(), state.gaps())?;
+    let told = subscriptions.as_ref().and_then(|subscriptions| parse_utc(&subscriptions.at));
+    let machine = Utc::now();
+    // This machine's clock may be behind: what the service told is no later than now.
+    let now = told.map_or(machine, |told| told.max(machine));
     let reads = config.workloads.iter().map(|workload| workload_status(state, *workload, subscriptions.as_ref(), &gaps, now));
     // Not asked beforehand: a signature that may read and list may not ask whether the container is there.
     match try_join_all(reads).await {
         Ok(workloads) => Ok(Status {
             at: rfc3339(now),
             last_run: subscriptions.map(|subscriptions| subscriptions.at),
+            is_clock_behind: now - machine > SKEW,
             workloads,
             dlp_values: config.documents.dlp_values.as_str(),
         }),
         Err(error) if is_not_found(&error) => {
-            bail!("the container {} is not there: QueueEvents has not run yet, or STATE_CONTAINER is another", config.state_container)
+            bail!("the container that STATE_CONTAINER names is not there: QueueEvents has not run yet, or it is another")
         }
         Err(error) => Err(error.into()),
     }
@@ -116,7 +123,8 @@ async fn workload_status(
     gaps: &[Gap],
     now: DateTime<Utc>,
 ) -> azure_core::Result<WorkloadStatus> {
-    let (checkpoint, sums) = futures::join!(state.checkpoint(workload, now), state.sums(workload, now));
+    // Whether it lies in the future is for the service's clock to say, and QueueEvents.
+    let (checkpoint, sums) = futures::join!(state.checkpoint(workload, DateTime::<Utc>::MAX_UTC), state.sums(workload, now));
     let (at, trouble) = match checkpoint {
         Ok(checkpoint) => (checkpoint.map(|checkpoint| checkpoint.at), None),
         Err(error) => (None, Some(chain(&error))),
@@ -131,7 +139,7 @@ async fn workload_status(
         is_unreadable: trouble.is_some(),
         reason: trouble.or(reason),
         checkpoint: at.map(rfc3339),
-        lag_seconds: at.map(|at| (now - at).num_seconds()),
+        lag_seconds: at.map(|at| (now - at).num_seconds().max(0)),
         last_24_hours: sums.day,
         last_7_days: sums.week,
         oldest_waiting: sums.oldest_waiting.map(|waiting| Oldest {
@@ -166,6 +174,9 @@ impl fmt::Display for Status {
         match &self.last_run {
             Some(at) => writeln!(f, "QueueEvents last heard from the service {} ago, at {at}.\n", ago(at))?,
             None => writeln!(f, "QueueEvents has not heard from the service yet.\n")?,
+        }
+        if self.is_clock_behind {
+            writeln!(f, "this machine's clock is behind the service's: the times below are of the last run.\n")?;
         }
         let mut table = Columns::default();
         table.row(["", "standing", "checkpoint", "lag"]);

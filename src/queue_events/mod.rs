@@ -25,7 +25,7 @@ use crate::{
     failure::Failure,
     limits::{Deadline, OVERDUE},
     log::counted,
-    management_api::{LISTABLE, Window},
+    management_api::{self, ActivityError, LISTABLE, Window},
     services::{Clients, Listing},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
     workload::Workload,
@@ -225,7 +225,14 @@ impl<'a> WorkloadRun<'a> {
                     self.move_checkpoint(listed).await?;
                     self.sweeping = self.sweeping.map(|sweeping| sweeping.past(window));
                 }
-                Ok(Err(error)) => self.failures.push(error),
+                Ok(Err(error)) => {
+                    let is_away = is_connection(&error);
+                    self.failures.push(error);
+                    if is_away {
+                        // The other windows would be tried to their end as well, and all of the run be waiting.
+                        return self.fail().await;
+                    }
+                }
                 Err(_) => return self.run_out_of_time().await,
             }
         }
@@ -238,12 +245,12 @@ impl<'a> WorkloadRun<'a> {
         if !self.failures.is_empty() {
             return self.fail().await;
         }
-        Ok(self.note_sweeps(sweeps).await?)
+        self.note_sweeps(sweeps).await
     }
 
     async fn fail(&mut self) -> anyhow::Result<()> {
         let anew = self.note_sweeps(self.sweeps().begun_anew()).await;
-        self.failures.extend(anew.err().map(anyhow::Error::from));
+        self.failures.extend(anew.err());
         self.first_failure()
     }
 
@@ -266,6 +273,7 @@ impl<'a> WorkloadRun<'a> {
             None => oldest.max(now - self.listing.lookback),
             Some(at) if at >= oldest => at,
             Some(at) => {
+                self.clients.activity.ask_time().await?;
                 tracing::error!(workload = %self.workload, from = rfc3339(at), to = rfc3339(oldest),
                     "gap: content of this time can no longer be listed and is lost");
                 self.clients.state.append_gap(self.workload, at, oldest, now).await?;
@@ -284,26 +292,46 @@ impl<'a> WorkloadRun<'a> {
         if window.start >= window.end {
             return Ok(window);
         }
-        let listing = self.clients.activity.list(self.workload, window).await?;
+        let mut parts = vec![window];
+        while let Some(part) = parts.pop() {
+            match self.clients.activity.list(self.workload, part).await {
+                Err(ActivityError::TooLarge { .. }) if let Some((first, second)) = halves(part) => parts.extend([second, first]),
+                listed => self.queue_new(listed?, now).await?,
+            }
+        }
+        Ok(window)
+    }
+
+    /// Queues what the journal does not know, and what it has as queued long ago.
+    async fn queue_new(&mut self, listing: management_api::Listing, now: DateTime<Utc>) -> anyhow::Result<()> {
         self.report.windows += 1;
         self.report.pages += listing.pages;
         self.report.listed += listing.blobs.len();
 
-        let blobs: HashMap<&str, _> = listing.blobs.iter().map(|blob| (blob.content_id.as_str(), blob)).collect();
+        let start = self.sweeps().not_before;
+        let listed = listing.blobs.iter().filter(|blob| start.is_none_or(|start| blob.content_created >= start));
+        let blobs: HashMap<&str, _> = listed.map(|blob| (blob.content_id.as_str(), blob)).collect();
         let hours = blobs.values().map(|blob| hour_of(blob.content_created)).collect();
         let journal = self.journal(hours).await?;
-        let mut new = Vec::new();
+        let (mut new, mut overdue) = (Vec::new(), Vec::new());
         for blob in blobs.into_values() {
             match journal.get(&hour_of(blob.content_created)).and_then(|shard| shard.standing(&blob.content_id)) {
-                Some(Standing::Stored | Standing::Lost) => continue,
-                Some(Standing::Queued(at)) if now - at < OVERDUE || now > blob.content_expiration => continue,
-                Some(Standing::Queued(_)) => self.report.overdue += 1,
-                None => self.count_late(blob.content_created, now),
+                Some(Standing::Stored | Standing::Lost) => {}
+                Some(Standing::Queued(at)) if now - at < OVERDUE || now > blob.content_expiration => {}
+                Some(Standing::Queued(at)) => overdue.push((at, blob)),
+                None => {
+                    self.count_late(blob.content_created, now);
+                    new.push(Item::listed(self.workload, blob, self.clients.activity.tenant_id()));
+                }
             }
-            new.push(Item::listed(self.workload, blob));
         }
-        self.queue(new).await?;
-        Ok(window)
+        if !overdue.is_empty() {
+            let oldest_waiting = self.clients.outbox.oldest_waiting().await?;
+            overdue.retain(|(at, _)| !may_wait(*at, oldest_waiting));
+            self.report.overdue += overdue.len();
+            new.extend(overdue.into_iter().map(|(_, blob)| Item::listed(self.workload, blob, self.clients.activity.tenant_id())));
+        }
+        self.queue(new).await
     }
 
     /// The journal's hours that a listing touches.
@@ -333,7 +361,7 @@ impl<'a> WorkloadRun<'a> {
         let messages: Vec<_> = batches.into_iter().map(|batch| (batch, Duration::ZERO)).collect();
         for messages in messages.chunks(MESSAGES_A_JOURNALLING) {
             self.clients.outbox.ensure_journal(messages.iter().flat_map(|(items, _)| items)).await?;
-            let sent = self.clients.outbox.send(messages).await;
+            let sent = self.clients.outbox.send(messages, |_| true).await;
             self.report.messages += sent.messages;
             self.report.queued += sent.items;
             sent.journalled?;
@@ -342,17 +370,26 @@ impl<'a> WorkloadRun<'a> {
         Ok(())
     }
 
-    /// What was queued, was never stored, and is now too old to be listed and queued again. If its message is still about,
-    /// it is tried all the same.
+    /// What was queued, was never stored, and is now too old to be listed and queued again. What may still wait on the queue is
+    /// not given up; if a message is still about all the same, it is tried.
     async fn give_up_what_is_past(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
+        self.clients.activity.ask_time().await?;
         let newest = hour_of(now - LISTABLE) - TimeDelta::hours(1);
         // What was past at the last deep sweep was looked through then.
         let unseen = now - self.sweeps().deep_sweep.unwrap_or(now - UNKNOWN_SWEEP);
         let hours = (0..(unseen.num_hours() + 2).clamp(1, MOST_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
+        let mut oldest_waiting = None;
         for (hour, shard) in self.journal(hours).await? {
-            let lines: Vec<Line> = shard
-                .queued_before(now - OVERDUE)
-                .map(|id| self.clients.outbox.lost(self.workload.as_str(), id, "never stored, and too old to be listed again"))
+            let past: Vec<_> = shard.queued_before(now - OVERDUE).collect();
+            if past.is_empty() {
+                continue;
+            }
+            if oldest_waiting.is_none() {
+                oldest_waiting = Some(self.clients.outbox.oldest_waiting().await?);
+            }
+            let given_up = past.into_iter().filter(|(_, at)| !may_wait(*at, oldest_waiting.flatten()));
+            let lines: Vec<Line> = given_up
+                .map(|(id, _)| self.clients.outbox.lost(self.workload.as_str(), id, "never stored, and too old to be listed again"))
                 .collect();
             if !lines.is_empty() {
                 self.clients.state.append(self.workload.as_str(), hour, &lines).await?;
@@ -362,7 +399,7 @@ impl<'a> WorkloadRun<'a> {
     }
 
     /// W moves to the end of a complete window that reaches on from W, and nowhere else.
-    async fn move_checkpoint(&mut self, window: Window) -> Result<(), CheckpointError> {
+    async fn move_checkpoint(&mut self, window: Window) -> anyhow::Result<()> {
         let at = self.checkpoint.as_ref().map_or(self.known_until, |checkpoint| checkpoint.at);
         if window.start > at || window.end <= at {
             return Ok(());
@@ -371,7 +408,7 @@ impl<'a> WorkloadRun<'a> {
     }
 
     /// With the checkpoint where it is.
-    async fn note_sweeps(&mut self, sweeps: Sweeps) -> Result<(), CheckpointError> {
+    async fn note_sweeps(&mut self, sweeps: Sweeps) -> anyhow::Result<()> {
         match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
             Some(at) if self.sweeps() != sweeps => self.write_checkpoint(at, sweeps).await,
             _ => Ok(()),
@@ -387,18 +424,39 @@ impl<'a> WorkloadRun<'a> {
             return self.fail().await;
         }
         let Some(sweeping) = self.sweeping else { return Ok(()) };
-        Ok(self.note_sweeps(sweeping.note(self.sweeps())).await?)
+        self.note_sweeps(sweeping.note(self.sweeps())).await
     }
 
-    async fn write_checkpoint(&mut self, to: DateTime<Utc>, sweeps: Sweeps) -> Result<(), CheckpointError> {
+    /// Only while the service's time is certain.
+    async fn write_checkpoint(&mut self, to: DateTime<Utc>, sweeps: Sweeps) -> anyhow::Result<()> {
+        self.clients.activity.ask_time().await?;
         let from = self.checkpoint.clone();
         self.checkpoint = Some(self.clients.state.move_checkpoint(self.workload, from, to, sweeps).await?);
         Ok(())
     }
 
+    /// At a first run, what is chosen is where it starts.
     fn sweeps(&self) -> Sweeps {
-        self.checkpoint.as_ref().map(|checkpoint| checkpoint.sweeps).unwrap_or_default()
+        let first = Sweeps { not_before: Some(self.known_until), ..Sweeps::default() };
+        self.checkpoint.as_ref().map_or(first, |checkpoint| checkpoint.sweeps)
     }
+}
+
+/// Whether the message of what was queued at this time may still wait: an older one does, or it itself.
+fn may_wait(queued: DateTime<Utc>, oldest_waiting: Option<DateTime<Utc>>) -> bool {
+    oldest_waiting.is_some_and(|oldest| oldest <= queued)
+}
+
+/// Both halves of a window of more than a second.
+fn halves(window: Window) -> Option<(Window, Window)> {
+    let half = TimeDelta::seconds((window.end - window.start).num_seconds() / 2);
+    let middle = window.start + half;
+    (half > TimeDelta::zero()).then_some((Window { end: middle, ..window }, Window { start: middle, ..window }))
+}
+
+/// Whether the service could not be reached, or fell silent, at each try.
+fn is_connection(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ActivityError::Connection { .. }))
 }
 
 fn is_conflict(error: &anyhow::Error) -> bool {

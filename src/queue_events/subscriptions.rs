@@ -19,18 +19,22 @@ use crate::{
 /// The API takes one request to start a subscription in this time.
 const PAUSE: TimeDelta = TimeDelta::minutes(15);
 /// Most time for a call about subscriptions: the listings want theirs.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_CALL: Duration = Duration::from_secs(30);
 
-/// Trouble with the API holds nothing back once its time is known: whether there is content, the listing says.
+/// Errors here do not stop the run once the service's time is certain: the listing will show whether there is content.
 ///
 /// # Errors
-/// [`Failure::Storage`], or [`Failure::Unreached`] and [`Failure::OutOfTime`] where the service has not told its time yet: by a
-/// wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
+/// [`Failure::Storage`]. [`Failure::Unreached`], [`Failure::OutOfTime`] or [`Failure::TimeUncertain`] if the service's time is not
+/// certain: by a wrong clock a checkpoint may be moved past what is still to come, or a gap seen where there is none.
 pub(super) async fn keep_on(clients: &Clients, workloads: &[Workload]) -> Result<(), Failure> {
-    match timeout(LONGEST, clients.activity.subscriptions()).await {
-        Ok(Ok(listed)) => return start_missing(clients, workloads, &listed).await.map_err(Failure::Storage),
+    let listed = timeout(MAX_CALL, clients.activity.subscriptions()).await;
+    match listed {
         Ok(Err(error)) if !clients.clock.is_told() => return Err(Failure::Unreached(error)),
         Err(_) if !clients.clock.is_told() => return Err(Failure::OutOfTime),
+        _ => clients.activity.ask_time().await?,
+    }
+    match listed {
+        Ok(Ok(listed)) => start_missing(clients, workloads, &listed).await.map_err(Failure::Storage)?,
         Ok(Err(error)) => tracing::warn!(error = %chain(&error), "subscriptions could not be listed"),
         Err(_) => tracing::warn!("subscriptions could not be listed in time"),
     }
@@ -72,7 +76,7 @@ fn may_ask(note: &Noted, now: DateTime<Utc>) -> bool {
 
 /// Answers in words why it could not be started.
 async fn start(clients: &Clients, workload: Workload) -> Result<(), String> {
-    let error = match timeout(LONGEST, clients.activity.start_subscription(workload)).await {
+    let error = match timeout(MAX_CALL, clients.activity.start_subscription(workload)).await {
         Ok(Ok(())) => {
             tracing::info!(%workload, "subscription started");
             return Ok(());

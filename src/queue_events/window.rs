@@ -76,7 +76,8 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
         (false, true) => (SWEEP, ran.sweep_reached),
         (false, false) => (OVERLAP, None),
     };
-    let oldest = oldest_listable(now);
+    // Neither what cannot be listed any more, nor what is from before the start that was chosen.
+    let oldest = oldest_listable(now).max(ran.not_before.map_or(DateTime::UNIX_EPOCH, |start| start.trunc_subsecs(0)));
     let on_grid = |at| hour_of(at).max(oldest);
     let end = (now - SETTLE).trunc_subsecs(0);
     // What only sweeps is cut off from what moves the checkpoint: trouble in the one holds back nothing of the other.

@@ -3,7 +3,11 @@
 
 use std::collections::HashMap;
 
-use azure_core::http::{Etag, RequestContent};
+use azure_core::{
+    Error,
+    error::ErrorKind,
+    http::{Etag, RequestContent},
+};
 use azure_storage_blob::models::BlockBlobClientUploadOptions;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -17,6 +21,9 @@ use crate::{
 /// Clocks differ by so much without meaning anything by it.
 const TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
+/// Names of the metadata, in the order of [`Sweeps`]' fields.
+const METADATA: [&str; 5] = ["sweep", "sweepreached", "deepsweep", "deepsweepreached", "notbefore"];
+
 /// A checkpoint as it was read.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -27,7 +34,7 @@ pub struct Checkpoint {
     etag: Etag,
 }
 
-/// When each sweep was last completed, and how far one got that time cut off; kept in the blob's metadata.
+/// When each sweep was last completed, how far one got that time cut off, and how far back they go; kept in the blob's metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweeps {
     /// The hourly sweep of the last 26 h.
@@ -38,6 +45,8 @@ pub struct Sweeps {
     pub deep_sweep: Option<DateTime<Utc>>,
     /// The one under way has listed everything before this.
     pub deep_sweep_reached: Option<DateTime<Utc>>,
+    /// The start that was chosen: nothing that became available before it is listed. None: no limit.
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 /// Why a checkpoint could not be read or moved.
@@ -72,7 +81,7 @@ pub enum CheckpointError {
         blob: String,
         /// What storage says.
         #[source]
-        source: azure_core::Error,
+        source: Error,
     },
 }
 
@@ -87,7 +96,7 @@ impl State {
             return Ok(None);
         };
         let at = parse(&blob, &stored.text, now)?;
-        Ok(Some(Checkpoint { at, sweeps: Sweeps::from_metadata(&stored.metadata), etag: stored.etag }))
+        Ok(Some(Checkpoint { at, sweeps: Sweeps::from_metadata(&stored.metadata, at), etag: stored.etag }))
     }
 
     /// Moves a workload's checkpoint from what was read, or makes it where there was none.
@@ -113,7 +122,10 @@ impl State {
         match self.blob(&blob).block_blob_client().upload(text, Some(options)).await {
             Ok(uploaded) => match uploaded.etag {
                 Some(etag) => Ok(Checkpoint { at: to, sweeps, etag }),
-                None => Err(CheckpointError::Conflict { blob }),
+                None => {
+                    let source = Error::with_message(ErrorKind::Other, "the upload was answered without an ETag");
+                    Err(CheckpointError::Storage { blob, source })
+                }
             },
             Err(error) if is_conflict(&error) => Err(CheckpointError::Conflict { blob }),
             Err(source) => Err(CheckpointError::Storage { blob, source }),
@@ -133,7 +145,7 @@ pub fn parse(blob: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>
     let (blob, shown) = (blob.to_owned(), text.chars().take(100).collect());
     match parse_utc(text.trim_start_matches('\u{feff}').trim()) {
         None => Err(CheckpointError::Unreadable { blob, text: shown }),
-        Some(at) if at > now + TOLERANCE => Err(CheckpointError::Future { blob, text: shown }),
+        Some(at) if at - now > TOLERANCE => Err(CheckpointError::Future { blob, text: shown }),
         Some(at) => Ok(at),
     }
 }
@@ -146,24 +158,21 @@ impl Sweeps {
     }
 
     /// A name or time that cannot be read counts as "never": the sweep then runs once more, which costs listings only.
-    fn from_metadata(metadata: &HashMap<String, String>) -> Self {
-        let at = |name: &str| metadata.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).and_then(|(_, text)| parse_utc(text));
-        Self {
-            sweep: at("sweep"),
-            sweep_reached: at("sweepreached"),
-            deep_sweep: at("deepsweep"),
-            deep_sweep_reached: at("deepsweepreached"),
-        }
+    ///
+    /// The chosen start is what was noted, or the checkpoint if a person rewound it behind that. Without any metadata a person wrote
+    /// the checkpoint, and chose its time. Sweeps without a chosen start were noted by an older version, which had none.
+    fn from_metadata(metadata: &HashMap<String, String>, checkpoint: DateTime<Utc>) -> Self {
+        let text = |name: &str| metadata.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, text)| text.as_str());
+        let at = |name: &str| text(name).and_then(parse_utc);
+        let is_by_hand = METADATA.iter().all(|name| text(name).is_none());
+        let [sweep, sweep_reached, deep_sweep, deep_sweep_reached, not_before] = METADATA.map(at);
+        let not_before = not_before.or(is_by_hand.then_some(checkpoint)).map(|start| start.min(checkpoint));
+        Self { sweep, sweep_reached, deep_sweep, deep_sweep_reached, not_before }
     }
 
     fn to_metadata(self) -> HashMap<String, String> {
-        let times = [
-            ("sweep", self.sweep),
-            ("sweepreached", self.sweep_reached),
-            ("deepsweep", self.deep_sweep),
-            ("deepsweepreached", self.deep_sweep_reached),
-        ];
-        times.into_iter().filter_map(|(name, at)| Some((name.to_owned(), rfc3339(at?)))).collect()
+        let times = [self.sweep, self.sweep_reached, self.deep_sweep, self.deep_sweep_reached, self.not_before];
+        METADATA.into_iter().zip(times).filter_map(|(name, at)| Some((name.to_owned(), rfc3339(at?)))).collect()
     }
 }
 

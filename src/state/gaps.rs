@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use crate::{clock::rfc3339, workload::Workload};
 
-const BLOB: &str = "gaps.ndjson";
-
 /// Time whose content is lost because it could no longer be listed when its turn came.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gap {
@@ -46,7 +44,7 @@ impl State {
         };
         let mut line = serde_json::to_vec(&gap)?;
         line.push(b'\n');
-        self.append_block(BLOB, line).await
+        self.append_to_parts(name, line).await
     }
 
     /// All gaps that were ever written down. A line that cannot be read is passed over.
@@ -54,7 +52,16 @@ impl State {
     /// # Errors
     /// Storage refused or could not be reached.
     pub async fn gaps(&self) -> azure_core::Result<Vec<Gap>> {
-        let text = self.read(BLOB).await?.map(|stored| stored.text).unwrap_or_default();
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        let mut gaps = Vec::new();
+        for part in 1.. {
+            let Some(stored) = self.read(&name(part)).await? else { break };
+            gaps.extend(stored.text.lines().filter_map(|line| serde_json::from_str::<Gap>(line).ok()));
+        }
+        Ok(gaps)
     }
+}
+
+/// `gaps.ndjson`, or a blob that continues it: `gaps-2.ndjson`.
+fn name(part: u32) -> String {
+    if part == 1 { "gaps.ndjson".to_owned() } else { format!("gaps-{part}.ndjson") }
 }

@@ -1,8 +1,8 @@
 //! The journal: what became of each content blob, an append blob per workload and UTC hour of contentCreated, one JSON
-//! object a line, appended by both functions. An hour whose blob is full goes on in a further one. What is to be done about
-//! what stands there is decided elsewhere.
+//! object a line, appended by both functions. An hour whose blob is full, or was uploaded by hand, goes on in a further one. What
+//! is to be done about what stands there is decided by the functions.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::PoisonError};
 
 use azure_core::http::{Etag, RequestContent};
 use azure_storage_blob::models::{AppendBlobClientCreateOptions, BlobDownloadProperties, BlobType};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::{
-    azure::storage::{is_conflict, is_full, is_not_found},
+    azure::storage::{is_another_type, is_conflict, is_full, is_not_found},
     clock::rfc3339,
+    limits::DOUBT,
 };
 
 /// The service takes 4 MiB in an append at least; longer ones are cut at a line's end.
@@ -32,6 +33,8 @@ pub enum Event {
     Lost,
     /// One record of it could not be stored whole; `record` and `omitted` say which and what.
     Reduced,
+    /// The service refused it with this `code`, which a wrong setting brings as well. It is asked again after 61 minutes.
+    Doubted,
 }
 
 /// One line. Which of the optional fields are there depends on the event.
@@ -111,24 +114,44 @@ pub enum Standing {
 
 /// One hour of the journal, read.
 #[derive(Debug, Default)]
-pub struct Shard(HashMap<String, Standing>);
+pub struct Shard {
+    standings: HashMap<String, Standing>,
+    /// When each refusal was first said of a content blob, by the blob and the code.
+    doubts: HashMap<String, HashMap<String, DateTime<Utc>>>,
+}
 
 impl Shard {
     /// What is known of a content blob; none where it was never queued.
     #[must_use]
     pub fn standing(&self, content_id: &str) -> Option<Standing> {
-        self.0.get(content_id).copied()
+        self.standings.get(content_id).copied()
     }
 
-    /// What is queued since before a time and neither stored nor lost.
-    pub fn queued_before(&self, time: DateTime<Utc>) -> impl Iterator<Item = &str> {
-        let queued = move |standing: &Standing| matches!(standing, Standing::Queued(at) if *at < time);
-        self.0.iter().filter(move |(_, standing)| queued(standing)).map(|(id, _)| id.as_str())
+    /// When the service first refused a content blob with this code.
+    #[must_use]
+    pub fn doubted(&self, content_id: &str, code: &str) -> Option<DateTime<Utc>> {
+        self.doubts.get(content_id)?.get(code).copied()
+    }
+
+    /// What is queued since before a time and neither stored nor lost, and since when.
+    pub fn queued_before(&self, time: DateTime<Utc>) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
+        self.standings.iter().filter_map(move |(id, standing)| match standing {
+            Standing::Queued(at) if *at < time => Some((id.as_str(), *at)),
+            _ => None,
+        })
     }
 
     fn note(&mut self, content_id: String, standing: Standing) {
-        let known = self.0.entry(content_id).or_insert(standing);
+        let known = self.standings.entry(content_id).or_insert(standing);
         *known = standing.max(*known);
+    }
+
+    /// The first word of each refusal counts. Its message comes back after [`DOUBT`], and is not overdue before.
+    fn doubt(&mut self, line: Line) {
+        let at = line.time();
+        self.note(line.id.clone(), Standing::Queued(at + DOUBT));
+        let first = self.doubts.entry(line.id).or_default().entry(line.code.unwrap_or_default()).or_insert(at);
+        *first = at.min(*first);
     }
 
     /// Takes lines in; answers how many could not be read. Those are passed over: forgetting one costs work done twice, and
@@ -147,6 +170,7 @@ impl Shard {
                     let at = line.time();
                     self.note(line.id, Standing::Queued(at));
                 }
+                Event::Doubted => self.doubt(line),
                 Event::Reduced => {}
             }
         }
@@ -202,14 +226,28 @@ impl State {
         self.append_to_hour(workload, hour, block).await
     }
 
-    /// To the first blob of the hour that is not full.
     async fn append_to_hour(&self, workload: &str, hour: DateTime<Utc>, block: Vec<u8>) -> azure_core::Result<()> {
+        self.append_to_parts(|part| name(workload, hour, part), block).await
+    }
+
+    /// Appends to the first of the parts that takes it: one may be full, or be no append blob any more since a person edited and
+    /// uploaded it.
+    pub(super) async fn append_to_parts(&self, name: impl Fn(u32) -> String, block: Vec<u8>) -> azure_core::Result<()> {
         let mut part = 1;
         loop {
-            match self.append_block(&name(workload, hour, part), block.clone()).await {
-                Err(error) if is_full(&error) => part += 1,
+            match self.append_block(&name(part), block.clone()).await {
+                Err(error) if is_full(&error) => {}
+                Err(error) if is_another_type(&error) => self.tell_once(name(part)),
                 done => return done,
             }
+            part += 1;
+        }
+    }
+
+    fn tell_once(&self, blob: String) {
+        let is_news = self.uploaded.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.clone());
+        if is_news {
+            tracing::warn!(blob, "this blob was uploaded by hand, so nothing can be appended to it; it goes on in its next part");
         }
     }
 
@@ -279,7 +317,22 @@ torn {
         let Some(Standing::Queued(at)) = shard.standing("b") else { panic!("b is queued") };
         assert_eq!(rfc3339(at), "2026-11-20T10:09:00.000Z");
         assert_eq!(shard.standing("c"), None);
-        assert_eq!(shard.queued_before(at + TimeDelta::seconds(1)).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(shard.queued_before(at + TimeDelta::seconds(1)).map(|(id, _)| id).collect::<Vec<_>>(), ["b"]);
         assert_eq!(shard.queued_before(at).count(), 0);
+    }
+
+    #[test]
+    fn the_first_word_of_each_refusal_counts_and_what_is_doubted_is_not_overdue_before_it_is_asked_again() {
+        let at = |time: &str| DateTime::parse_from_rfc3339(&format!("2026-11-20T{time}Z")).unwrap().to_utc();
+        let line =
+            |time: &str, event: &str, code: &str| format!(r#"{{"at":"2026-11-20T{time}Z","event":"{event}","id":"a","code":"{code}"}}"#);
+        let lines =
+            [line("10:20:00", "doubted", "AF20050"), line("10:00:00", "doubted", "AF20050"), line("10:10:00", "doubted", "AF20052")];
+        let mut shard = Shard::default();
+        assert_eq!(shard.read(&lines.join("\n")), 0);
+        assert_eq!(shard.doubted("a", "AF20050"), Some(at("10:00:00")));
+        assert_eq!(shard.doubted("a", "AF20052"), Some(at("10:10:00")));
+        assert_eq!((shard.doubted("a", "AF20051"), shard.doubted("b", "AF20050")), (None, None));
+        assert_eq!(shard.standing("a"), Some(Standing::Queued(at("11:21:00"))));
     }
 }

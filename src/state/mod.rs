@@ -11,7 +11,7 @@ mod stored;
 mod subscriptions;
 mod sums;
 
-use std::num::NonZero;
+use std::{collections::HashSet, num::NonZero, sync::Mutex};
 
 use azure_core::Error;
 use azure_storage_blob::{BlobClient, BlobContainerClient, models::BlobClientDownloadOptions};
@@ -39,6 +39,8 @@ const MAX_BLOB_BYTES: usize = 1 << 30;
 /// The state container.
 pub struct State {
     container: BlobContainerClient,
+    /// Blobs that a person uploaded in place of append blobs, of which the log was told.
+    uploaded: Mutex<HashSet<String>>,
     /// What was read of the journal for messages.
     hours: stored::Hours,
 }
@@ -47,7 +49,11 @@ impl State {
     /// # Errors
     /// The settings do not make a client.
     pub fn new(config: &Config, connection: &Connection) -> azure_core::Result<Self> {
-        Ok(Self { container: connection.container(&config.storage, &config.state_container)?, hours: stored::Hours::default() })
+        Ok(Self {
+            container: connection.container(&config.storage, &config.state_container)?,
+            uploaded: Mutex::default(),
+            hours: stored::Hours::default(),
+        })
     }
 
     /// Makes the container if it is missing.

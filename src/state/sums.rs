@@ -183,6 +183,7 @@ fn add_up(text: &str) -> (Figures, Option<Waiting>) {
                 blob.erased = blob.erased.max(line.erased.unwrap_or_default());
             }
             Event::Lost => blob.is_lost = true,
+            Event::Doubted => {}
             Event::Reduced => drop(blob.reduced.insert(line.record.unwrap_or_default())),
         }
     }

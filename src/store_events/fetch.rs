@@ -8,7 +8,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Digest, Feed, judged,
+        Digest, Feed, document_of_text, judged,
         records::{BodyError, Splitter},
     },
     findings::Found,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
+
+/// A record that is no JSON is taken for what it is once its blob was put off so often.
+const BELIEVED_AFTER: u32 = 3;
 
 /// Sends the blob's documents to `documents`. `at` is the blob's place in its message.
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
@@ -47,7 +50,8 @@ async fn fetch_records(
     blob: &mut Blob,
     found: &mut Found<'_>,
 ) -> Result<(), ActivityError> {
-    let body = clients.activity.fetch(&item.uri).await?;
+    let body = clients.activity.fetch(&item.uri, item.tenant.as_deref()).await?;
+    let time = body.time();
     let content_type = body.content_type().to_owned();
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
@@ -56,13 +60,17 @@ async fn fetch_records(
     let table = storing.own_table();
     let rules = storing.rules(clients.clock.now(), table.as_deref());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
+    // A body may be spoilt on the way; what it says again and again is what there is.
+    let is_believed = item.attempt >= BELIEVED_AFTER;
     let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
         let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
-        let cut =
-            splitter.push(&chunk, |record, traits| match judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields)) {
+        let cut = splitter.push(&chunk, |record, traits| {
+            let document = judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields));
+            let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules).map(Some)) } else { document };
+            match document {
                 Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
                 Ok(Some(document)) => {
                     found.count();
@@ -71,7 +79,8 @@ async fn fetch_records(
                 }
                 Ok(None) => blob.duplicates += 1,
                 Err(error) => invalid = Some(error),
-            });
+            }
+        });
         cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;
         if let Some(error) = invalid {
             return Err(refused(&error.to_string(), blob.bytes));
@@ -82,6 +91,7 @@ async fn fetch_records(
         }
     }
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
+    clients.activity.learn_time(time);
     let _ = documents.send(waiting).await;
     Ok(())
 }

@@ -8,34 +8,34 @@ mod settle;
 mod write;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, time::timeout_at};
 
 pub use self::delivery::{Delivery, deliver};
 use self::{
+    dedupe::Sourced,
     fetch::fetch,
     settle::{put_off, retry_delay, settle},
-    write::write,
+    write::{Tally, write},
 };
 use crate::{
     batch::{self, Item},
     database::DatabaseError,
+    envelope::QueueMessage,
     error_text::chain,
     failure::Failure,
     limits::Deadline,
     log::counted,
-    management_api::{ActivityError, Trouble},
+    management_api::{ActivityError, Fetched, Trouble},
     services::{Clients, Storing},
-    state::{State, hour_of},
+    state::{Shard, State, hour_of},
 };
 
 /// Blobs of one message that are fetched at a time. This hides latency; the process's own bound limits memory.
@@ -108,36 +108,60 @@ fn is_zero(count: &u64) -> bool {
 ///
 /// # Errors
 /// Then nothing of the message is settled, and the host delivers it again.
-pub async fn run(clients: &Clients, storing: &Storing, message: &str, deadline: Deadline) -> (Report, Result<(), Failure>) {
+pub async fn run(clients: &Clients, storing: &Storing, message: &QueueMessage, deadline: Deadline) -> (Report, Result<(), Failure>) {
     let mut report = Report::default();
-    let result = match timeout_at(deadline.end, store(clients, storing, message, deadline.work, &mut report)).await {
+    let result = match timeout_at(deadline.end, store(clients, storing, message, deadline, &mut report)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::OutOfTime),
     };
     (report, result)
 }
 
-async fn store(clients: &Clients, storing: &Storing, message: &str, deadline: Instant, report: &mut Report) -> Result<(), Failure> {
-    let items = distinct(batch::decode(message).map_err(Failure::Message)?);
+async fn store(
+    clients: &Clients,
+    storing: &Storing,
+    message: &QueueMessage,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let put = message.inserted.unwrap_or_else(|| clients.clock.now());
+    let items = batch::decode(&message.text).map_err(Failure::Message)?.into_iter().map(|item| item.put_at(put));
+    let items = distinct(items.collect());
     report.blobs = items.len();
     let items = not_stored(&clients.state, items).await.map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
-    match timeout_at(deadline, fetch_and_write(clients, storing, &items)).await {
-        Ok(Ok(blobs)) => settle(clients, items, blobs, report).await,
-        Ok(Err(DatabaseError::Passing(error))) => {
-            tracing::warn!(error = %chain(&error), "the database is not answering; the message goes back on the queue");
-            // In one message: the trouble was not theirs.
-            let attempt = items.iter().map(|item| item.attempt).max().unwrap_or_default();
-            put_off(clients, vec![(items, retry_delay(attempt))], report).await
-        }
-        Ok(Err(error)) => Err(Failure::Database(error)),
-        Err(_) => {
-            tracing::warn!(blobs = items.len(), "time ran out; each content blob goes back on the queue by itself");
-            // Together they are too much for one invocation.
-            let each = items.into_iter().map(|item| (retry_delay(item.attempt), item)).map(|(delay, item)| (vec![item], delay));
-            put_off(clients, each.collect(), report).await
+
+    let Finished { blobs, end } = fetch_and_write(clients, storing, &items, deadline).await;
+    let mut rest = Vec::new();
+    let (mut done, mut outcomes) = (Vec::new(), Vec::new());
+    for (item, blob) in items.into_iter().zip(blobs) {
+        match blob {
+            Some(blob) => {
+                done.push(item);
+                outcomes.push(blob);
+            }
+            None => rest.push(item),
         }
     }
+    let rest = match end {
+        Ok(()) => Vec::new(),
+        Err(End::Database(DatabaseError::Passing(error))) => {
+            tracing::warn!(error = %chain(&error), "the database is not answering; what is not stored goes back on the queue");
+            // In one message: the trouble was not theirs.
+            let attempt = rest.iter().map(|item| item.attempt).max().unwrap_or_default();
+            vec![(rest, retry_delay(attempt))]
+        }
+        Err(End::Database(error)) => return Err(Failure::Database(error)),
+        Err(End::Time) => {
+            tracing::warn!(blobs = rest.len(), "time ran out; each content blob that is not stored goes back on the queue by itself");
+            // Together they are too much for one invocation.
+            rest.into_iter().map(|item| (retry_delay(item.attempt), item)).map(|(delay, item)| (vec![item], delay)).collect()
+        }
+    };
+    let in_doubt = done.iter().zip(&outcomes).filter(|(_, blob)| blob.needs_journal()).map(|(item, _)| item);
+    let journal = Journal::read(&clients.state, in_doubt).await.map_err(Failure::Storage)?;
+    settle(clients, storing, &journal, done, outcomes, report).await?;
+    put_off(clients, &journal, rest, report).await
 }
 
 /// One of each content blob, the first. Two addresses are two pieces of work, whatever they call themselves: the id of a
@@ -171,6 +195,41 @@ async fn stored(
 ) -> azure_core::Result<HashSet<(&'static str, DateTime<Utc>, String)>> {
     let stored = state.stored(workload, hour, &ids).await?;
     Ok(ids.iter().zip(stored).filter(|(_, is_stored)| *is_stored).map(|(id, _)| (workload, hour, (*id).to_owned())).collect())
+}
+
+type Hour = (&'static str, DateTime<Utc>);
+
+/// All that the journal says of content blobs in trouble.
+struct Journal(HashMap<Hour, Shard>);
+
+impl Journal {
+    async fn read(state: &State, items: impl Iterator<Item = &Item>) -> azure_core::Result<Self> {
+        let hours: BTreeSet<_> = items.filter_map(Self::hour).collect();
+        let reads: Vec<_> = hours.into_iter().map(|hour| Self::read_hour(state, hour)).collect();
+        Ok(Self(stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_collect().await?))
+    }
+
+    async fn read_hour(state: &State, (workload, hour): Hour) -> azure_core::Result<(Hour, Shard)> {
+        Ok(((workload, hour), state.journal(workload, hour).await?))
+    }
+
+    fn hour(item: &Item) -> Option<Hour> {
+        Some((item.workload_name(), hour_of(item.journal_time()?)))
+    }
+
+    fn shard(&self, item: &Item) -> Option<&Shard> {
+        self.0.get(&Self::hour(item)?)
+    }
+
+    /// Whether this collector queued it, or another that shares its state.
+    fn is_known(&self, item: &Item) -> bool {
+        self.shard(item).is_some_and(|shard| shard.standing(&item.id).is_some())
+    }
+
+    /// When the service first refused it with this code.
+    fn doubted(&self, item: &Item, code: &str) -> Option<DateTime<Utc>> {
+        self.shard(item)?.doubted(&item.id, code)
+    }
 }
 
 /// A content blob after fetching and writing.
@@ -214,22 +273,97 @@ impl Shortfall {
     }
 }
 
-/// Fetching and writing run side by side, joined by a short channel: neither runs ahead of the other.
-async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item]) -> Result<Vec<Blob>, DatabaseError> {
+/// What fetching and writing came to.
+struct Finished {
+    /// For each item of the message; none if it was neither written whole nor refused.
+    blobs: Vec<Option<Blob>>,
+    /// Why they did not come to their end.
+    end: Result<(), End>,
+}
+
+enum End {
+    Time,
+    Database(DatabaseError),
+}
+
+/// Fetching and writing run side by side, joined by a short channel: neither runs ahead of the other. No fetch goes on after
+/// the deadline for work; what has arrived by then is written in half of the time that is left.
+async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item], deadline: Deadline) -> Finished {
+    let fetched = Mutex::new(items.iter().map(|_| None).collect());
+    let tallies = Mutex::new(items.iter().map(|_| Tally::default()).collect());
     let (sender, receiver) = mpsc::channel(2);
-    let fetches: Vec<_> = items.iter().enumerate().map(|(at, item)| fetch(clients, storing, at, item, sender.clone())).collect();
-    // The channel ends when the last fetch does.
-    drop(sender);
-    let fetching = stream::iter(fetches).buffered(MAX_FETCHES).collect::<Vec<Blob>>().map(Ok);
-    let (mut blobs, tallies) = futures::try_join!(fetching, write(storing, receiver, items.len()))?;
-    for (blob, tally) in blobs.iter_mut().zip(tallies) {
-        blob.documents = tally.documents;
-        blob.duplicates += tally.duplicates;
-        blob.reduced = tally.reduced;
-        let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
-        blob.trouble = blob.trouble.take().or(refused);
+    let fetching = async {
+        // The channel ends with it.
+        let is_in_time = timeout_at(deadline.work, fetch_all(clients, storing, items, sender, &fetched)).await.is_ok();
+        Ok::<_, End>(is_in_time)
+    };
+    let writing = async {
+        let end = deadline.work + (deadline.end - deadline.work) / 2;
+        timeout_at(end, write(storing, receiver, &tallies)).await.map_err(|_| End::Time)?.map_err(End::Database)
+    };
+    let joined = futures::try_join!(fetching, writing);
+    let (fetched, tallies): (Vec<Option<Blob>>, Vec<Tally>) = (into_inner(fetched), into_inner(tallies));
+    let is_written = joined.is_ok();
+    let blobs = fetched.into_iter().zip(tallies).map(|(blob, tally)| blob?.written(tally, is_written)).collect();
+    Finished { blobs, end: joined.and_then(|(is_in_time, ())| if is_in_time { Ok(()) } else { Err(End::Time) }) }
+}
+
+async fn fetch_all(
+    clients: &Clients,
+    storing: &Storing,
+    items: &[Item],
+    documents: mpsc::Sender<Vec<Sourced>>,
+    fetched: &Mutex<Vec<Option<Blob>>>,
+) {
+    let fetch = |(at, item)| {
+        let documents = documents.clone();
+        async move { lock(fetched)[at] = Some(fetch(clients, storing, at, item, documents).await) }
+    };
+    let fetches: Vec<_> = items.iter().enumerate().map(fetch).collect();
+    stream::iter(fetches).buffer_unordered(MAX_FETCHES).collect::<()>().await
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn into_inner<T>(shared: Mutex<T>) -> T {
+    shared.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Blob {
+    /// Whether what becomes of it depends on what was said of it before.
+    fn needs_journal(&self) -> bool {
+        matches!(self.trouble.as_ref().map(Shortfall::trouble), Some(Trouble::Doubtful(_) | Trouble::Foreign))
     }
-    Ok(blobs)
+
+    /// What the fetch came to, for the count of refusals.
+    fn fetched(&self) -> Fetched {
+        match &self.trouble {
+            None | Some(Shortfall::Write(..)) => Fetched::Served,
+            Some(Shortfall::Fetch(error)) => match error.trouble() {
+                Trouble::Doubtful(_) => Fetched::Refused(error.code().unwrap_or_default()),
+                _ => Fetched::Other,
+            },
+        }
+    }
+
+    /// With what writing made of its documents. None if some of them may not be written: if the writing did not come to its end,
+    /// that is known only of what has a count for each record, and shares no record with another blob of the message, whose copy
+    /// is the one that is written.
+    fn written(mut self, tally: Tally, is_all_written: bool) -> Option<Self> {
+        let counted = tally.documents + tally.duplicates + tally.refused + self.duplicates + self.left_out;
+        let is_written = is_all_written || (tally.shared == 0 && counted == self.records);
+        if self.trouble.is_none() && !is_written {
+            return None;
+        }
+        self.documents = tally.documents;
+        self.duplicates += tally.duplicates + tally.shared;
+        self.reduced = tally.reduced;
+        let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
+        self.trouble = self.trouble.or(refused);
+        Some(self)
+    }
 }
 
 impl Report {

@@ -1,14 +1,18 @@
 //! Writes the documents of one message in batches by partition, while further ones arrive.
 
-use std::{collections::VecDeque, iter, pin::pin};
+use std::{collections::VecDeque, iter, pin::pin, sync::Mutex};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{SemaphorePermit, mpsc};
 
-use super::dedupe::{Batch, Batches, Sourced, Taken};
+use super::{
+    dedupe::{Batch, Batches, Sourced, Taken},
+    lock,
+};
 use crate::{
     database::{Claims, Cosmos, DatabaseError, IdState, Written},
     document::Document,
+    error_text::chain,
     services::Storing,
 };
 
@@ -20,20 +24,21 @@ const MAX_GATHERED_BYTES: usize = 2 * 1024 * 1024;
 pub(super) struct Tally {
     pub(super) documents: u64,
     pub(super) duplicates: u64,
+    /// Records that another blob of the message holds as well, or this one twice.
+    pub(super) shared: u64,
     /// Ids of reduced documents, with the fields they lack.
     pub(super) reduced: Vec<(String, Vec<String>)>,
     pub(super) refused: u64,
     pub(super) first_refusal: Option<DatabaseError>,
 }
 
-/// Writes what arrives until the channel closes, and returns a tally for each blob of the message. The first failure ends the
-/// writing, and with it the fetching.
+/// Writes what arrives until the channel closes, and counts it in the tally of its blob. The first failure ends the writing, and
+/// with it the fetching.
 pub(super) async fn write(
     storing: &Storing,
     mut documents: mpsc::Receiver<Vec<Sourced>>,
-    blobs: usize,
-) -> Result<Vec<Tally>, DatabaseError> {
-    let mut tallies: Vec<Tally> = iter::repeat_with(Tally::default).take(blobs).collect();
+    tallies: &Mutex<Vec<Tally>>,
+) -> Result<(), DatabaseError> {
     let (mut batches, mut due, mut writes) = (Batches::default(), VecDeque::new(), FuturesUnordered::new());
     let mut permit = pin!(storing.writes.acquire());
     let mut is_open = true;
@@ -41,19 +46,19 @@ pub(super) async fn write(
     // would block other messages, and they in turn this one's fetches.
     loop {
         tokio::select! {
-            Some(written) = writes.next() => due.extend(count(written?, &mut batches, &mut tallies)),
+            Some(written) = writes.next() => due.extend(count(written?, &mut batches, &mut lock(tallies))),
             Ok(granted) = &mut permit, if !due.is_empty() => {
                 permit.set(storing.writes.acquire());
                 writes.extend(due.pop_front().map(|batch| write_batch(&storing.database, batch, granted)));
             }
             chunk = documents.recv(), if is_open && due.is_empty() => match chunk {
-                Some(chunk) => due.extend(gather(&mut batches, chunk, &mut tallies)),
+                Some(chunk) => due.extend(gather(&mut batches, chunk, &mut lock(tallies))),
                 None => is_open = false,
             },
             else => {
                 due.extend(iter::from_fn(|| batches.largest()));
                 if due.is_empty() {
-                    return Ok(tallies);
+                    return Ok(());
                 }
             }
         }
@@ -66,7 +71,7 @@ fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally])
     for sourced in documents {
         let blob = sourced.blob;
         match batches.take(sourced) {
-            Taken::Duplicate => tallies[blob].duplicates += 1,
+            Taken::Duplicate => tallies[blob].shared += 1,
             Taken::Gathered => {}
             Taken::Full(batch) => due.push(batch),
         }
@@ -98,9 +103,25 @@ async fn write_batch(database: &Cosmos, batch: Batch, _permit: SemaphorePermit<'
     if !new.is_empty() {
         let documents: Vec<&Document> = new.iter().map(|sourced| &sourced.document).collect();
         let results = database.create(&documents).await?;
-        written.documents.extend(new.into_iter().zip(results));
+        for (mut sourced, mut result) in new.into_iter().zip(results) {
+            write_stub(database, &mut sourced.document, &mut result).await?;
+            written.documents.push((sourced, result));
+        }
     }
     Ok(written)
+}
+
+/// If the database refuses a document, writes one that says so in its place; if that is refused too, one that says nothing else.
+async fn write_stub(database: &Cosmos, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
+    for stub in [document.stub(), document.bare_stub()] {
+        let Written::Refused(error) = &*written else { break };
+        tracing::warn!(record = document.id, error = %chain(error), "the database refuses a document; one without its fields takes its place");
+        if let Some(of_stub) = database.create(&[&stub]).await?.pop() {
+            *written = of_stub;
+            *document = stub;
+        }
+    }
+    Ok(())
 }
 
 /// Counts what is written, and gathers again what was put back; gives out the batches that are due.

@@ -309,9 +309,15 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
         assert!(told.is_empty(), "{told:?} in {}", line.text);
     }
     let printed = world.host.output().join("\n");
-    for trouble in
-        ["AF50000", "no JSON array", "is cut short", "foreign uri", "expected a JSON array", "database refused", "content queue did not"]
-    {
+    for trouble in [
+        "AF50000",
+        "no JSON array",
+        "is cut short",
+        "outside the configured",
+        "expected a JSON array",
+        "database refused",
+        "content queue did not",
+    ] {
         assert!(printed.contains(trouble), "{trouble} did not happen");
     }
 }
@@ -344,4 +350,28 @@ async fn misfortunes(world: &World) {
         world.store(&world.message(&blobs[..1])).await;
         world.cosmos.clear_faults();
     }
+}
+
+/// Taken out: with `println!`, a reader who has gone makes the function panic after its work was done, and the host does it again.
+#[tokio::test]
+async fn a_reader_of_its_output_who_has_gone_is_no_trouble() {
+    let world = world().await;
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let mut alone = Alone(handler(&world, port).spawn().unwrap());
+    drop((alone.0.stdout.take(), alone.0.stderr.take()));
+    for _ in 0..1000 {
+        if reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let blob = world.publish(3, &["a"]);
+    let body = json!({"Data": {"msg": world.message(&[blob])}}).to_string();
+    let answer = post(port, "StoreEvents", Uuid::new_v4(), &body, true).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(world.ids().await, ["a"]);
+    // What fails is answered as well, though nobody reads why.
+    let answer = post(port, "StoreEvents", Uuid::new_v4(), r#"{"Data":{"msg":"no"}}"#, true).await;
+    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(alone.0.try_wait().unwrap().is_none());
 }

@@ -141,26 +141,6 @@ async fn a_blob_of_which_a_part_is_refused_is_not_stored() {
     assert_eq!(world.ids().await.len(), 1000);
 }
 
-/// Taken out: were the refusal of one document that of its message, eleven good blobs would be held back by a bad one, and be
-/// lost with it in the end.
-#[tokio::test]
-async fn a_document_that_the_database_refuses_holds_back_only_its_own_blob() {
-    let world = queued(Setting::default().with("PARTITIONS_PER_DAY", "1")).await;
-    // The batch, and then one of those that are tried alone.
-    world.cosmos.fail(CosmosFault::times(Fault::status(400), 2));
-    let (invocation, line) = world.store(&world.last_sent().text()).await;
-    assert!(invocation.outcome.is_success(), "{invocation:?}");
-    assert_eq!((&line["stored"], &line["requeued"]), (&json!(1), &json!(1)), "{line}");
-    assert_eq!(world.ids().await.len(), IDS.len() - 1);
-    assert!(world.logged("ERROR").contains("1 of its documents could not be written: the database refused a document"));
-    let sent = world.last_sent();
-    assert_eq!((sent.items.len(), &sent.items[0]["attempt"]), (1, &json!(1)), "{sent:?}");
-
-    let (_, line) = world.store(&sent.text()).await;
-    assert_eq!((&line["stored"], &line["documents"]), (&json!(1), &json!(1)), "{line}");
-    assert_eq!(world.ids().await, IDS);
-}
-
 /// The first three the SDK itself turns into 503, once it has looked for another region. Taken out: with that 503 taken for a
 /// person's matter, a database that fails over poisons what comes meanwhile; with every 400 taken for a document's, a container
 /// of another partition key takes each document alone, and none; without the line of `next_step`, a full partition is said to

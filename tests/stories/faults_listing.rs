@@ -211,3 +211,59 @@ async fn the_checkpoint_is_never_in_the_services_future_even_when_the_first_answ
     }))
     .await;
 }
+
+/// Taken out: with each window of a service that is away tried to its end, a run is nothing but waiting.
+#[tokio::test]
+async fn after_a_connection_that_failed_as_a_whole_the_run_of_its_workload_ends() {
+    let world = Setting::default().with("WORKLOADS", "Audit.Exchange,Audit.SharePoint").start().await;
+    world.tenant.publish(NewBlob::new(SHAREPOINT, world.ago(30), vec![record("a")]));
+    world.tenant.fail(Fault::always(Operation::ListContent, FaultKind::Reset).matching(EXCHANGE));
+    let tick = world.tick().await;
+    reason(&tick.invocation);
+    let listings = world.calls(Operation::ListContent);
+    let of = |workload: &str| listings.iter().filter(|call| call.content_type.as_deref() == Some(workload)).count();
+    assert_eq!((of(EXCHANGE), &tick.exchange()["outcome"]), (4, &json!("failed")), "one window, tried four times");
+    assert!(of(SHAREPOINT) > 20 && tick.of(SHAREPOINT)["queued"] == json!(1), "{}", tick.line);
+    world.tenant.clear_faults();
+    assert_eq!(world.tick().await.exchange()["outcome"], json!("complete"));
+}
+
+fn page(body: String) -> FaultKind {
+    FaultKind::Status { status: 200, body, content_type: "application/json".to_owned(), retry_after: None }
+}
+
+/// Taken out: a page that is read to its end whatever its size takes the memory of the machine, and with it every other run.
+#[tokio::test]
+async fn a_page_that_is_too_large_is_not_read_to_its_end_and_its_window_is_halved() {
+    let world = world().await;
+    world.tick().await;
+    let blob = world.publish(30, &["a"]);
+    world.travel(TimeDelta::minutes(5));
+    world.tenant.clear_calls();
+    let huge = format!("[{}]", " ".repeat(33 * 1024 * 1024));
+    world.tenant.fail(Fault::once(Operation::ListContent, page(huge)));
+    let tick = world.tick().await;
+    assert!(tick.invocation.outcome.is_success(), "{}", world.logged("ERROR"));
+    assert_eq!((&tick.exchange()["queued"], &tick.exchange()["outcome"]), (&json!(1), &json!("complete")), "{}", tick.line);
+    let calls = world.calls(Operation::ListContent);
+    let times: Vec<_> = calls.iter().map(|call| ["startTime", "endTime"].map(|name| call.parameter(name).unwrap().to_owned())).collect();
+    let [whole, first, second] = times.as_slice() else { panic!("{times:?}") };
+    assert_eq!((&first[0], &first[1], &second[1]), (&whole[0], &second[0], &whole[1]), "{times:?}");
+    assert_eq!(world.messages().await[0][0]["id"], json!(blob));
+}
+
+/// Taken out: the same of the number of content blobs in a listing.
+#[tokio::test]
+async fn a_listing_of_too_many_blobs_is_halved() {
+    let world = world().await;
+    world.tick().await;
+    world.publish(30, &["a"]);
+    world.travel(TimeDelta::minutes(5));
+    let entry = r#"{"contentUri":"u","contentId":"i","contentCreated":"2026-11-20T10:00:00Z","contentExpiration":"2026-11-27T10:00:00Z"}"#;
+    let many = format!("[{}{entry}]", format!("{entry},").repeat(200_000));
+    assert!(many.len() < 32 * 1024 * 1024);
+    world.tenant.fail(Fault::once(Operation::ListContent, page(many)));
+    let tick = world.tick().await;
+    assert!(tick.invocation.outcome.is_success(), "{}", world.logged("ERROR"));
+    assert_eq!((&tick.exchange()["queued"], &tick.exchange()["windows"]), (&json!(1), &json!(2)), "{}", tick.line);
+}

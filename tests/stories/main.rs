@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod check;
+mod clock;
 mod collect;
 mod crashes;
 mod deadlines;
@@ -19,6 +20,7 @@ mod infra;
 mod large;
 mod listing;
 mod messages;
+mod odd_records;
 mod own_rows;
 mod queue_events;
 mod repeats;
@@ -31,3 +33,4 @@ mod sweeps;
 mod token;
 mod wire;
 mod world;
+mod wrong_settings;

@@ -5,7 +5,7 @@ use serde_json::json;
 use standins::{azurite::ACCOUNT, host::HostOptions};
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, Setting, account_key, azurite, start_host, world};
+use crate::world::{EXCHANGE, Setting, account_key, azurite, start_host, type_command, world};
 
 const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";
 
@@ -94,4 +94,66 @@ fn by_signature(permissions: &str) -> String {
         .finish();
     let endpoints: Vec<_> = azurite().split(';').filter(|part| part.contains("Endpoint=")).collect();
     format!("{};SharedAccessSignature={query}", endpoints.join(";"))
+}
+
+/// Everywhere a person may paste a secret: what is said of it names the variable, and not the text.
+#[tokio::test]
+async fn a_secret_pasted_into_any_setting_is_neither_printed_nor_answered() {
+    const PASTED: &str = "abC8Q~pasted-secret_0123456789.abcdefghij";
+    let world = world().await;
+    let ids = ["OFFICE365_TENANT_ID", "OFFICE365_CLIENT_ID", "OFFICE365_PUBLISHER_ID", "AzureWebJobsStorage__clientId"];
+    let names = ["CONTENT_QUEUE", "STATE_CONTAINER", "COSMOS_DATABASE", "COSMOS_CONTAINER", "AzureWebJobsStorage__accountName"];
+    let others = [
+        "DLP_VALUES",
+        "LEAVE_OUT",
+        "FINDINGS",
+        "OFFICE365_CLOUD",
+        "WORKLOADS",
+        "SCHEDULE",
+        "LOOKBACK_HOURS",
+        "BATCH_SIZE",
+        "RETENTION_DAYS",
+        "PARTITIONS_PER_DAY",
+    ];
+    let addresses = ["OFFICE365_API_URL", "OFFICE365_LOGIN_URL", "COSMOS_ENDPOINT"];
+    for name in ids.into_iter().chain(names).chain(others).chain(addresses) {
+        let mut settings = world.settings.clone();
+        if name == "AzureWebJobsStorage__accountName" {
+            settings.remove("AzureWebJobsStorage");
+        }
+        settings.insert(name.to_owned(), PASTED.to_owned());
+        // A schedule that is none stops the host before it starts the handler.
+        if name != "SCHEDULE" {
+            let error = start_host(&settings, HostOptions::default()).await.expect_err(name).to_string();
+            assert!(error.contains(&format!("  {name} ")) && !error.contains("pasted"), "{name}: {error}");
+        }
+        let checked = type_command(&["check", "--json"], &settings).await;
+        assert_eq!(checked.code, Some(1), "{name}");
+        assert!(!checked.stdout.contains("pasted") && !checked.stderr.contains("pasted"), "{name}: {checked:?}");
+        assert!(checked.stdout.contains(name), "{name}: {checked:?}");
+    }
+    for (name, value) in addresses
+        .map(|name| (name, format!("https://user:{PASTED}@name.example/")))
+        .into_iter()
+        .chain(addresses.map(|name| (name, format!("https://name.example/?key={PASTED}"))))
+    {
+        let mut settings = world.settings.clone();
+        settings.insert(name.to_owned(), value);
+        let error = start_host(&settings, HostOptions::default()).await.expect_err(name).to_string();
+        assert!(error.contains(&format!("  {name} ")) && !error.contains("pasted"), "{name}: {error}");
+    }
+}
+
+/// Taken out: a reference that the platform could not resolve goes to Entra, or to Cosmos DB, as if it were the secret.
+#[tokio::test]
+async fn a_key_vault_reference_that_was_not_resolved_is_a_fault_of_its_own() {
+    let world = world().await;
+    let reference = "@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/pasted)";
+    for name in ["OFFICE365_CLIENT_SECRET", "OFFICE365_TENANT_ID", "COSMOS_KEY", "COSMOS_DATABASE", "AzureWebJobsStorage", "WORKLOADS"] {
+        let mut settings = world.settings.clone();
+        settings.insert(name.to_owned(), reference.to_owned());
+        let error = start_host(&settings, HostOptions::default()).await.expect_err(name).to_string();
+        assert!(error.contains("1 of the settings cannot be used"), "{name}: {error}");
+        assert!(error.contains(&format!("  {name} is a Key Vault reference")) && !error.contains("pasted"), "{name}: {error}");
+    }
 }

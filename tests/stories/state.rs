@@ -38,3 +38,53 @@ async fn a_checkpoint_that_cannot_be_believed_stops_its_workload_alone_and_stays
     assert_eq!(tick.exchange()["checkpoint_before"], json!(format!("{corrected}.000Z")));
     assert_eq!(tick.exchange()["queued"], json!(1));
 }
+
+/// Taken out: were a blob that a person uploaded appended to, each append would be refused for good: messages would go to the
+/// poison queue, and the workload would list seven days at each tick.
+#[tokio::test]
+async fn a_journal_that_a_person_edited_and_uploaded_goes_on_in_its_next_part() {
+    let world = Setting::default().start().await;
+    let at = world.ago(3);
+    let publish = |id: &str| world.tenant.publish(NewBlob::new(EXCHANGE, at, vec![record(id)]));
+    let first = publish("a");
+    world.tick().await;
+    world.store_all().await;
+    let hour = at.format("%Y-%m-%dT%H");
+    let name = |part: &str| format!("journal/{EXCHANGE}/{hour}{part}.ndjson");
+    for part in ["", "-2"] {
+        let text = world.storage.read_blob(&world.container, &name(part)).await.unwrap().unwrap();
+        world.storage.write_blob(&world.container, &name(part), &text).await.unwrap();
+        let more = publish(&format!("b{part}"));
+        assert_eq!(world.tick().await.exchange()["queued"], json!(1), "{part}: {}", world.logged("ERROR"));
+        let summary = world.store_all().await;
+        assert_eq!((summary.succeeded(), summary.failed(), summary.poisoned), (1, 0, 0), "{part}: {}", world.logged("WARN"));
+        assert!(world.journalled("stored").await.iter().any(|line| line["id"] == json!(more)), "{part}");
+        let warned = world.logged("WARN");
+        assert_eq!(warned.matches(&name(part)).count(), 1, "said once: {warned}");
+    }
+    assert!(world.storage.read_blob(&world.container, &name("-3")).await.unwrap().is_some());
+
+    // What all the parts say together counts.
+    world.host.restart().await;
+    world.travel(TimeDelta::hours(2));
+    let tick = world.tick().await;
+    assert_eq!((&tick.exchange()["listed"], &tick.exchange()["queued"]), (&json!(3), &json!(0)), "{}", tick.line);
+    assert!(world.journalled("stored").await.iter().any(|line| line["id"] == json!(first)));
+}
+
+/// Taken out: the same of the gaps: the workload would fail at every tick until somebody deletes the blob.
+#[tokio::test]
+async fn gaps_that_a_person_edited_and_uploaded_go_on_in_their_next_part() {
+    let world = Setting::default().start().await;
+    let write = || async { world.write_checkpoint(EXCHANGE, &world.ago(9 * 24 * 60).to_rfc3339()).await };
+    write().await;
+    world.tick().await;
+    let text = world.storage.read_blob(&world.container, "gaps.ndjson").await.unwrap().unwrap();
+    world.storage.write_blob(&world.container, "gaps.ndjson", &text).await.unwrap();
+    write().await;
+    let tick = world.tick().await;
+    assert!(tick.invocation.outcome.is_success(), "{}", world.logged("ERROR"));
+    assert_eq!(world.storage.read_blob(&world.container, "gaps-2.ndjson").await.unwrap().unwrap().lines().count(), 1);
+    let typed = world.type_command(&["status"]).await;
+    assert_eq!(typed.stdout.matches("gap: what became available from").count(), 2, "{}", typed.stdout);
+}

@@ -49,7 +49,9 @@ async fn busy_world() -> World {
     let lost = blob(SHAREPOINT, 40, &["f"]);
     blob("Audit.AzureActiveDirectory", 10, &["g"]);
     world.tick().await;
-    world.tenant.withdraw(&lost);
+    // It expires sooner than it was told.
+    let gone = NewBlob { id: Some(lost), expires: Some(world.ago(0)), ..NewBlob::new(SHAREPOINT, world.ago(40), vec![record("f")]) };
+    world.tenant.publish(gone);
     // One is in trouble that may pass.
     let waiting = world.tenant.blobs().into_iter().find(|blob| blob.content_type == "Audit.AzureActiveDirectory").unwrap();
     world.tenant.fail(Fault { matching: Some(waiting.id), ..Fault::always(Operation::FetchContent, FaultKind::internal()) });
@@ -166,4 +168,21 @@ async fn help_is_there_for_every_command_and_a_mistake_is_explained() {
     let typed = world.type_command(&["chekc"]).await;
     assert_eq!(typed.code, Some(2), "{typed:?}");
     assert!(typed.stderr.contains("chekc") && typed.stderr.contains("--help"), "{typed:?}");
+}
+
+/// Taken out: judged by a clock that is behind, a good checkpoint is "in the future; delete it", and a person deletes it.
+#[tokio::test]
+async fn a_laptop_whose_clock_is_behind_judges_no_checkpoint() {
+    let world = Setting::default().start().await;
+    // To the laptop, the service is ahead.
+    world.travel(TimeDelta::minutes(10));
+    world.publish(5, &["a"]);
+    world.tick().await;
+    let told = told(&world).await;
+    let exchange = of(&told, EXCHANGE);
+    assert_eq!((exchange["checkpoint"].as_str(), &exchange["standing"]), (world.checkpoint(EXCHANGE).await.as_deref(), &json!("Active")));
+    assert!(exchange["lag_seconds"].as_i64().is_some_and(|lag| (0..600).contains(&lag)), "{told}");
+    let typed = world.type_command(&["status"]).await;
+    assert!(!typed.stdout.contains("future") && !typed.stdout.contains("delete"), "{}", typed.stdout);
+    assert!(typed.stdout.contains("this machine's clock is behind"), "{}", typed.stdout);
 }

@@ -238,3 +238,109 @@ async fn a_poisoned_message_is_explained() {
         errors.iter().filter_map(|error| error["what_follows"].as_str()?.split_whitespace().nth(1).map(str::to_owned)).collect();
     assert_eq!(messages.len(), 1, "the message is named, and the same each time: {messages:?}");
 }
+
+/// Taken out: were a blob overdue by its time on the queue alone, a backlog of hours would be queued again every hour, and grow.
+#[tokio::test]
+async fn nothing_is_overdue_or_given_up_while_older_messages_wait_on_the_queue() {
+    let world = Setting::default().with("BATCH_SIZE", "1").start().await;
+    for number in 0..3 {
+        world.publish(50, &[&number.to_string()]);
+    }
+    world.tick().await;
+    for hours in [2, 2, 12, 7 * 24] {
+        world.travel(TimeDelta::hours(hours));
+        let tick = world.tick().await;
+        assert_eq!((&tick.exchange()["queued"], &tick.exchange()["overdue"]), (&json!(0), &json!(0)), "{hours}: {}", tick.line);
+        assert_eq!(world.storage.message_count(&world.queue).await.unwrap(), 3, "{hours}");
+    }
+    assert_eq!(world.journalled("lost").await.len(), 0, "what waits is not lost");
+}
+
+/// Taken out: were anything on the queue a reason to wait, one message that nobody can read would hold back what was lost.
+#[tokio::test]
+async fn what_was_lost_before_the_messages_that_wait_were_put_is_overdue() {
+    let world = world().await;
+    world.travel(TimeDelta::hours(-3));
+    world.publish(50, &["a"]);
+    world.tick().await;
+    world.storage.clear_queue(&world.queue).await.unwrap();
+    world.travel(TimeDelta::hours(3));
+    world.publish(5, &["b"]);
+    let tick = world.tick().await;
+    assert_eq!((&tick.exchange()["queued"], &tick.exchange()["overdue"]), (&json!(2), &json!(1)), "{}", tick.line);
+}
+
+/// The ids on the queue.
+async fn queued(world: &World) -> BTreeSet<String> {
+    world.messages().await.into_iter().flatten().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Taken out: with the sweeps listing all that can be listed, a start a day ago brings seven days within twelve hours.
+#[tokio::test]
+async fn nothing_that_became_available_before_the_chosen_start_is_collected_until_a_person_rewinds_it() {
+    let world = Setting::default().with("LOOKBACK_HOURS", "24").start().await;
+    let ages = [2 * 60, 23 * 60, 25 * 60, 3 * 24 * 60, 5 * 24 * 60];
+    let blobs = ages.map(|minutes| world.publish(minutes, &[&minutes.to_string()]));
+    assert_eq!(world.tick().await.exchange()["queued"], json!(2));
+    for hours in [2, 13] {
+        world.travel(TimeDelta::hours(hours));
+        assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{hours}");
+    }
+    assert_eq!(queued(&world).await, BTreeSet::from([blobs[0].clone(), blobs[1].clone()]));
+
+    // Rewound by hand, as a person does it: what is written is the new start, and no metadata is left.
+    let start = world.tenant.now() - TimeDelta::days(4);
+    world.write_checkpoint(EXCHANGE, &start.to_rfc3339()).await;
+    world.tick().await;
+    world.travel(TimeDelta::hours(13));
+    world.tick().await;
+    let expected: BTreeSet<_> = blobs[..4].iter().cloned().collect();
+    assert_eq!(queued(&world).await, expected, "the oldest is from before the new start");
+}
+
+/// A checkpoint with these metadata, as another version or another tool may leave it.
+async fn write_checkpoint_with(world: &World, at: DateTime<Utc>, metadata: &[(&str, DateTime<Utc>)]) {
+    let options = azure_storage_blob::models::BlockBlobClientUploadOptions {
+        metadata: Some(metadata.iter().map(|(name, at)| ((*name).to_owned(), at.to_rfc3339())).collect()),
+        ..Default::default()
+    };
+    world.storage.create_container(&world.container).await.unwrap();
+    let blob = world.storage.container(&world.container).blob_client(&format!("{EXCHANGE}.log")).block_blob_client();
+    blob.upload(azure_core::http::RequestContent::from(at.to_rfc3339().into_bytes()), Some(options)).await.unwrap();
+}
+
+/// Taken out: with any of these read in another way, the oldest blob is queued where it should not be, or not where it should.
+#[tokio::test]
+async fn how_far_back_sweeps_go_is_told_by_the_checkpoints_metadata() {
+    let hours = |world: &World, hours: i64| world.tenant.now() - TimeDelta::hours(hours);
+    // The checkpoint, its metadata as hours ago, and the start that then holds; none: no limit.
+    type Case = (i64, &'static [(&'static str, i64)], Option<i64>);
+    let cases: [Case; 6] = [
+        (10, &[], Some(10)),
+        (10, &[("notbefore", 30)], Some(30)),
+        (40, &[("notbefore", 30)], Some(40)),
+        (10, &[("sweep", 20), ("deepsweep", 20)], None),
+        (10, &[("sweep", 20), ("deepsweep", 20), ("notbefore", 30)], Some(30)),
+        (40, &[("sweep", 20), ("deepsweep", 20), ("notbefore", 30)], Some(40)),
+    ];
+    join_all(cases.map(|(checkpoint, metadata, start)| async move {
+        let world = world().await;
+        let ages = [5, 15, 25, 35, 45, 100];
+        for age in ages {
+            world.publish(age * 60, &[&age.to_string()]);
+        }
+        let metadata: Vec<_> = metadata.iter().map(|(name, ago)| (*name, hours(&world, *ago))).collect();
+        let at = hours(&world, checkpoint);
+        write_checkpoint_with(&world, at, &metadata).await;
+        let expected = ages.iter().filter(|age| start.is_none_or(|start| **age < start)).count();
+        let tick = world.tick().await;
+        assert_eq!(tick.exchange()["queued"], json!(expected), "{checkpoint} {metadata:?}: {}", tick.line);
+        let noted = world.storage.metadata(&world.container, &format!("{EXCHANGE}.log")).await.unwrap();
+        let noted =
+            noted.get("notbefore").map(|at| (world.tenant.now() - DateTime::parse_from_rfc3339(at).unwrap().to_utc()).num_minutes());
+        assert_eq!(noted.map(|minutes| (minutes + 30) / 60), start, "{checkpoint} {metadata:?}");
+        world.travel(TimeDelta::hours(13));
+        assert_eq!(world.tick().await.exchange()["queued"], json!(0), "{checkpoint} {metadata:?}");
+    }))
+    .await;
+}

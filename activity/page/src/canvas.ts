@@ -7,6 +7,7 @@ import { at, counted } from "./dom";
 import { fullName, kindOf, shortName, signImage, typeOf } from "./kinds";
 import { drawLabels, type Ink } from "./labels";
 import { Layout } from "./layout";
+import { visible } from "./visible";
 
 export type Selection = { node: string } | { from: string; to: string } | null;
 
@@ -171,9 +172,9 @@ export class Canvas {
     tip.hidden = !element;
     this.container.style.cursor = element ? "pointer" : "";
     if (!element) return;
-    tip.textContent = element.isNode()
+    tip.textContent = visible(element.isNode()
       ? `${fullName(element.id())} · ${kindOf(typeOf(element.id())).name} · ${counted(element.data("records"), "record")}`
-      : `${shortName(element.source().id())} → ${shortName(element.target().id())} · ${element.data("words")} · ${counted(element.data("records"), "record")}`;
+      : `${shortName(element.source().id())} → ${shortName(element.target().id())} · ${element.data("words")} · ${counted(element.data("records"), "record")}`);
     const { x, y } = element.isNode() ? element.renderedPosition() : element.renderedMidpoint();
     const left = Math.min(Math.max(8, x + 14), this.cy.width() - tip.offsetWidth - 8);
     tip.style.left = `${left}px`;

@@ -6,6 +6,7 @@ import type { Listed, Picture, PictureEdge } from "./api";
 import type { Selection } from "./canvas";
 import { at, count, counted, el, icon, time } from "./dom";
 import { fullName, kindOf, nameOf, shortName, typeOf } from "./kinds";
+import { visible } from "./visible";
 
 /** Lines of a list before it is cut; the CSV has all. */
 const MOST_LINES = 100;
@@ -142,10 +143,15 @@ export class Details {
       line.setAttribute("aria-expanded", String(!whole.hidden));
       if (whole.textContent) return;
       whole.textContent = "Reading…";
-      whole.textContent = await api.record(record.pk, record.id).then((json) => JSON.stringify(json, null, 2), (error: Error) => error.message);
+      whole.textContent = await api.record(record.pk, record.id).then(legible, (error: Error) => error.message);
     });
     return el("div", {}, line, whole);
   }
+}
+
+/** A document, one field a line; within its lines nothing is hidden. */
+function legible(document: unknown): string {
+  return JSON.stringify(document, null, 2).split("\n").map(visible).join("\n");
 }
 
 function operations(edge: PictureEdge): string {

@@ -1,6 +1,7 @@
-// Elements, made of text alone: what a record holds never becomes markup.
+// Elements, made of text alone: what a record holds never becomes markup, and hides nothing.
 
 import { kindOf, signImage } from "./kinds";
+import { visible } from "./visible";
 
 type Child = Node | string | null | undefined;
 type Options = { class?: string; title?: string; type?: string; on?: Record<string, (event: Event) => void>; attributes?: Record<string, string> };
@@ -8,11 +9,11 @@ type Options = { class?: string; title?: string; type?: string; on?: Record<stri
 export function el<T extends keyof HTMLElementTagNameMap>(tag: T, options: Options = {}, ...children: Child[]): HTMLElementTagNameMap[T] {
   const element = document.createElement(tag);
   if (options.class) element.className = options.class;
-  if (options.title) element.title = options.title;
+  if (options.title) element.title = visible(options.title);
   if (tag === "button") element.setAttribute("type", "button");
   for (const [name, value] of Object.entries(options.attributes ?? {})) element.setAttribute(name, value);
   for (const [name, listener] of Object.entries(options.on ?? {})) element.addEventListener(name, listener);
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  for (const child of children) if (child !== null && child !== undefined) element.append(typeof child === "string" ? visible(child) : child);
   return element;
 }
 

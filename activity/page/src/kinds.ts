@@ -1,6 +1,7 @@
 // The types of node: what each is called, its colour, and its sign. Nothing else in the page names a type.
 
 import { APPS } from "./apps";
+import { visible } from "./visible";
 
 export interface Kind {
   name: string;
@@ -49,20 +50,41 @@ export function isGuid(key: string): boolean {
 
 /** With the application's name before its id, where it is known. */
 export function fullName(key: string): string {
-  const name = nameOf(key);
+  const name = visible(nameOf(key));
   return APPS[name] ? `${APPS[name]} (${name})` : name;
+}
+
+/** Accounts by the part of their name before the @; where there are several of one, each is shown with its domain. */
+const namesakes = new Map<string, Set<string>>();
+
+/** Tells of the nodes that are shown, so that no two people look like one. */
+export function tellApart(keys: string[]): void {
+  namesakes.clear();
+  for (const name of keys.map(nameOf).filter((name) => name.includes("@"))) {
+    const local = beforeAt(name);
+    namesakes.set(local, (namesakes.get(local) ?? new Set()).add(name));
+  }
+}
+
+function beforeAt(name: string): string {
+  return name.split("@")[0] || name;
+}
+
+function hasNamesake(name: string): boolean {
+  return (namesakes.get(beforeAt(name))?.size ?? 0) > 1;
 }
 
 /** As much of a name as tells it from others at a glance. */
 export function shortName(key: string): string {
   const name = nameOf(key);
   if (APPS[name]) return APPS[name];
+  if (["user", "mailbox"].includes(typeOf(key)) && hasNamesake(name)) return visible(name);
   const guid = GUID.exec(name);
   if (guid) return `${guid[1] ? "service principal " : ""}${guid[2]}…`;
   const last = (text: string) => text.split(/[/\\]/).filter(Boolean).pop() ?? text;
-  const short = { user: name.split("@")[0] || name, mailbox: name.split("@")[0] || name, file: last(name), site: last(name), object: last(name),
+  const short = { user: beforeAt(name), mailbox: beforeAt(name), file: last(name), site: last(name), object: last(name),
     system: name.replace(/^NT AUTHORITY\\SYSTEM \((.*)\)$/i, "$1") }[typeOf(key)] ?? name;
-  return short.length > 30 ? `${short.slice(0, 18)}…${short.slice(-10)}` : short;
+  return visible(short.length > 30 ? `${short.slice(0, 18)}…${short.slice(-10)}` : short);
 }
 
 /** The sign in white, as an image's address. */

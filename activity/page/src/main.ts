@@ -6,7 +6,7 @@ import { Canvas, type Selection } from "./canvas";
 import { Details } from "./details";
 import { at, count, counted, download, el, icon } from "./dom";
 import { everything, fromAddress, hasType, toAddress, toQuery, TOPS, type Filter } from "./filter";
-import { fullName, kindOf, nameOf, TYPES, typeOf } from "./kinds";
+import { fullName, kindOf, nameOf, tellApart, TYPES, typeOf } from "./kinds";
 import { png } from "./png";
 import { searchBox } from "./search";
 import { themeSwitch } from "./theme";
@@ -51,6 +51,7 @@ async function draw(): Promise<void> {
     if ((error as Error).name !== "AbortError") trouble(error as Error);
     return;
   }
+  tellApart(picture.nodes.map((node) => node.key));
   canvas.show(picture);
   timeline.show(picture.bars, filter.from, filter.to);
   status();

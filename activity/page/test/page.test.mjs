@@ -70,6 +70,15 @@ test("draws the attack among normal life", async () => {
   assert.ok((await forward.count()) > 0, "the forward to outside is in the list");
 });
 
+test("two people of one name are told apart, and a name hides nothing that it is made of", async () => {
+  await open();
+  const list = page.locator("#details");
+  assert.ok((await list.getByText(/^megan@contoso\.example → /).count()) > 0, "one has her domain");
+  await page.getByRole("button", { name: /megan@contoso-example\.com → / }).first().click();
+  await page.getByRole("button", { name: /a\\u\{202e\}vsc\.exe/ }).first().waitFor();
+  assert.ok(!(await page.textContent("body")).includes("\u202e"));
+});
+
 test("a filter takes away what it says, survives a reload, and can be taken back", async () => {
   await open();
   const all = await status();

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::case::forms::guarded;
 use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
+use crate::visible::visible_json;
 
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -48,7 +49,8 @@ pub async fn query(options: &QueryOptions) -> Result<usize> {
     let mut count = 0;
     while let Some(result) = results.try_next().await? {
         count += 1;
-        if writeln!(stdout(), "{}", without_system_properties(result)).is_err() {
+        // The same JSON, without characters that would do something to a terminal or to who reads it.
+        if writeln!(stdout(), "{}", visible_json(&without_system_properties(result).to_string())).is_err() {
             break; // the reader has gone
         }
     }

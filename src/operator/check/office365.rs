@@ -155,8 +155,8 @@ fn refused(what: &str, error: &ActivityError) -> Check {
 
 fn skew(clock: &Clock) -> Check {
     let skew = clock.skew();
-    match clock.is_told() {
-        false => Check::untried("clock", "the service has not told its time"),
+    match clock.is_certain() {
+        false => Check::untried("clock", "the service has not told its time, or not twice the same"),
         true if skew.abs() <= SKEW => Check::well("clock", "within a minute of the service's"),
         true => {
             let direction = if skew > TimeDelta::zero() { "behind" } else { "ahead of" };

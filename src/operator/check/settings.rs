@@ -1,7 +1,7 @@
 //! The settings, one line each, without what may be a secret.
 
 use super::Check;
-use crate::config::{IDENTITY_SETTINGS, Setting, is_guid};
+use crate::config::{IDENTITY_SETTINGS, Setting};
 
 /// The host's, not the operator's: shown only where it is wrong.
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -9,6 +9,9 @@ const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 const CONNECTION_STRING: &str = "AzureWebJobsStorage";
 /// What is never shown.
 const SECRETS: [&str; 4] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "DLP_HASH_KEY", CONNECTION_STRING];
+
+/// Letters and digits in a row that are no word any more.
+const MIN_SECRET: usize = 24;
 
 pub(super) fn checks(settings: &[Setting]) -> Vec<Check> {
     let shown = settings.iter().filter(|setting| setting.name != HOST || setting.fault.is_some());
@@ -36,11 +39,15 @@ fn check(setting: &Setting) -> Check {
 
 /// The value, unless something secret may be in it: secrets are pasted into the neighbour's field.
 fn shown(name: &str, value: &str) -> String {
-    let may_be_secret = match name {
-        "OFFICE365_CLIENT_ID" | "AzureWebJobsStorage__clientId" => !is_guid(value),
-        _ => SECRETS.contains(&name) || value.contains(['@', ';', '?']) && name != "SCHEDULE",
-    };
+    let may_be_secret = SECRETS.contains(&name)
+        || value.contains(['@', ';', '?']) && name != "SCHEDULE"
+        || !value.contains("://") && longest_word(value) >= MIN_SECRET;
     if may_be_secret { "set".to_owned() } else { value.to_owned() }
+}
+
+/// Letters and digits in a row.
+fn longest_word(text: &str) -> usize {
+    text.split(|c: char| !c.is_alphanumeric()).map(|word| word.chars().count()).max().unwrap_or(0)
 }
 
 fn absent(name: &str) -> &'static str {

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::Operation;
 
 /// A planned fault.
@@ -93,6 +95,8 @@ pub enum FaultKind {
     Reset,
     /// The answer comes later. Counts beside other faults, not instead of them.
     Delay(Duration),
+    /// The answer's `Date` is so far ahead. Counts beside other faults, not instead of them.
+    Date(TimeDelta),
     /// A listing's page, with this as its NextPageUri.
     ForeignNextPage(String),
     /// A listing's page whose NextPageUri is the page itself.
@@ -122,6 +126,8 @@ impl FaultKind {
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     pub(super) delay: Duration,
+    /// How far the answer's `Date` is ahead.
+    pub(super) ahead: TimeDelta,
     pub(super) what: Option<FaultKind>,
 }
 
@@ -140,6 +146,7 @@ pub(super) fn meet(faults: &mut Vec<Fault>, operation: Operation, target: &str) 
         }
         match &fault.what {
             FaultKind::Delay(delay) => trouble.delay += *delay,
+            FaultKind::Date(ahead) => trouble.ahead += *ahead,
             _ if trouble.what.is_some() => continue,
             what => trouble.what = Some(what.clone()),
         }

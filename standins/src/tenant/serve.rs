@@ -146,7 +146,7 @@ async fn respond(world: Arc<World>, request: Request<Incoming>, secure: bool) ->
     if let Some(call) = world.state().calls.get_mut(&number) {
         call.status = answer.status.as_u16();
     }
-    Ok(dispatch(&world, &call, answer, trouble.what))
+    Ok(dispatch(&world, &call, answer, trouble))
 }
 
 /// Notes a request, and takes the fault that it meets.
@@ -182,7 +182,7 @@ fn arrive(world: &World, parts: &Parts, secure: bool) -> (u64, Call, Trouble) {
     };
     let target = parts.uri.path_and_query().map_or(call.path.as_str(), |target| target.as_str());
     let trouble = fault::meet(&mut state.faults, operation, target);
-    state.struck += u64::from(trouble.what.is_some() || !trouble.delay.is_zero());
+    state.struck += u64::from(trouble.what.is_some() || !trouble.delay.is_zero() || !trouble.ahead.is_zero());
     let number = state.arrivals;
     state.arrivals += 1;
     state.calls.insert(number, call.clone());
@@ -225,6 +225,7 @@ fn replaced(what: &FaultKind) -> Option<Answer> {
         | FaultKind::Stall { .. }
         | FaultKind::Reset
         | FaultKind::Delay(_)
+        | FaultKind::Date(_)
         | FaultKind::ForeignNextPage(_)
         | FaultKind::RepeatNextPage
         | FaultKind::EmptyPage => None,
@@ -246,7 +247,9 @@ fn route(world: &World, call: &Call, headers: &HeaderMap, body: &[u8], fault: Op
 }
 
 /// Puts an answer on the wire.
-fn dispatch(world: &World, call: &Call, answer: Answer, fault: Option<FaultKind>) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+fn dispatch(world: &World, call: &Call, answer: Answer, trouble: Trouble) -> Response<UnsyncBoxBody<Bytes, io::Error>> {
+    let date = world.now() + trouble.ahead;
+    let fault = trouble.what;
     let feed = matches!(call.operation, Operation::ListContent | Operation::FetchContent);
     let right = fault.as_ref().is_none_or(|fault| replaced(fault).is_none());
     let clipped = matches!(fault, Some(FaultKind::Clipped { .. }));
@@ -280,7 +283,7 @@ fn dispatch(world: &World, call: &Call, answer: Answer, fault: Option<FaultKind>
     };
 
     response = response.header(header::CONTENT_TYPE, answer.media_type);
-    response = response.header(header::DATE, world.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    response = response.header(header::DATE, date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
     let mut response = response
         .body(Sending { pieces: pieces.peekable(), held: None, event, blob }.into_body())
         .unwrap_or_else(|_| Response::new(Sending::nothing().into_body()));

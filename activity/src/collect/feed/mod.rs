@@ -140,7 +140,7 @@ async fn list(clients: &Clients, workload: Workload, options: &FeedOptions, stat
         let Window { start, end } = window;
         match clients.activity().list(workload, window).await {
             Ok(listing) => {
-                let items = listing.blobs.iter().map(|blob| Item::listed(workload, blob)).collect();
+                let items = listing.blobs.iter().map(|blob| Item::listed(workload, blob, clients.activity().tenant_id())).collect();
                 state.note_listing(workload, (start, end), items, now)?;
             }
             Err(error) => screen.part("collect", format_args!("{workload} from {start} to {end} cannot be listed: {error}")),

@@ -2,6 +2,7 @@
 //! in `edges`.
 
 use super::edges::Row;
+use crate::visible::visible;
 
 /// Spreadsheets take UTF-8 for UTF-8 only behind this mark.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
@@ -25,10 +26,12 @@ fn line(text: &mut String, fields: &[&str]) {
     *text += "\r\n";
 }
 
-/// Audit records hold what strangers typed: a text that a spreadsheet would take for a formula is made text by a quote.
+/// Audit records hold what strangers typed: a text that a spreadsheet would take for a formula is made text by a quote, and
+/// characters that nobody sees are shown.
 /// <https://owasp.org/www-community/attacks/CSV_Injection>
 fn quoted(field: &str) -> String {
-    let is_formula = field.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) || field.starts_with(['\t', '\r', '\n']);
+    let field = visible(field);
+    let is_formula = field.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
     let guard = if is_formula { "'" } else { "" };
     format!("\"{guard}{}\"", field.replace('"', "\"\""))
 }
@@ -41,9 +44,17 @@ mod tests {
     fn a_name_that_looks_like_a_formula_stays_text() {
         let name = "=HYPERLINK(\"https://evil.example\",\"x\")";
         let row = Row { from: ("user", name), to: ("file", " @a,b\n"), label: "-1", records: 2, first: None, last: None };
-        let expected = "\"'=HYPERLINK(\"\"https://evil.example\"\",\"\"x\"\")\",\"user\",\"' @a,b\n\",\"file\",\"'-1\",\"2\",\"\",\"\"\r\n";
+        let expected =
+            "\"'=HYPERLINK(\"\"https://evil.example\"\",\"\"x\"\")\",\"user\",\"' @a,b\\u{a}\",\"file\",\"'-1\",\"2\",\"\",\"\"\r\n";
         let table = table(&[row]);
         assert_eq!(table.split_once("\r\n").map(|(_, rows)| rows), Some(expected));
         assert!(table.starts_with("\u{feff}\"from\",\"fromType\""));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_another_is_told_apart() {
+        let row =
+            Row { from: ("user", "megan\u{200b}@x"), to: ("file", "a\u{202e}fdp.exe"), label: "\tx", records: 1, first: None, last: None };
+        assert!(table(&[row]).contains(r#""megan\u{200b}@x","user","a\u{202e}fdp.exe","file","\u{9}x""#));
     }
 }

@@ -14,6 +14,8 @@ use crate::table::{Count, Table};
 
 /// A `Date` header's resolution, and the way here.
 const CLOCK: TimeDelta = TimeDelta::seconds(3);
+/// What is refused is given up when it is refused again so long afterwards.
+const DOUBT: TimeDelta = TimeDelta::minutes(61);
 /// For so long after it became available can content be listed.
 const LISTABLE: TimeDelta = TimeDelta::days(7);
 /// What a document has on top of its record's own fields.
@@ -146,6 +148,9 @@ impl Account {
         if evidence.foreign_calls > 0 {
             self.differences.push(format!("a foreign host was called {} times", evidence.foreign_calls));
         }
+        if evidence.strangers_journal > 0 {
+            self.differences.push("the journal of another tenant's collector knows of content that is not its own".to_owned());
+        }
         if evidence.gaps > 0 {
             self.differences.push(format!("{} gaps are written down, where everything could be listed in time", evidence.gaps));
         }
@@ -208,16 +213,19 @@ fn fate(witnessed: &Witnessed, lines: &[Line], evidence: &Evidence) -> Result<Fa
 }
 
 /// Whether the tenant says the same as a line that gives content up.
-fn is_confirmed(line: &Line, Witnessed { blob, .. }: &Witnessed) -> bool {
+fn is_confirmed(line: &Line, Witnessed { blob, refused, .. }: &Witnessed) -> bool {
+    let first_word = line.at - DOUBT;
+    let is_said_twice =
+        refused.iter().any(|at| *at <= first_word + CLOCK) && refused.iter().filter(|at| **at <= line.at + CLOCK).count() > 1;
     match line.reason.as_deref() {
         Some(reason) if reason == "content expired" || reason.starts_with("expired before it could be stored") => {
             blob.expires <= line.at + CLOCK
         }
-        Some("content does not exist") => blob.withdrawn.is_some_and(|at| at <= line.at + CLOCK),
-        Some("foreign uri") => blob.is_foreign,
+        // The tenant said so, and said so again an hour later.
+        Some("content does not exist" | "content id invalid") => is_said_twice,
         // Content that could be had all the time is never excused by its age: it should have come home.
         Some("never stored, and too old to be listed again") => {
-            let was_gone = blob.withdrawn.is_some() || blob.expires < blob.created + LISTABLE;
+            let was_gone = blob.withdrawn.is_some() || blob.is_foreign || blob.expires < blob.created + LISTABLE;
             was_gone && blob.created + LISTABLE <= line.at + CLOCK
         }
         _ => false,
@@ -359,7 +367,7 @@ mod tests {
             seen_before_withdrawn: None,
         };
         Evidence {
-            blobs: vec![Witnessed { blob, listed: 1, served: 1 }],
+            blobs: vec![Witnessed { blob, listed: 1, served: 1, refused: Vec::new() }],
             journal: HashMap::from([("blob".to_owned(), vec![line("queued", None), line("stored", None)])]),
             documents: vec![json!({ "id": "a", "pk": "p", "ttl": 1, "feed": { "contentId": "blob" }, "Size": 1.5, "Id": "a" })],
             now: at(10 * 24),
@@ -385,7 +393,7 @@ mod tests {
     #[test]
     fn each_breach_is_a_difference() {
         type Breach = (&'static str, fn(&mut Evidence));
-        let breaches: [Breach; 10] = [
+        let breaches: [Breach; 12] = [
             ("is no document", |evidence| evidence.documents.clear()),
             ("is a document twice", |evidence| evidence.documents.push(evidence.documents[0].clone())),
             ("is not what its record says", |evidence| evidence.documents[0]["Size"] = json!(2)),
@@ -397,6 +405,11 @@ mod tests {
                 let line = line("lost", Some("never stored, and too old to be listed again"));
                 evidence.journal.insert("blob".to_owned(), vec![line]);
             }),
+            ("does not confirm", |evidence| {
+                evidence.blobs[0].refused = vec![at(9 * 24)];
+                evidence.journal.insert("blob".to_owned(), vec![line("lost", Some("content id invalid"))]);
+            }),
+            ("another tenant's collector", |evidence| evidence.strangers_journal = 1),
             ("stop was called", |evidence| evidence.stops = 1),
             ("foreign host", |evidence| evidence.foreign_calls = 1),
         ];
@@ -413,6 +426,9 @@ mod tests {
         let mut evidence = evidence();
         evidence.documents.clear();
         evidence.journal.insert("blob".to_owned(), vec![line("queued", None), line("lost", Some("content expired"))]);
+        assert_eq!(differences(&evidence), [] as [&str; 0]);
+        evidence.blobs[0].refused = vec![at(9 * 24 - 2), at(9 * 24)];
+        evidence.journal.insert("blob".to_owned(), vec![line("lost", Some("content does not exist"))]);
         assert_eq!(differences(&evidence), [] as [&str; 0]);
     }
 }

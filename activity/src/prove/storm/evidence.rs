@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::content::Published;
-use super::world::{QUEUE, STATE, World};
+use super::world::{QUEUE, STATE, STRANGERS_STATE, World};
 use standins::azurite::Storage;
 use standins::tenant::Operation;
 
@@ -34,6 +34,8 @@ pub(super) struct Evidence {
     pub(super) answers: std::collections::BTreeMap<u16, u64>,
     /// Time ranges that could not be listed.
     pub(super) gaps: usize,
+    /// Journal blobs of the collector of another tenant.
+    pub(super) strangers_journal: usize,
     /// The tenant's time.
     pub(super) now: DateTime<Utc>,
 }
@@ -46,6 +48,8 @@ pub(super) struct Witnessed {
     pub(super) listed: usize,
     /// How often it was served to its end.
     pub(super) served: usize,
+    /// When a fetch of it was refused.
+    pub(super) refused: Vec<DateTime<Utc>>,
 }
 
 /// A line of the journal, as documented.
@@ -62,11 +66,16 @@ pub(super) struct Line {
 impl Evidence {
     pub(super) async fn gather(world: &World) -> Result<Self> {
         let seen: HashMap<_, _> = world.tenant.blobs().into_iter().map(|blob| (blob.id, (blob.listed, blob.fetched))).collect();
+        let calls = world.tenant.calls();
+        let mut refused: HashMap<String, Vec<DateTime<Utc>>> = HashMap::new();
+        for call in calls.iter().filter(|call| call.operation == Operation::FetchContent && matches!(call.status, 400 | 404)) {
+            // The tenant's contentIds need no encoding in a path.
+            refused.entry(call.path.rsplit('/').next().unwrap_or_default().to_owned()).or_default().push(call.at);
+        }
         let witnessed = |blob: &Published| {
             let (listed, served) = blob.seen_before_withdrawn.or(seen.get(&blob.id).copied()).unwrap_or_default();
-            Witnessed { blob: blob.clone(), listed, served }
+            Witnessed { blob: blob.clone(), listed, served, refused: refused.get(&blob.id).cloned().unwrap_or_default() }
         };
-        let calls = world.tenant.calls();
         let mut answers = std::collections::BTreeMap::new();
         calls.iter().for_each(|call| *answers.entry(call.status).or_default() += 1);
         Ok(Self {
@@ -78,6 +87,7 @@ impl Evidence {
             foreign_calls: world.foreign_calls.load(std::sync::atomic::Ordering::Relaxed),
             answers,
             gaps: world.storage.read_blob(STATE, "gaps.ndjson").await?.unwrap_or_default().lines().count(),
+            strangers_journal: world.storage.list_blobs(STRANGERS_STATE).await?.iter().filter(|name| name.starts_with("journal/")).count(),
             now: world.tenant.now(),
         })
     }

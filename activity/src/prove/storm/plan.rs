@@ -43,6 +43,8 @@ pub enum Act {
     Withdraw,
     /// A handler gets SIGKILL.
     Kill(usize),
+    /// A collector of another tenant works at the same queue for so many milliseconds.
+    Stranger(u64),
     /// A host dies, as the real one does when several invocations time out together, and another takes its place.
     HostDies(usize),
     /// All access tokens become worthless.
@@ -108,6 +110,8 @@ pub enum TenantSpell {
     Stall(u64),
     /// 401 to valid tokens.
     Unauthorised,
+    /// This code to every fetch, as where tenant or publisher are set wrong.
+    Refused(&'static str),
     /// 503 from the token endpoint.
     NoTokens,
     /// NextPageUri leads to another host.
@@ -139,6 +143,7 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Step> {
     planner.ticks();
     planner.content();
     planner.kills();
+    planner.strangers();
     planner.tokens();
     planner.clock();
     planner.queue();
@@ -173,6 +178,10 @@ impl Planner {
         self.every(1500..=8000, |rng| vec![(0, Act::Kill(rng.random_range(0..2)))]);
         self.every(25_000..=60_000, |_| vec![(0, Act::Kill(0)), (0, Act::Kill(1))]);
         self.every(10_000..=25_000, |rng| vec![(0, Act::HostDies(rng.random_range(0..2)))]);
+    }
+
+    fn strangers(&mut self) {
+        self.every(7000..=15_000, |rng| vec![(0, Act::Stranger(rng.random_range(500..2500)))]);
     }
 
     fn tokens(&mut self) {
@@ -254,6 +263,8 @@ fn tenant_spell(rng: &mut ChaCha8Rng) -> TenantSpell {
         Slow(pause),
         Stall(pause),
         Unauthorised,
+        Refused("AF20052"),
+        Refused("AF20050"),
         NoTokens,
         ForeignPage,
         RepeatedPage,
@@ -278,6 +289,7 @@ impl Act {
             Self::Publish { kind, .. } => format!("content: {kind}"),
             Self::Withdraw => "content: withdrawn by the service".to_owned(),
             Self::Kill(_) => "handler killed (SIGKILL)".to_owned(),
+            Self::Stranger(_) => "another tenant's collector on the queue".to_owned(),
             Self::HostDies(_) => "host died, its handler left behind".to_owned(),
             Self::RevokeTokens => "tokens revoked".to_owned(),
             Self::Jump(_) => "clock jumps ahead".to_owned(),
@@ -323,6 +335,7 @@ impl Display for TenantSpell {
             Self::Slow(_) => "slow answers",
             Self::Stall(_) => "answers that fall silent",
             Self::Unauthorised => "401 to valid tokens",
+            Self::Refused(code) => return write!(f, "{code} on every fetch"),
             Self::NoTokens => "503 from the token endpoint",
             Self::ForeignPage => "foreign NextPageUri",
             Self::RepeatedPage => "NextPageUri that repeats",

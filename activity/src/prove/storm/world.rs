@@ -11,6 +11,7 @@ use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use uuid::Uuid;
 
 use super::content::Feed;
 use super::figures::Figures;
@@ -26,6 +27,8 @@ use standins::tenant::{Fault, FaultKind, Operation, Tenant, TenantOptions};
 pub(super) const QUEUE: &str = "content";
 /// Checkpoints and journal.
 pub(super) const STATE: &str = "activity-state";
+/// Where a collector of another tenant would journal.
+pub(super) const STRANGERS_STATE: &str = "strangers-state";
 /// Access tokens live this long, so that every storm outlives a few.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 /// Few enough that most listings have several pages.
@@ -53,6 +56,8 @@ pub(super) struct World {
     pub(super) foreign_calls: Arc<AtomicUsize>,
     foreign_url: String,
     hosts: [Arc<Place>; 2],
+    /// A handler whose settings name another tenant, on the same queue.
+    stranger: Arc<Host>,
     azurite: Azurite,
     background: JoinSet<()>,
     offset: TimeDelta,
@@ -122,6 +127,9 @@ impl World {
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.extend(own);
         let hosts = [Place::start(handler, &settings, &figures).await?, Place::start(handler, &settings, &figures).await?];
+        settings.insert("OFFICE365_TENANT_ID".to_owned(), Uuid::new_v4().to_string());
+        settings.insert("STATE_CONTAINER".to_owned(), STRANGERS_STATE.to_owned());
+        let stranger = Arc::new(host(handler, &settings, &figures).await?);
         Ok(Self {
             tenant,
             cosmos,
@@ -131,6 +139,7 @@ impl World {
             foreign_calls,
             foreign_url,
             hosts,
+            stranger,
             azurite,
             background,
             offset: TimeDelta::zero(),
@@ -184,6 +193,15 @@ impl World {
             Act::Publish { blobs, kind } => self.feed.publish(&self.tenant, *blobs, *kind),
             Act::Withdraw => self.feed.withdraw(&self.tenant),
             Act::Kill(host) => self.hosts[*host].host().kill(),
+            Act::Stranger(milliseconds) => {
+                let (stranger, figures) = (self.stranger.clone(), self.figures.clone());
+                let time = Duration::from_millis(*milliseconds);
+                self.background.spawn(async move {
+                    if let Ok(summary) = stranger.run_queue(QueueUntil::empty().within(time)).await {
+                        figures.queue(&summary);
+                    }
+                });
+            }
             Act::HostDies(host) => {
                 let place = self.hosts[*host].clone();
                 losses.spawn(async move { place.lose_host().await });
@@ -241,7 +259,7 @@ impl World {
     }
 
     fn are_up(&self) -> Result<()> {
-        for host in self.hosts.iter().map(|place| place.host()) {
+        for host in self.hosts.iter().map(|place| place.host()).chain([self.stranger.clone()]) {
             ensure!(host.failure().is_none(), "a handler is down: {}", host.failure().unwrap_or_default());
         }
         Ok(())
@@ -269,8 +287,8 @@ impl World {
     /// Ends everything in good order.
     pub(super) async fn stop(mut self) {
         self.background.shutdown().await;
-        for host in self.hosts.map(|place| place.host()) {
-            // The place has let go of it by now.
+        // The places have let go of theirs by now.
+        for host in self.hosts.map(|place| place.host()).into_iter().chain([self.stranger]) {
             if let Some(host) = Arc::into_inner(host) {
                 host.stop().await;
             }
@@ -347,6 +365,10 @@ fn faults(spell: TenantSpell, foreign: &str) -> Vec<Fault> {
         TenantSpell::Slow(milliseconds) => on(&feed[1..], &FaultKind::Delay(Duration::from_millis(milliseconds))),
         TenantSpell::Stall(milliseconds) => some(&FaultKind::Stall { bytes: 100, pause: Duration::from_millis(milliseconds) }),
         TenantSpell::Unauthorised => on(&feed, &FaultKind::InvalidToken401),
+        TenantSpell::Refused(code) => {
+            let status = if code == "AF20050" { 404 } else { 400 };
+            on(&[FetchContent], &FaultKind::Code { status, code, message: "Refused.".to_owned() })
+        }
         TenantSpell::NoTokens => {
             let body = "Service Unavailable".to_owned();
             on(&[Token], &FaultKind::Status { status: 503, body, content_type: "text/plain".to_owned(), retry_after: None })
