@@ -443,7 +443,7 @@ async fn programs_of_others_read_parquet_and_the_sql_for_azure() -> Result<()> {
     const SQLGLOT: &str = "
 import sys, sqlglot
 rows = 0
-for batch in open(sys.argv[1] + '/azure.sql', encoding='utf-8').read().split('\nGO\n'):
+for batch in open(sys.argv[1] + '/azure.sql', encoding='utf-8').read().split('\\nGO\\n'):
     for statement in sqlglot.parse(batch, read='tsql'):
         if statement is not None and statement.key == 'insert':
             rows += len(statement.expression.expressions)
