@@ -1,4 +1,4 @@
-// Cosmos DB for NoSQL: the documents. What a document looks like is in the README.
+// Cosmos DB for NoSQL: the documents. docs/DOCUMENTS.md says what a document looks like.
 param name string
 param location string
 param tags object

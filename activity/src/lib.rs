@@ -4,6 +4,8 @@
 pub mod case;
 pub mod collect;
 pub mod explore;
+pub mod keep;
+pub mod paths;
 pub mod prove;
 pub mod screen;
 pub mod ship;

@@ -14,8 +14,10 @@ use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{Account, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
+use activity::explore::database::DatabaseOptions;
 use activity::explore::graph::{Graph, GraphOptions};
 use activity::explore::query::{QueryOptions, query};
+use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
 use activity::prove::storm::{StormOptions, storm};
 use activity::screen::{Screen, line};
@@ -55,9 +57,8 @@ enum Command {
     Query(QueryOptions),
     /// Serves a graph to look at, of the database of a stack that is kept up, or of a real one
     ///
-    /// The account key is taken from COSMOS_KEY; a read-only one is enough. Without it, an account of this machine is opened with
-    /// the well-known key of Microsoft's emulators, and any other as you: after `az login`, with the role Cosmos DB Built-in Data
-    /// Reader.
+    /// Without an address it is that of the stack that is kept up, with the key that it noted. An account in Azure is opened with
+    /// COSMOS_KEY (a read-only one is enough), or as you: after `az login`, with the role Cosmos DB Built-in Data Reader.
     Graph(GraphOptions),
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
@@ -147,8 +148,8 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
     if keep {
-        let settings = account.stack.settings_file()?;
-        line(account.addresses(settings.as_ref().map(|file| file.path())));
+        let (settings, kept) = (account.stack.settings_file()?, account.stack.keep_file()?);
+        line(account.addresses(settings.as_ref().map(|file| file.path()), kept.as_ref().map(KeepFile::path)));
         // Held until the end; without it the rest is still there to look at.
         if let Some(_graph) = unless_interrupted(graph_of(&account)).await? {
             interrupted().await;
@@ -207,8 +208,7 @@ async fn ask(options: QueryOptions) -> Result<()> {
 
 /// Serves until interrupted, which is how it is meant to end.
 async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
-    let key = env::var("COSMOS_KEY").ok();
-    let Some(graph) = unless_interrupted(Graph::start(&options, key, &Screen::stdout())).await? else { return Ok(None) };
+    let Some(graph) = unless_interrupted(Graph::start(&options, &Screen::stdout())).await? else { return Ok(None) };
     line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
     line(address(&graph));
     interrupted().await;
@@ -226,7 +226,7 @@ fn print_events() -> Result<ExitCode> {
 }
 
 async fn write_case(options: ExportOptions) -> Result<()> {
-    let manifest = export(&options, env::var("COSMOS_KEY").ok(), &Screen::stdout()).await?;
+    let manifest = export(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
 }
@@ -269,8 +269,12 @@ async fn graph_of(account: &Account) -> Result<Option<Graph>> {
         line("To look at the graph of that database: cargo activity graph");
         return Ok(None);
     }
-    let options = GraphOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_DATABASE"), setting("COSMOS_CONTAINER"));
-    match Graph::start(&options, Some(setting("COSMOS_KEY").to_owned()), &Screen::stdout()).await {
+    let database = DatabaseOptions {
+        database: setting("COSMOS_DATABASE").to_owned(),
+        container: setting("COSMOS_CONTAINER").to_owned(),
+        ..DatabaseOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_KEY"))
+    };
+    match Graph::start(&GraphOptions::of(database), &Screen::stdout()).await {
         Ok(graph) => {
             line(address(&graph));
             Ok(Some(graph))

@@ -14,7 +14,7 @@ use azure_core::credentials::Secret;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
-use standins::cosmos::{COSMOS_KEY, Cosmos, CosmosOptions};
+use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::tenant::{Tenant, TenantOptions, generate};
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ fn documents() -> Vec<Value> {
 async fn database() -> Result<Cosmos> {
     let cosmos = Cosmos::start(CosmosOptions { partitions: 4, ..CosmosOptions::default() }).await?;
     let container =
-        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(COSMOS_KEY.to_owned())), "office365", "activity").await?;
+        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(cosmos.key().to_owned())), "office365", "activity").await?;
     for document in documents() {
         let (pk, id) = (document["pk"].as_str().unwrap_or_default().to_owned(), document["id"].as_str().unwrap_or_default().to_owned());
         container.create_item(pk, &id, &document, None).await?;
@@ -69,6 +69,7 @@ async fn output(mut command: Command) -> Result<std::process::Output> {
 
 async fn export(cosmos: &Cosmos, folder: &Path, more: &[&str]) -> Result<Manifest> {
     let mut command = activity();
+    command.env("COSMOS_KEY", cosmos.key());
     let forms = if more.contains(&"--as") { &[][..] } else { &["--as", ALL] };
     command.args(["export", "--endpoint", cosmos.endpoint().as_str()]).args(forms).arg("--out").arg(folder).args(more);
     let done = output(command).await?;

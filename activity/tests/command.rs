@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
 use activity::collect::run::collect;
 use activity::collect::stack::{Source, StackOptions};
+use activity::keep;
+use activity::paths::keep_file;
 use activity::screen::Screen;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
@@ -120,9 +123,12 @@ async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<
     let children = children(pid)?;
     assert!(!children.is_empty());
 
-    let question = text.lines().find(|line| line.contains(" query ")).context("no example of a query")?;
-    let endpoint = question.split_whitespace().find(|word| word.starts_with("http://")).context("no endpoint")?;
-    let (code, stdout, stderr) = run(activity(&["query", "--endpoint", endpoint, "select * from c"])).await?;
+    // Neither address nor key is typed, and the key is shown nowhere.
+    let kept = keep::read()?.context("nothing is noted")?;
+    assert!(text.contains(&kept.endpoint) && !text.contains(&kept.key), "{text}");
+    let mode = fs::metadata(keep_file())?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, stdout, stderr) = run(activity(&["query", "select * from c"])).await?;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.lines().count() > 40 && stdout.lines().all(|line| line.starts_with('{')), "{stdout}");
 
@@ -133,6 +139,9 @@ async fn keeps_everything_up_until_ctrl_c_and_leaves_nothing_behind() -> Result<
     interrupt(pid)?;
     assert_eq!(timeout(Duration::from_secs(20), child.wait()).await??.code(), Some(0));
     assert!(reqwest::get(&graph).await.is_err(), "the page outlived the run");
+    assert_eq!(keep::read()?, None);
+    let line = error(activity(&["graph"])).await?;
+    assert!(line.contains("--keep"), "{line}");
     all_gone(&children).await
 }
 

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use activity::collect::run::collect;
 use activity::collect::stack::{Source, StackOptions};
-use activity::explore::database::{Credential, connect};
+use activity::explore::database::{Credential, DatabaseOptions, connect};
 use activity::explore::graph::{Graph, GraphOptions};
 use activity::screen::Screen;
 use anyhow::{Context as _, Result, ensure};
 use azure_core::credentials::Secret;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use standins::cosmos::{COSMOS_KEY, Cosmos, CosmosOptions};
+use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::npm::Package;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -86,16 +86,20 @@ fn attack() -> Vec<Value> {
     documents
 }
 
+fn graph_of(endpoint: &str, key: &str) -> GraphOptions {
+    GraphOptions::of(DatabaseOptions::of(endpoint, key))
+}
+
 /// A database that holds these, and the page over it.
 async fn graph_over(documents: Vec<Value>) -> Result<(Cosmos, Graph)> {
     let cosmos = Cosmos::start(CosmosOptions { partitions: 4, ..CosmosOptions::default() }).await?;
     let container =
-        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(COSMOS_KEY.to_owned())), "office365", "activity").await?;
+        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(cosmos.key().to_owned())), "office365", "activity").await?;
     for document in documents {
         let (pk, id) = (document["pk"].as_str().unwrap_or_default().to_owned(), document["id"].as_str().unwrap_or_default().to_owned());
         container.create_item(pk, &id, &document, None).await?;
     }
-    let graph = Graph::start(&GraphOptions::of(cosmos.endpoint().as_str(), "office365", "activity"), None, &Screen::quiet()).await?;
+    let graph = Graph::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
     Ok((cosmos, graph))
 }
 
@@ -130,7 +134,7 @@ async fn is_served_to_who_knows_its_address_and_to_no_page_of_another_name() -> 
 async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
     let (cosmos, graph) = graph_over(attack()).await?;
     let container =
-        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(COSMOS_KEY.to_owned())), "office365", "activity").await?;
+        connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(cosmos.key().to_owned())), "office365", "activity").await?;
     let late = document("late", "2026-11-20T05:00:00", "Exchange", "a", "Send", &[["user", "a", "address", "b@evil.example"]]);
     container.create_item("2026-11-20-0", "late", &late, None).await?;
     let client = reqwest::Client::new();
@@ -146,15 +150,11 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_read_is_told_in_one_line() -> Result<()> {
-    let nowhere = GraphOptions { endpoint: None, ..GraphOptions::of("", "office365", "activity") };
-    let error = Graph::start(&nowhere, None, &Screen::quiet()).await.err().context("a graph of nowhere")?;
-    assert!(format!("{error:#}").contains("--keep"), "{error:#}");
-    let options = GraphOptions::of("http://127.0.0.1:1/", "office365", "activity");
-    let error = Graph::start(&options, None, &Screen::quiet()).await.err().context("a graph of nothing")?;
+    let error = Graph::start(&graph_of("http://127.0.0.1:1/", "a2V5"), &Screen::quiet()).await.err().context("a graph of nothing")?;
     assert!(format!("{error:#}").contains("http://127.0.0.1:1/"), "{error:#}");
     let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-    let options = GraphOptions::of(cosmos.endpoint().as_str(), "office365", "activity");
-    let error = Graph::start(&options, Some("d3Jvbmc=".to_owned()), &Screen::quiet()).await.err().context("a wrong key is taken")?;
+    let error =
+        Graph::start(&graph_of(cosmos.endpoint().as_str(), "d3Jvbmc="), &Screen::quiet()).await.err().context("a wrong key is taken")?;
     assert!(format!("{error:#}").contains("are you allowed"), "{error:#}");
     Ok(())
 }
@@ -179,7 +179,7 @@ async fn real_records_show_who_touches_what_from_where() -> Result<()> {
     let options = StackOptions { source: Source::Playback { records, seed: 1 }, state: None, cosmos: CosmosOptions::default() };
     let account = collect(options, None, &Screen::quiet()).await?;
     let cosmos = account.stack.cosmos.as_ref().context("no database")?;
-    let graph = Graph::start(&GraphOptions::of(cosmos.endpoint().as_str(), "office365", "activity"), None, &Screen::quiet()).await?;
+    let graph = Graph::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
     look("real.test.mjs", &chromium, &[("GRAPH_URL", graph.url().as_str())]).await
 }
 

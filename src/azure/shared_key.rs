@@ -1,6 +1,6 @@
 //! Signs requests to storage with the account's key.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -13,7 +13,6 @@ use azure_core::{
         policies::{Policy, PolicyResult},
     },
 };
-use chrono::Utc;
 
 /// Signs each try with the account's key, which the storage SDKs leave to the caller. A signature in a header ends with
 /// its request; one in the address would live on in logs.
@@ -32,8 +31,7 @@ impl fmt::Debug for SharedKey {
 #[async_trait]
 impl Policy for SharedKey {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let date = Utc::now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        request.insert_header("x-ms-date", date);
+        request.insert_header("x-ms-date", httpdate::fmt_http_date(SystemTime::now()));
         let signature = hmac_sha256(&self.string_to_sign(request), &self.key)?;
         request.insert_header("authorization", format!("SharedKey {}:{signature}", self.account));
         match next {

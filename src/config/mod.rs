@@ -5,6 +5,9 @@ mod cosmos;
 mod documents;
 mod leave_out;
 mod office365;
+mod schedule;
+#[cfg(test)]
+mod settings;
 mod storage;
 mod vars;
 
@@ -79,8 +82,7 @@ impl Config {
         let port = vars.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "7071", "a port from 1 to 65535", |port: &u16| *port > 0);
         let office365 = Office365::read(vars);
         let workloads = read_workloads(vars);
-        // The timer's schedule is the host's to read; it is checked here because a typo there silences the collector.
-        let schedule = vars.parsed("SCHEDULE", "0 */5 * * * *", "an NCRONTAB expression of six fields", |text: &String| is_ncrontab(text));
+        let schedule = schedule::read(vars);
         let content_queue = read_name(vars, "CONTENT_QUEUE", "content");
         let state_container = read_name(vars, "STATE_CONTAINER", "activity-state");
         let lookback = vars.parsed("LOOKBACK_HOURS", "168", "hours from 1 to 168", |hours: &u64| (1..=168).contains(hours));
@@ -110,13 +112,6 @@ impl Config {
     pub fn listen_on(&self) -> (Ipv4Addr, u16) {
         (Ipv4Addr::LOCALHOST, self.port)
     }
-}
-
-/// <https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions>, its shape only.
-fn is_ncrontab(text: &str) -> bool {
-    let fields: Vec<_> = text.split_whitespace().collect();
-    fields.len() == 6
-        && fields.iter().all(|field| field.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '*' | '/' | ',' | '-' | '?')))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use url::Url;
+use uuid::Uuid;
 
 /// Everything wrong with the settings: the variable's name, and what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,11 +138,8 @@ impl<'a> Vars<'a> {
 
 /// Whether a text has the shape of a GUID, in either case.
 pub(crate) fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    // Other forms, in braces or without hyphens, are of other lengths.
+    text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
 
 /// Whether an address stays on this machine.

@@ -1,6 +1,9 @@
 //! The client: lists subscriptions and content, fetches content blobs, with the one retry loop.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use azure_core::credentials::Secret;
 use bytes::Bytes;
@@ -267,9 +270,9 @@ impl ActivityClient {
             return;
         }
         let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());
-        let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) else { return };
+        let Some(date) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
         let before = self.clock.skew();
-        self.clock.learn(date.to_utc());
+        self.clock.learn(date.into());
         let skew = self.clock.skew();
         if skew.abs() > SKEW && (skew - before).abs() > SKEW {
             tracing::warn!(skew_seconds = skew.num_seconds(), "this machine's clock differs from the service's; the service's is used");
@@ -325,8 +328,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = DateTime::parse_from_rfc2822(text).ok()?;
-    (at.to_utc() - Utc::now()).to_std().ok()
+    let at = httpdate::parse_http_date(text).ok()?;
+    at.duration_since(SystemTime::now()).ok()
 }
 
 /// Doubled at each try, between half and the whole of it, so that callers do not march in step.

@@ -62,8 +62,21 @@ async function start(folder, name, prefix, extents) {
     ),
   );
   await server.start();
+  refuseOtherPages(server.httpServer);
   services.push(server);
   return server.httpServer.address().port;
+}
+
+// A page of another site can make a browser send requests here, under a name that it lets point to 127.0.0.1, or with an Origin.
+function refuseOtherPages(http) {
+  const [answer] = http.listeners("request");
+  http.removeAllListeners("request");
+  http.on("request", (request, response) => {
+    const { host = "", origin } = request.headers;
+    const isLoopback = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
+    if (isLoopback && origin === undefined) answer.call(http, request, response);
+    else response.writeHead(403).end();
+  });
 }
 
 async function stop() {

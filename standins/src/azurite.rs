@@ -18,13 +18,11 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use url::Url;
 
+use crate::doors::new_key;
 use crate::npm::{Package, exit, last_lines};
 
-/// The emulator's only account and its public, well-known key.
-/// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
+/// The only account. Its key is made anew at each start.
 pub const ACCOUNT: &str = "devstoreaccount1";
-/// See [`ACCOUNT`].
-pub const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// From the first byte of JavaScript to both services listening; it takes one second on a small machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -62,6 +60,7 @@ impl Default for AzuriteOptions {
 pub struct Azurite {
     process: Child,
     pid: Pid,
+    key: String,
     blob: Url,
     queue: Url,
 }
@@ -74,18 +73,20 @@ impl Azurite {
     /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
     pub async fn start(options: AzuriteOptions) -> Result<Self> {
         PACKAGE.install(options.progress).await?;
-        let mut process = spawn(&options)?;
+        let key = new_key();
+        let mut process = spawn(&options, &key)?;
         let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
         let scheme = if options.certificate.is_some() { "https" } else { "http" };
-        Ok(Self { process, pid, blob: endpoint(scheme, ports.blob)?, queue: endpoint(scheme, ports.queue)? })
+        Ok(Self { process, pid, key, blob: endpoint(scheme, ports.blob)?, queue: endpoint(scheme, ports.queue)? })
     }
 
     /// A connection string as `AzureWebJobsStorage` takes it, with explicit blob and queue endpoints.
     pub fn connection_string(&self) -> String {
         format!(
-            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
+            "DefaultEndpointsProtocol={};AccountName={ACCOUNT};AccountKey={};BlobEndpoint={};QueueEndpoint={};",
             self.blob.scheme(),
+            self.key,
             self.blob,
             self.queue
         )
@@ -150,7 +151,7 @@ impl Azurite {
 const PACKAGE: Package =
     Package { folder: concat!(env!("CARGO_MANIFEST_DIR"), "/azurite"), what: "Azurite, the storage emulator,", size: "about 350 MB" };
 
-fn spawn(options: &AzuriteOptions) -> Result<Child> {
+fn spawn(options: &AzuriteOptions, key: &str) -> Result<Child> {
     let mut command = Command::new("node");
     command.arg("--no-deprecation").arg(PACKAGE.path().join("start.mjs"));
     if let Some(Certificate { certificate, key }) = &options.certificate {
@@ -158,6 +159,8 @@ fn spawn(options: &AzuriteOptions) -> Result<Child> {
     }
     command
         .args(&options.directory)
+        // Azurite's own setting: <https://github.com/Azure/Azurite#customized-storage-accounts--keys>
+        .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{key}"))
         .stdin(Stdio::piped()) // held open: its end is how the child learns that we are gone
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -201,6 +204,26 @@ fn endpoint(scheme: &str, port: u16) -> Result<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Taken out: without the key of its own, the second account opens the first; without `refuseOtherPages`, 400 or 403 of
+    /// another kind comes from Azurite itself.
+    #[tokio::test]
+    async fn opens_to_its_own_key_and_to_no_web_page() -> Result<()> {
+        let azurite = Azurite::start(AzuriteOptions::default()).await?;
+        let stolen = azurite.connection_string().replace(&azurite.key, &new_key());
+        assert!(Storage::new(&stolen)?.create_container("state").await.is_err());
+        assert!(Storage::new(&azurite.connection_string())?.create_container("state").await.is_ok());
+        let client = reqwest::Client::new();
+        let list = azurite.blob_endpoint().as_str().to_owned() + "?comp=list";
+        let body = async |name: &str, value: &str| -> Result<(u16, bool)> {
+            let answer = client.get(&list).header(name, value).send().await?;
+            Ok((answer.status().as_u16(), answer.text().await?.is_empty()))
+        };
+        assert_eq!(body("host", "rebound.example").await?, (403, true));
+        assert_eq!(body("origin", "https://evil.example").await?, (403, true));
+        assert!(!body("host", "localhost").await?.1, "Azurite's own answer says why");
+        Ok(())
+    }
 
     #[tokio::test]
     async fn keeps_blobs_and_messages() -> Result<()> {

@@ -19,14 +19,12 @@ use azure_data_cosmos_driver::models::PartitionKeyDefinition;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
+use crate::doors::new_key;
 use faults::Faults;
-
-/// The public, well-known key of Microsoft's emulators.
-/// <https://learn.microsoft.com/azure/cosmos-db/emulator#authentication>
-pub const COSMOS_KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
 
 /// The container that is there when [`Cosmos`] starts.
 #[derive(Clone, Debug)]
@@ -44,6 +42,8 @@ pub struct CosmosOptions {
     pub partitions: u32,
     /// Loopback port; 0 takes a free one.
     pub port: u16,
+    /// Whether any access token opens the account beside its key: nobody here can tell a good one.
+    pub takes_tokens: bool,
 }
 
 impl Default for CosmosOptions {
@@ -55,6 +55,7 @@ impl Default for CosmosOptions {
             partition_key_path: "/pk".to_owned(),
             partitions: 64,
             port: 0,
+            takes_tokens: true,
         }
     }
 }
@@ -97,10 +98,14 @@ pub struct Cosmos {
 struct Account {
     emulator: InMemoryEmulatorHttpClient,
     endpoint: Url,
+    /// Made anew each run.
+    key: String,
+    takes_tokens: bool,
     database: String,
     container: String,
     /// Physical partitions; their ids count from 0.
     partitions: u32,
+    is_closed: watch::Sender<bool>,
     faults: Mutex<Faults>,
     requests: Mutex<CosmosRequests>,
 }
@@ -119,9 +124,12 @@ impl Cosmos {
         let account = Arc::new(Account {
             emulator: emulator(&endpoint)?,
             endpoint,
+            key: new_key(),
+            takes_tokens: options.takes_tokens,
             database: options.database.clone(),
             container: options.container.clone(),
             partitions: options.partitions,
+            is_closed: watch::Sender::new(false),
             faults: Mutex::default(),
             requests: Mutex::default(),
         });
@@ -135,7 +143,7 @@ impl Cosmos {
     pub fn settings(&self) -> BTreeMap<String, String> {
         let settings = [
             ("COSMOS_ENDPOINT", self.account.endpoint.as_str()),
-            ("COSMOS_KEY", COSMOS_KEY),
+            ("COSMOS_KEY", &self.account.key),
             ("COSMOS_DATABASE", &self.account.database),
             ("COSMOS_CONTAINER", &self.account.container),
         ];
@@ -145,6 +153,11 @@ impl Cosmos {
     /// Where the account is served: `http://127.0.0.1:PORT/`.
     pub fn endpoint(&self) -> &Url {
         &self.account.endpoint
+    }
+
+    /// The account's key, of this run alone.
+    pub fn key(&self) -> &str {
+        &self.account.key
     }
 
     /// Every document of the container, with the system properties (`_rid`, `_etag`, `_ts`, …), in no promised order.
@@ -195,6 +208,17 @@ impl Cosmos {
     /// Forgets the planned trouble.
     pub fn clear_faults(&self) {
         *lock(&self.account.faults) = Faults::default();
+    }
+
+    /// Resets every connection from now on, until [`Cosmos::open`]: nobody is there. The port stays taken, so that nobody else
+    /// gets it.
+    pub fn close(&self) {
+        self.account.is_closed.send_replace(true);
+    }
+
+    /// Undoes [`Cosmos::close`].
+    pub fn open(&self) {
+        self.account.is_closed.send_replace(false);
     }
 
     /// Closes the port and every connection.
@@ -297,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn serves_what_the_sdk_asks_for() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-        let items = container(&cosmos, COSMOS_KEY).await?;
+        let items = container(&cosmos, cosmos.key()).await?;
 
         let stored = items.execute_transactional_batch(batch("2026-11-20-1", 0..100)?, None).await?.into_model()?;
         assert!(stored.results().iter().all(|result| result.status_code() == 201));
@@ -323,6 +347,36 @@ mod tests {
         Ok(())
     }
 
+    /// Taken out: without `doors::refusal`, a page that rebinds its name to 127.0.0.1 asks with a key that it was told.
+    #[tokio::test]
+    async fn answers_loopback_names_and_no_web_page() -> Result<()> {
+        let cosmos = Cosmos::start(CosmosOptions::default()).await?;
+        let client = reqwest::Client::new();
+        let status = async |name: &str, value: String| -> Result<u16> {
+            Ok(client.get(cosmos.endpoint().clone()).header(name, value).send().await?.status().as_u16())
+        };
+        let port = cosmos.endpoint().port().unwrap_or_default();
+        assert_eq!(status("host", format!("localhost:{port}")).await?, 401);
+        assert_eq!(status("host", format!("rebound.example:{port}")).await?, 403);
+        assert_eq!(status("origin", "https://evil.example".to_owned()).await?, 403);
+        Ok(())
+    }
+
+    /// Taken out: with one key for all runs, whoever knows it opens every database that is kept up.
+    #[tokio::test]
+    async fn the_key_is_of_this_run_and_a_token_opens_nothing_where_there_are_no_identities() -> Result<()> {
+        let (cosmos, other) = (Cosmos::start(CosmosOptions::default()).await?, Cosmos::start(CosmosOptions::default()).await?);
+        assert!(container(&cosmos, other.key()).await.is_err());
+        assert!(container(&cosmos, cosmos.key()).await.is_ok());
+        for (takes_tokens, expected) in [(true, 200), (false, 401)] {
+            let cosmos = Cosmos::start(CosmosOptions { takes_tokens, ..CosmosOptions::default() }).await?;
+            let request = reqwest::Client::new().get(cosmos.endpoint().join("dbs/office365")?);
+            let answer = request.header("authorization", "type%3Daad%26ver%3D1.0%26sig%3Danything").send().await?;
+            assert_eq!(answer.status().as_u16(), expected);
+        }
+        Ok(())
+    }
+
     #[tokio::test]
     async fn refuses_a_wrong_key() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
@@ -336,7 +390,7 @@ mod tests {
     #[tokio::test]
     async fn refuses_what_the_service_refuses() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-        let items = container(&cosmos, COSMOS_KEY).await?;
+        let items = container(&cosmos, cosmos.key()).await?;
         let mut large = record("p", "large");
         large["text"] = "x".repeat(2 << 20).into();
         let mut deep = record("p", "deep");
@@ -361,7 +415,7 @@ mod tests {
     #[tokio::test]
     async fn spoils_writes_as_planned() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-        let items = container(&cosmos, COSMOS_KEY).await?;
+        let items = container(&cosmos, cosmos.key()).await?;
         cosmos.fail(CosmosFault::times(Fault::throttled(Duration::from_millis(20)), 2));
         items.execute_transactional_batch(batch("p", 0..3)?, None).await?;
         assert_eq!(cosmos.requests().throttled, 2);
@@ -386,7 +440,7 @@ mod tests {
     async fn measure_partitions() -> Result<()> {
         for partitions in [256, 64, 16, 1] {
             let cosmos = Cosmos::start(CosmosOptions { partitions, ..CosmosOptions::default() }).await?;
-            let items = container(&cosmos, COSMOS_KEY).await?;
+            let items = container(&cosmos, cosmos.key()).await?;
             let start = Instant::now();
             let write = |round: usize| {
                 let items = items.clone();

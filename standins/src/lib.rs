@@ -3,6 +3,7 @@
 
 pub mod azurite;
 pub mod cosmos;
+pub mod doors;
 pub mod host;
 pub mod npm;
 pub mod tenant;

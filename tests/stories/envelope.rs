@@ -10,8 +10,7 @@ use std::{
 use reqwest::{Response, StatusCode, header};
 use serde_json::{Value, json};
 use standins::{
-    azurite::ACCOUNT_KEY,
-    cosmos::{COSMOS_KEY, CosmosFault, Fault as CosmosTrouble},
+    cosmos::{CosmosFault, Fault as CosmosTrouble},
     host::Level,
     tenant::{Body, Fault, FaultKind, Operation, generate},
 };
@@ -20,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     wire::{At, What},
-    world::{EXCHANGE, Setting, World, record, world},
+    world::{EXCHANGE, Setting, World, account_key, record, world},
 };
 
 const TIMER: &str = r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},
@@ -285,7 +284,8 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
     secret.push(world.settings["OFFICE365_CLIENT_SECRET"].clone());
     secret.push(PAGE.to_owned());
     // Every token begins with the same words, as JSON Web Tokens do.
-    secret.extend([ACCOUNT_KEY, COSMOS_KEY, "eyJ", "Bearer", "SharedKey", "type=master", "type%3Dmaster"].map(str::to_owned));
+    secret.push(world.settings["COSMOS_KEY"].clone());
+    secret.extend([account_key(), "eyJ", "Bearer", "SharedKey", "type=master", "type%3Dmaster"].map(str::to_owned));
 
     misfortunes(&world).await;
     world.tick().await;

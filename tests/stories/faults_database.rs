@@ -106,14 +106,14 @@ async fn a_database_that_a_person_has_to_mend_fails_the_message_and_says_the_nex
 /// Taken out: with a connection that failed kept for the life of the process, only a restart would help.
 #[tokio::test]
 async fn a_database_that_comes_later_is_found_without_a_restart() {
-    let port = Cosmos::start(CosmosOptions::default()).await.unwrap();
-    let (endpoint, number) = (port.endpoint().to_string(), port.endpoint().port().unwrap());
-    port.stop().await;
-    let world = queued(Setting::default().with("COSMOS_ENDPOINT", &endpoint)).await;
+    let cosmos = Cosmos::start(CosmosOptions { partitions: 4, ..CosmosOptions::default() }).await.unwrap();
+    cosmos.close();
+    let setting = Setting::default().with("COSMOS_ENDPOINT", cosmos.endpoint().as_str()).with("COSMOS_KEY", cosmos.key());
+    let world = queued(setting).await;
     let (invocation, line) = world.store(&world.last_sent().text()).await;
     assert!(invocation.outcome.is_success(), "{invocation:?}");
     assert_eq!(line["requeued"], json!(2), "{line}");
-    let cosmos = Cosmos::start(CosmosOptions { port: number, partitions: 4, ..CosmosOptions::default() }).await.unwrap();
+    cosmos.open();
     let (_, line) = world.store(&world.last_sent().text()).await;
     assert_eq!(line["stored"], json!(2), "{line}");
     assert_eq!(cosmos.document_count().await.unwrap(), IDS.len());

@@ -18,14 +18,10 @@ use handler::{
     workload::Workload,
 };
 use serde_json::Value;
-use standins::{
-    azurite::{ACCOUNT, ACCOUNT_KEY},
-    host::Level,
-    tenant::NewBlob,
-};
+use standins::{azurite::ACCOUNT, host::Level, tenant::NewBlob};
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, azurite, type_command, world};
+use crate::world::{EXCHANGE, account_key, azurite, type_command, world};
 
 /// Every role that is given, and to what; each file says why.
 const ROLES: [(&str, &str); 9] = [
@@ -390,7 +386,7 @@ async fn a_signature_for_the_state_container_alone_is_enough_to_read_the_status(
 fn by_container_signature(container: &str) -> String {
     let expiry = (Utc::now() + TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = format!("rl\n\n{expiry}\n/blob/{ACCOUNT}/{container}\n\n\n\n2022-11-02\nc\n\n\n\n\n\n\n");
-    let signature = hmac_sha256(&text, &Secret::new(ACCOUNT_KEY)).unwrap();
+    let signature = hmac_sha256(&text, &Secret::new(account_key())).unwrap();
     let query = Serializer::new(String::new())
         .extend_pairs([("sv", "2022-11-02"), ("sr", "c"), ("sp", "rl"), ("se", expiry.as_str()), ("sig", signature.as_str())])
         .finish();

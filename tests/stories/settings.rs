@@ -2,13 +2,10 @@
 
 use azure_core::{credentials::Secret, hmac::hmac_sha256};
 use serde_json::json;
-use standins::{
-    azurite::{ACCOUNT, ACCOUNT_KEY},
-    host::HostOptions,
-};
+use standins::{azurite::ACCOUNT, host::HostOptions};
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, Setting, azurite, start_host, world};
+use crate::world::{EXCHANGE, Setting, account_key, azurite, start_host, world};
 
 const KEY: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";
 
@@ -90,7 +87,7 @@ async fn a_signature_that_storage_refuses_fails_the_run_and_is_not_printed() {
 fn by_signature(permissions: &str) -> String {
     let expiry = (chrono::Utc::now() + chrono::TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = format!("{ACCOUNT}\n{permissions}\nbq\nsco\n\n{expiry}\n\nhttps,http\n2022-11-02\n\n");
-    let signature = hmac_sha256(&text, &Secret::new(ACCOUNT_KEY)).unwrap();
+    let signature = hmac_sha256(&text, &Secret::new(account_key())).unwrap();
     let query = Serializer::new(String::new())
         .extend_pairs([("sv", "2022-11-02"), ("ss", "bq"), ("srt", "sco"), ("sp", permissions)])
         .extend_pairs([("se", expiry.as_str()), ("spr", "https,http"), ("sig", signature.as_str())])

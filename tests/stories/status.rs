@@ -5,12 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use standins::{
-    azurite::{ACCOUNT, ACCOUNT_KEY},
+    azurite::ACCOUNT,
     tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions},
 };
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, azurite, pin, record, type_command};
+use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, account_key, azurite, pin, record, type_command};
 
 /// What varies from run to run.
 const VARIES: [(&str, &str); 6] = [
@@ -134,7 +134,7 @@ async fn to_read_and_list_the_state_is_all_it_needs() {
 fn lent(container: &str) -> String {
     let expiry = (Utc::now() + TimeDelta::hours(1)).format("%Y-%m-%dT%H:%M:%SZ").to_string();
     let text = format!("rl\n\n{expiry}\n/blob/{ACCOUNT}/{container}\n\n\n\n2022-11-02\nc\n\n\n\n\n\n\n");
-    let signature = hmac_sha256(&text, &Secret::new(ACCOUNT_KEY)).unwrap();
+    let signature = hmac_sha256(&text, &Secret::new(account_key())).unwrap();
     Serializer::new(String::new())
         .extend_pairs([("sv", "2022-11-02"), ("sr", "c"), ("sp", "rl"), ("se", expiry.as_str()), ("sig", signature.as_str())])
         .finish()

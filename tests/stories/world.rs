@@ -182,6 +182,11 @@ pub(crate) fn azurite() -> &'static str {
     })
 }
 
+/// The key of that Azurite's account.
+pub(crate) fn account_key() -> &'static str {
+    azurite().split(';').find_map(|part| part.strip_prefix("AccountKey=")).unwrap()
+}
+
 pub(crate) async fn world() -> World {
     Setting::default().start().await
 }

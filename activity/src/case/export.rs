@@ -4,7 +4,7 @@ use std::env;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::options::{MaxItemCountHint, QueryOptions};
 use azure_data_cosmos::{FeedScope, Query};
@@ -20,7 +20,9 @@ use super::filter::Filter;
 use super::forms::Form;
 use super::manifest::Manifest;
 use super::writing::CaseWriter;
-use crate::explore::database::{connect, credential_of, without_system_properties};
+use crate::collect::stack::STORAGE;
+use crate::explore::database::{DatabaseOptions, without_system_properties};
+use crate::keep;
 use crate::screen::Screen;
 use crate::table::Count;
 
@@ -43,15 +45,9 @@ pub struct ExportOptions {
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
-    /// Address of the database: what a stack that is kept up (--keep) shows, or that of an account in Azure
-    #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
-    pub endpoint: String,
-    /// Database
-    #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
-    pub database: String,
-    /// Container
-    #[arg(long, env = "COSMOS_CONTAINER", default_value = "activity")]
-    pub container: String,
+    /// Which database
+    #[command(flatten)]
+    pub database: DatabaseOptions,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -62,10 +58,9 @@ pub struct ExportOptions {
 /// # Errors
 ///
 /// The database cannot be read, or the folder cannot be written. A journal that cannot be read is told in the manifest.
-pub async fn export(options: &ExportOptions, key: Option<String>, screen: &Screen) -> Result<Manifest> {
-    let credential = credential_of(&options.endpoint, key)?;
-    let container = connect(&options.endpoint, credential, &options.database, &options.container).await;
-    let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
+pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
+    let database = options.database.or_kept()?;
+    let container = database.open().await?;
     let case = CaseWriter::begin(&options.out, &options.forms)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
@@ -76,9 +71,9 @@ pub async fn export(options: &ExportOptions, key: Option<String>, screen: &Scree
     let case = writing.await??;
     reading?;
     task.now("reading the journal");
-    let completeness = completeness(settings(options), options.filter.from, options.filter.to).await;
+    let completeness = completeness(settings(&database)?, options.filter.from, options.filter.to).await;
     let rows = case.rows();
-    let manifest = case.finish(asked(options), completeness, options.sign.as_deref())?;
+    let manifest = case.finish(asked(options, &database), completeness, options.sign.as_deref())?;
     task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));
     Ok(manifest)
 }
@@ -122,22 +117,24 @@ fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, fil
     Ok(case)
 }
 
-/// The environment, with what the options say in its place.
-fn settings(options: &ExportOptions) -> impl Fn(&str) -> Option<String> {
-    let endpoint = options.endpoint.clone();
-    move |name| match name {
-        "COSMOS_ENDPOINT" => Some(endpoint.clone()),
+/// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
+fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
+    let endpoint = database.endpoint.clone();
+    let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == endpoint.as_ref()).and_then(|kept| kept.storage);
+    Ok(move |name: &str| match name {
+        "COSMOS_ENDPOINT" => endpoint.clone(),
+        STORAGE if storage.is_some() => storage.clone(),
         _ => env::var(name).ok().or_else(|| NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())),
-    }
+    })
 }
 
 /// What was asked, as the manifest has it.
-fn asked(options: &ExportOptions) -> Value {
+fn asked(options: &ExportOptions, database: &DatabaseOptions) -> Value {
     let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms))]);
     if let Ok(Value::Object(filter)) = serde_json::to_value(&options.filter) {
         asked.extend(filter);
     }
-    asked.insert("endpoint".to_owned(), json!(options.endpoint));
-    asked.insert("container".to_owned(), json!(format!("{}/{}", options.database, options.container)));
+    asked.insert("endpoint".to_owned(), json!(database.endpoint));
+    asked.insert("container".to_owned(), json!(format!("{}/{}", database.database, database.container)));
     Value::Object(asked)
 }

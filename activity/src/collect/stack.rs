@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use handler::operator::input::RecordReader;
 use tempfile::NamedTempFile;
 
+use crate::keep::{KeepFile, Kept};
+use crate::paths::repository;
 use crate::screen::{self, Screen};
-use crate::ship::executable::repository;
 use crate::table::Count;
-use standins::azurite::{Azurite, AzuriteOptions};
+use standins::azurite::{ACCOUNT, Azurite, AzuriteOptions};
 use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::host::{Host, HostOptions, LineSink};
 use standins::tenant::{NewBlob, Tenant, TenantOptions, generate, playback, tally};
@@ -157,6 +158,25 @@ impl Stack {
         Ok(Some(file))
     }
 
+    /// Notes for `graph` and `query` where the database is; `None` where it is none of ours, and its key not ours to write down.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn keep_file(&self) -> Result<Option<KeepFile>> {
+        let Some(cosmos) = &self.cosmos else { return Ok(None) };
+        let setting = |name| self.settings.get(name).cloned().unwrap_or_default();
+        let kept = Kept {
+            endpoint: cosmos.endpoint().to_string(),
+            key: cosmos.key().to_owned(),
+            database: setting("COSMOS_DATABASE"),
+            container: setting("COSMOS_CONTAINER"),
+            storage: self.azurite.as_ref().map(Azurite::connection_string),
+            process: std::process::id(),
+        };
+        KeepFile::write(kept).map(Some)
+    }
+
     /// Ends it all in good order, so that Azurite writes its last changes to disk.
     pub async fn stop(self) {
         if let Some(azurite) = self.azurite {
@@ -262,9 +282,10 @@ async fn storage(settings: &mut Settings, directory: Option<PathBuf>, screen: &S
 
 /// What the shorthand stands for: Azurite on its usual ports.
 fn development_storage() -> String {
-    use standins::azurite::{ACCOUNT, ACCOUNT_KEY};
+    /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#connection-strings>
+    const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
     format!(
-        "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};\
+        "DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};\
          BlobEndpoint=http://127.0.0.1:10000/{ACCOUNT};QueueEndpoint=http://127.0.0.1:10001/{ACCOUNT};"
     )
 }
@@ -275,7 +296,7 @@ async fn database(settings: &mut Settings, options: CosmosOptions, screen: &Scre
         return Ok(None);
     }
     let advice = if options.port == 0 { "" } else { "; choose another --port, or none for a free one" };
-    let cosmos = Cosmos::start(options).await.map_err(|error| anyhow!("{error:#}{advice}"))?;
+    let cosmos = Cosmos::start(CosmosOptions { takes_tokens: false, ..options }).await.map_err(|error| anyhow!("{error:#}{advice}"))?;
     settings.extend(cosmos.settings());
     screen.part("database", format_args!("{} Cosmos DB, in memory", cosmos.endpoint()));
     Ok(Some(cosmos))

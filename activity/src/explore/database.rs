@@ -4,24 +4,129 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::{AccountEndpoint, AccountReference, CosmosClientBuilder, RoutingStrategy};
 use azure_identity::DeveloperToolsCredential;
+use clap::Args;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use crate::keep;
+
+/// Names of Cosmos DB's accounts end so, in one cloud each.
+/// <https://learn.microsoft.com/azure/cosmos-db/how-to-configure-private-endpoints>
+const ACCOUNT_DOMAINS: [&str; 3] = [".documents.azure.com", ".documents.azure.us", ".documents.azure.cn"];
+
 /// The public, well-known key of Microsoft's emulators.
 /// <https://learn.microsoft.com/azure/cosmos-db/emulator#authentication>
-pub(super) const EMULATOR_KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
+const EMULATOR_KEY: &str = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==";
 
 /// The SDK goes on trying for longer than a person waits.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What Cosmos DB adds to each document.
 const SYSTEM_PROPERTIES: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
+
+/// Which container is read, and what opens its account.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseOptions {
+    /// Address of the database; that of the stack that is kept up (--keep) if not given
+    #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Account key; a read-only one is enough. If not given: what --keep noted, or you, as signed in with `az login`
+    #[arg(long, value_name = "KEY", env = "COSMOS_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// Database
+    #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
+    pub database: String,
+    /// Container
+    #[arg(long, env = "COSMOS_CONTAINER", default_value = "activity")]
+    pub container: String,
+    /// Trust an address that is none of Azure's for Cosmos DB: it is shown what opens the account
+    #[arg(long)]
+    pub any_host: bool,
+}
+
+impl DatabaseOptions {
+    /// Of this address and key, all else as usual.
+    pub fn of(endpoint: &str, key: &str) -> Self {
+        let text = |text: &str| text.to_owned();
+        Self {
+            endpoint: Some(text(endpoint)),
+            key: Some(text(key)),
+            database: text("office365"),
+            container: text("activity"),
+            any_host: false,
+        }
+    }
+
+    /// These, or where no address is given those of the stack that is kept up; the key that it noted is taken for its own address.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what to do: nothing is kept up, and no address was given.
+    pub fn or_kept(&self) -> Result<Self> {
+        let key = self.key.clone().filter(|key| !key.trim().is_empty());
+        match (&self.endpoint, keep::read()?) {
+            (Some(endpoint), kept) => {
+                let noted = kept.filter(|kept| kept.endpoint == *endpoint).map(|kept| kept.key);
+                Ok(Self { key: key.or(noted), ..self.clone() })
+            }
+            (None, Some(kept)) => {
+                let (endpoint, key, database, container) = (Some(kept.endpoint), Some(kept.key), kept.database, kept.container);
+                Ok(Self { endpoint, key, database, container, any_host: false })
+            }
+            (None, None) => {
+                bail!("of which database? `cargo activity --keep` collects one and keeps it up; else say --endpoint, or COSMOS_ENDPOINT")
+            }
+        }
+    }
+
+    /// Opens the container.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what to do: as [`DatabaseOptions::or_kept`]; or the address is none of Cosmos DB's, nothing answers there,
+    /// or the credential is refused.
+    pub async fn open(&self) -> Result<ContainerClient> {
+        let Self { endpoint, key, database, container, any_host } = self.or_kept()?;
+        let endpoint = endpoint.unwrap_or_default();
+        let credential = credential(&endpoint, key, any_host)?;
+        let container = connect(&endpoint, credential, &database, &container).await;
+        container.map_err(|error| anyhow!("{error}: is this the address, is it still up, and are you allowed to read there?"))
+    }
+}
+
+/// A key if there is one; else on this machine Microsoft's emulators', and anywhere else the person at the keyboard.
+fn credential(endpoint: &str, key: Option<String>, any_host: bool) -> Result<Credential> {
+    let url = Url::parse(endpoint).with_context(|| format!("--endpoint {endpoint}"))?;
+    if is_loopback(&url) {
+        return Ok(Credential::key(key.as_deref().unwrap_or(EMULATOR_KEY)));
+    }
+    let host = url.host_str().unwrap_or_default();
+    let is_account = url.scheme() == "https" && ACCOUNT_DOMAINS.iter().any(|domain| host.ends_with(domain));
+    ensure!(
+        is_account || any_host,
+        "{endpoint} is no address of Cosmos DB (https://NAME.documents.azure.com:443/), and would be shown what opens the account: \
+         with --any-host it is trusted all the same"
+    );
+    match key {
+        Some(key) => Ok(Credential::key(&key)),
+        None => Ok(Credential::Identity(DeveloperToolsCredential::new(None).context("neither a key nor `az login` is there")?)),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
 
 /// What opens an account.
 #[derive(Clone, Debug)]
@@ -32,28 +137,9 @@ pub enum Credential {
     Identity(Arc<dyn TokenCredential>),
 }
 
-/// A key if there is one; else on this machine the emulators', and anywhere else the person at the keyboard.
-///
-/// # Errors
-///
-/// There is no key, and nobody is signed in.
-pub fn credential_of(endpoint: &str, key: Option<String>) -> Result<Credential> {
-    if let Some(key) = key.filter(|key| !key.trim().is_empty()) {
-        return Ok(Credential::Key(Secret::new(key)));
-    }
-    if is_loopback(endpoint) {
-        return Ok(Credential::Key(Secret::new(EMULATOR_KEY)));
-    }
-    Ok(Credential::Identity(DeveloperToolsCredential::new(None).context("neither COSMOS_KEY nor `az login` is there")?))
-}
-
-fn is_loopback(endpoint: &str) -> bool {
-    let url = Url::parse(endpoint).ok();
-    match url.as_ref().and_then(Url::host) {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
+impl Credential {
+    fn key(key: &str) -> Self {
+        Self::Key(Secret::new(key.to_owned()))
     }
 }
 
@@ -84,4 +170,29 @@ pub fn without_system_properties(mut document: Value) -> Value {
         fields.retain(|name, _| !SYSTEM_PROPERTIES.contains(&name.as_str()));
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken out: without the list of names, a mistyped host gets a token that opens every account that the person may read.
+    #[test]
+    fn an_address_that_is_none_of_cosmos_dbs_gets_no_credential() {
+        let refused = |endpoint: &str, key: Option<&str>| credential(endpoint, key.map(str::to_owned), false).is_err();
+        for endpoint in [
+            "https://name.documents.azure.com.example/",
+            "https://documents.example/",
+            "https://name-documents.azure.com/",
+            "http://name.documents.azure.com/",
+            "https://127.0.0.1.example/",
+            "no address",
+        ] {
+            assert!(refused(endpoint, None) && refused(endpoint, Some("a2V5")), "{endpoint}");
+        }
+        for endpoint in ["https://name.documents.azure.com:443/", "https://name.documents.azure.us/", "http://127.0.0.1:8081/"] {
+            assert!(!refused(endpoint, Some("a2V5")), "{endpoint}");
+        }
+        assert!(credential("https://cosmos.example/", Some("a2V5".to_owned()), true).is_ok());
+    }
 }

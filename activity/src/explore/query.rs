@@ -2,18 +2,17 @@
 //! because each request is signed.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fs;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
 use crate::case::forms::guarded;
-use crate::explore::database::{connect, credential_of, without_system_properties};
+use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
 
 /// A question, and whom to ask.
@@ -24,19 +23,9 @@ pub struct QueryOptions {
     /// Value of a parameter: --param user=alice@contoso.example; if not given, the file's own sample
     #[arg(long, value_name = "NAME=VALUE")]
     pub param: Vec<String>,
-    /// Address of the database, such as http://127.0.0.1:8081/
-    #[arg(long, value_name = "URL")]
-    pub endpoint: String,
-    /// Account key; COSMOS_KEY if not given. Without it, an account of this machine is opened with the key of Microsoft's emulators,
-    /// and any other as you, after `az login`
-    #[arg(long)]
-    pub key: Option<String>,
-    /// Database
-    #[arg(long, default_value = "office365")]
-    pub database: String,
-    /// Container
-    #[arg(long, default_value = "activity")]
-    pub container: String,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseOptions,
     /// Print a table of comma-separated values, with a header, in which no cell is a formula
     #[arg(long)]
     pub csv: bool,
@@ -49,9 +38,7 @@ pub struct QueryOptions {
 /// The file cannot be read, or the database does not answer, or refuses the key or the question.
 pub async fn query(options: &QueryOptions) -> Result<usize> {
     let question = question(options)?;
-    let key = options.key.clone().or_else(|| env::var("COSMOS_KEY").ok());
-    let container = connect(&options.endpoint, credential_of(&options.endpoint, key)?, &options.database, &options.container).await;
-    let container = container.map_err(|error| anyhow!("{error}: is a stack kept up (--keep), and is this the address that it shows?"))?;
+    let container = options.database.open().await?;
     let mut results = question.ask(&container).await?;
     if options.csv {
         let rows: Vec<Value> = results.map_ok(without_system_properties).try_collect().await?;

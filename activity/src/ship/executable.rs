@@ -12,18 +12,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::paths::repository;
 use crate::screen::Screen;
 
 /// The package, and the name of its executable.
 const HANDLER: &str = "handler";
 /// Set by `cargo run` for the program that it runs. In a build they would make build scripts run again each time.
 const NOT_FOR_BUILDS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-
-/// The folder of `host.json`.
-pub fn repository() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
-}
 
 /// How the handler is built.
 #[derive(Clone, Debug)]

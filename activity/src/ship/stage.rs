@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use crate::paths::repository;
 use crate::screen::Screen;
-use crate::ship::executable::{Build, build_as, repository};
+use crate::ship::executable::{Build, build_as};
 use crate::table::{Count, Table};
 
 /// `defaultExecutablePath` must be this to the letter: Core Tools make executable the file of that name, and no other.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::COSMOS_KEY;
+use super::Account;
 
 /// The longest id, in bytes.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
@@ -22,7 +22,7 @@ const DEEPEST: usize = 128;
 
 /// Whether the request may come in: signed with the account's key, or bearing a token of Entra, which is taken at its word.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources>
-pub(super) fn is_authorized(method: &str, path: &str, headers: &HeaderMap) -> bool {
+pub(super) fn is_authorized(account: &Account, method: &str, path: &str, headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = header("authorization") else {
         return false;
@@ -32,17 +32,17 @@ pub(super) fn is_authorized(method: &str, path: &str, headers: &HeaderMap) -> bo
         return false;
     };
     if token.starts_with("type=aad&ver=1.0&sig=") {
-        return true;
+        return account.takes_tokens;
     }
     let Some(date) = header("x-ms-date").or_else(|| header("date")) else {
         return false;
     };
     let decoded = percent_decode_str(path).decode_utf8_lossy();
-    [path, &decoded].into_iter().any(|path| Some(&*token) == master_token(method, path, date).as_deref())
+    [path, &decoded].into_iter().any(|path| Some(&*token) == master_token(&account.key, method, path, date).as_deref())
 }
 
 /// The token that a request should bear.
-fn master_token(method: &str, path: &str, date: &str) -> Option<String> {
+fn master_token(key: &str, method: &str, path: &str, date: &str) -> Option<String> {
     let path = path.trim_matches('/');
     let segments: Vec<_> = path.split('/').collect();
     // An odd count names a feed: its type comes last, and its owner is what is signed.
@@ -52,7 +52,7 @@ fn master_token(method: &str, path: &str, date: &str) -> Option<String> {
         _ => ("", String::new()),
     };
     let signed = format!("{}\n{kind}\n{link}\n{}\n\n", method.to_lowercase(), date.to_lowercase());
-    let signature = hmac_sha256(&signed, &Secret::new(COSMOS_KEY)).ok()?;
+    let signature = hmac_sha256(&signed, &Secret::new(key.to_owned())).ok()?;
     Some(format!("type=master&ver=1.0&sig={signature}"))
 }
 

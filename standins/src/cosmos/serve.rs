@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::pending;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response, StatusCode};
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rules::{Document, Operation, is_authorized, nesting_fault};
 use super::{Account, Fault, lock};
+use crate::doors;
 
 /// Serves until told to stop; then every connection is closed as it stands.
 pub(super) async fn run(listener: TcpListener, account: Arc<Account>, stop: CancellationToken) {
@@ -43,6 +44,11 @@ pub(super) async fn run(listener: TcpListener, account: Arc<Account>, stop: Canc
 
 /// One connection. The SDK asks for HTTP/2 without TLS first, other clients speak HTTP/1.1.
 async fn serve(stream: TcpStream, account: Arc<Account>, closed: CancellationToken) {
+    let mut is_closed = account.is_closed.subscribe();
+    if *is_closed.borrow_and_update() {
+        let _ = stream.set_zero_linger(); // dropped, it is reset
+        return;
+    }
     let _ = stream.set_nodelay(true);
     let connection = closed.clone();
     let service = service_fn(move |request| answer(account.clone(), request, connection.clone()));
@@ -50,6 +56,7 @@ async fn serve(stream: TcpStream, account: Arc<Account>, closed: CancellationTok
     tokio::select! {
         _ = server.serve_connection(TokioIo::new(stream), service) => {}
         () = closed.cancelled() => {}
+        _ = is_closed.wait_for(|is_closed| *is_closed) => {}
     }
 }
 
@@ -145,7 +152,12 @@ impl Exchange {
     }
 
     async fn execute(&self) -> Answer {
-        if !is_authorized(self.head.method.as_str(), self.head.uri.path(), &self.head.headers) {
+        let host =
+            self.head.headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| self.head.uri.authority().map(|host| host.as_str()));
+        if let Some(refusal) = doors::refusal(host, self.head.headers.contains_key(ORIGIN)) {
+            return error(403, refusal);
+        }
+        if !is_authorized(&self.account, self.head.method.as_str(), self.head.uri.path(), &self.head.headers) {
             return error(401, "The input authorization token can't serve the request.");
         }
         if let Some(refusal) = self.refused() {

@@ -169,6 +169,7 @@ fn ticks(time: DateTime<Utc>) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 

@@ -9,7 +9,7 @@ use standins::cosmos::Cosmos;
 
 use super::Account;
 use super::log::{Figures, Sums};
-use crate::collect::stack::STORAGE;
+use crate::paths::repository;
 use crate::table::{Count, Table};
 
 const COLUMNS: [&str; 9] = ["", "listed", "queued", "fetched", "records", "documents", "duplicates", "lost", "seconds"];
@@ -69,23 +69,21 @@ impl Account {
     }
 
     /// Where everything is that stays up, and how to ask the database and, with this file of settings, the handler.
-    pub fn addresses(&self, settings: Option<&Path>) -> String {
+    pub fn addresses(&self, settings: Option<&Path>, kept: Option<&Path>) -> String {
         let setting = |name| self.stack.settings.get(name).map_or("", String::as_str);
         let mut text = "Everything stays up until Ctrl-C.\n".to_owned();
         if self.stack.cosmos.is_some() {
             let question = self.question();
             text += &format!(
                 "\nTo ask the database, in another terminal:\n\n  \
-                 cargo run -q {RELEASE}-p activity -- query --endpoint {} \"{question}\"\n",
-                setting("COSMOS_ENDPOINT")
+                 cargo run -q {RELEASE}-p activity -- query \"{question}\"\n"
             );
-            for (label, name) in [
-                ("Cosmos DB", "COSMOS_ENDPOINT"),
-                ("key", "COSMOS_KEY"),
-                ("database", "COSMOS_DATABASE"),
-                ("container", "COSMOS_CONTAINER"),
-            ] {
+            for (label, name) in [("Cosmos DB", "COSMOS_ENDPOINT"), ("database", "COSMOS_DATABASE"), ("container", "COSMOS_CONTAINER")] {
                 text += &format!("\n{label:<11}{}", setting(name));
+            }
+            if let Some(kept) = kept {
+                text +=
+                    &format!("\n{:<11}in {}, which graph and query read", "key", kept.strip_prefix(repository()).unwrap_or(kept).display());
             }
             text.push('\n');
         }
@@ -98,7 +96,7 @@ impl Account {
             text += &format!(
                 "\n{:<11}{}\n{:<11}{container}\n{:<11}{}\n",
                 "Storage",
-                setting(STORAGE),
+                self.stack.azurite.as_ref().map_or("", |azurite| azurite.blob_endpoint().as_str()),
                 "container",
                 "queue",
                 setting("CONTENT_QUEUE")

@@ -9,14 +9,14 @@ mod store;
 
 use std::sync::{Arc, RwLock};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 use uuid::Uuid;
 
-use crate::explore::database::{connect, credential_of};
+use crate::explore::database::DatabaseOptions;
 use crate::screen::Screen;
 use crate::table::Count;
 use serve::{Shared, router};
@@ -25,15 +25,9 @@ use store::Store;
 /// Which graph, and of which database.
 #[derive(Args, Clone, Debug)]
 pub struct GraphOptions {
-    /// Address of the database: what a stack that is kept up (--keep) shows, or that of an account in Azure
-    #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
-    pub endpoint: Option<String>,
-    /// Database
-    #[arg(long, env = "COSMOS_DATABASE", default_value = "office365")]
-    pub database: String,
-    /// Container
-    #[arg(long, env = "COSMOS_CONTAINER", default_value = "activity")]
-    pub container: String,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseOptions,
     /// How many days back records are read; all if not given. Fewer days cost fewer request units
     #[arg(long, value_name = "N")]
     pub days: Option<u32>,
@@ -46,10 +40,9 @@ pub struct GraphOptions {
 }
 
 impl GraphOptions {
-    /// Of this account, all else as usual.
-    pub fn of(endpoint: &str, database: &str, container: &str) -> Self {
-        let (endpoint, database, container) = (endpoint.to_owned(), database.to_owned(), container.to_owned());
-        Self { endpoint: Some(endpoint), database, container, days: None, most: 500_000, port: 0 }
+    /// Of this database, all else as usual.
+    pub fn of(database: DatabaseOptions) -> Self {
+        Self { database, days: None, most: 500_000, port: 0 }
     }
 }
 
@@ -66,13 +59,8 @@ impl Graph {
     /// # Errors
     ///
     /// One line that says what to do: the database cannot be read, Node.js is missing, or the port is taken.
-    pub async fn start(options: &GraphOptions, key: Option<String>, screen: &Screen) -> Result<Self> {
-        let endpoint = options.endpoint.as_deref().context(
-            "of which database? `cargo activity --keep` collects one and ends with its graph; else say --endpoint, or COSMOS_ENDPOINT",
-        )?;
-        let credential = credential_of(endpoint, key)?;
-        let container = connect(endpoint, credential, &options.database, &options.container).await;
-        let container = container.map_err(|error| anyhow!("{error}: is this the address, and are you allowed to read there?"))?;
+    pub async fn start(options: &GraphOptions, screen: &Screen) -> Result<Self> {
+        let container = options.database.open().await?;
         let script = page::script(|what| screen.part("graph", what)).await?;
 
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await;

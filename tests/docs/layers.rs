@@ -1,19 +1,16 @@
 //! Imports go down only: every `crate::` path under `src/` is held against the table in docs/ARCHITECTURE.md.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::{files, root};
 
 #[test]
 fn imports_go_down_only() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let src = root().join("src");
     let rows = rows(&fs::read_to_string(src.join("../docs/ARCHITECTURE.md")).unwrap());
     let mut wrong = Vec::new();
     let mut found: Vec<String> = Vec::new();
-    for file in sources(&src) {
+    for file in files(&src, "rs") {
         let path = file.strip_prefix(&src).unwrap();
         let module = module_of(path);
         let Some(row) = rows.get(&module) else {
@@ -48,14 +45,6 @@ fn rows(document: &str) -> BTreeMap<String, usize> {
             .collect::<Vec<_>>()
     };
     table.flat_map(names).collect()
-}
-
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
-        .collect()
 }
 
 /// The module at the top of `src/` that a file belongs to.
