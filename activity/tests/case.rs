@@ -457,7 +457,7 @@ rows = duckdb.sql(f\"select id, UserId, RecordType, ExternalAccess, CreationTime
 for row, document in zip(rows, documents, strict=True):
     assert row[:4] == tuple(document[name] for name in ('id', 'UserId', 'RecordType', 'ExternalAccess')), row
     assert row[4].isoformat() == document['CreationTime'] and json.loads(row[5]) == document['Parameters'], row
-print(duckdb.sql(f\"select count(*) from '{sys.argv[1]}/edges.parquet'\").fetchone()[0])
+print(duckdb.sql(f\"select count(*) from '{sys.argv[1]}/edges.parquet'\").fetchall()[0][0])
 ";
     let python = std::env::var("CASE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = |module: &str| {
