@@ -120,6 +120,23 @@ AppRequests
 '''
   }
   {
+    name: 'finding'
+    text: 'A rule of level high or critical fired. The line names rule, level, workload and count; FINDINGS.md says how to go on from there.'
+    severity: 2
+    window: 'PT30M'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    dimension: 'rule'
+    query: '''
+AppTraces
+| where SeverityLevel == 2 and Message contains '"message":"finding: '
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| extend rule = tostring(line.rule)
+'''
+  }
+  {
     name: 'database-not-answering'
     text: 'Ten messages or more went back on the queue within an hour because the database throttled or did not answer.'
     severity: 3

@@ -101,6 +101,9 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
           { path: '/edges/[]/to/?' }
           { path: '/edges/[]/toType/?' }
           { path: '/edges/[]/label/?' }
+          { path: '/findings/[]/rule/?' }
+          { path: '/findings/[]/title/?' }
+          { path: '/findings/[]/level/?' }
         ]
         excludedPaths: [
           { path: '/*' }

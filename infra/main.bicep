@@ -69,6 +69,17 @@ param containerName string = 'activity'
 @maxValue(24855)
 param retentionDays int = 90
 
+@description('DLP_VALUES: what becomes of values that data loss prevention matched. hash needs a key in a key vault; DEPLOY.md says how it gets there.')
+@allowed(['drop', 'hash', 'keep'])
+param dlpValues string = 'drop'
+
+@description('LEAVE_OUT: operations and record types that are not stored, comma-separated.')
+param leaveOut string = ''
+
+@description('FINDINGS: whether rules are asked.')
+@allowed(['on', 'off'])
+param findings string = 'on'
+
 @description('PARTITIONS_PER_DAY.')
 @minValue(1)
 @maxValue(100)
@@ -119,6 +130,8 @@ param lagMinutes int = 60
 
 // As short as a storage account's name must be, and the same at every deployment of this collector to this resource group.
 var unique = uniqueString(resourceGroup().id, name)
+// What is kept there is put in by hand.
+var needsVault = secretInKeyVault || dlpValues == 'hash'
 var auditWorkspaceId = logAccess ? telemetry.outputs.workspaceId : ''
 
 // The collector's one identity. Each role it has stands beside what the role opens.
@@ -187,7 +200,7 @@ module database 'database.bicep' = {
   }
 }
 
-module vault 'vault.bicep' = if (secretInKeyVault) {
+module vault 'vault.bicep' = if (needsVault) {
   name: 'vault'
   params: {
     name: 'kv-${unique}'
@@ -208,7 +221,7 @@ module network 'network.bicep' = if (privateNetwork) {
     storageId: storage.outputs.id
     packageId: package.outputs.id
     databaseId: database.outputs.id
-    vaultId: secretInKeyVault ? resourceId('Microsoft.KeyVault/vaults', 'kv-${unique}') : ''
+    vaultId: needsVault ? resourceId('Microsoft.KeyVault/vaults', 'kv-${unique}') : ''
   }
   dependsOn: [
     vault
@@ -234,11 +247,17 @@ var settings = {
   COSMOS_CONTAINER: containerName
   RETENTION_DAYS: string(retentionDays)
   PARTITIONS_PER_DAY: string(partitionsPerDay)
+  DLP_VALUES: dlpValues
+  LEAVE_OUT: leaveOut
+  FINDINGS: findings
 }
 
-// The only secret there can be, and only if it was asked for. The platform reads it from the vault; no template ever has it.
+// The only secrets there can be, and only if they were asked for. The platform reads them from the vault; no template ever has one.
 var secretSettings = secretInKeyVault ? {
   OFFICE365_CLIENT_SECRET: '@Microsoft.KeyVault(SecretUri=https://kv-${unique}${environment().suffixes.keyvaultDns}/secrets/office365-client-secret)'
+} : {}
+var hashSettings = dlpValues == 'hash' ? {
+  DLP_HASH_KEY: '@Microsoft.KeyVault(SecretUri=https://kv-${unique}${environment().suffixes.keyvaultDns}/secrets/dlp-hash-key)'
 } : {}
 
 module collector 'collector.bicep' = {
@@ -254,7 +273,7 @@ module collector 'collector.bicep' = {
     packageContainer: package.outputs.container
     storageName: storage.outputs.name
     telemetryConnection: telemetry.outputs.connectionString
-    settings: union(settings, secretSettings)
+    settings: union(settings, secretSettings, hashSettings)
     subnetId: privateNetwork ? resourceId('Microsoft.Network/virtualNetworks/subnets', '${name}-network', 'collector') : ''
     runtimeVersion: runtimeVersion
     instanceMemoryMB: instanceMemoryMB

@@ -1,4 +1,4 @@
-// A key vault for the client secret, where one was asked for. The secret is put in by hand; see DEPLOY.md.
+// A key vault for the client secret and the key of DLP_VALUES=hash, where one was asked for. They are put in by hand; see DEPLOY.md.
 param name string
 param location string
 param tags object

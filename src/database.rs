@@ -1,20 +1,25 @@
 //! The database's client: creates documents, in transactions where it can, and classes the errors that it answers.
 
+mod ids;
 mod probe;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use azure_core::credentials::TokenCredential;
 use azure_data_cosmos_driver::{
     CosmosDriver, CosmosDriverRuntime, CosmosError, CosmosErrorBuilder, CosmosResponse, DriverOptions,
-    models::{AccountReference, ContainerReference, CosmosOperation, ItemReference},
-    options::{BinaryEncodingOptions, OperationOptions},
+    models::{AccountReference, ContainerReference, CosmosOperation, FeedRange, ItemReference},
+    options::{BinaryEncodingOptions, OperationOptions, PlanOptions},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::sync::OnceCell;
 
-pub use self::probe::Made;
+pub use self::{
+    ids::{Claims, IdState, Ids},
+    probe::Made,
+};
 use crate::{config, document::Document};
 
 /// Sub-statuses that change what a status means; the first is the SDK's own. Where regions fail over (403/3, 403/1008,
@@ -24,8 +29,10 @@ const TOKEN_ACQUISITION_FAILED: u16 = 20402;
 const PARTITION_KEY_MISMATCH: u16 = 1001;
 const PARTITION_FULL: u16 = 1014;
 
-/// Single creates side by side, once a batch was refused for a conflict.
-const SINGLES: usize = 8;
+/// Transactions tried for one batch; what is still left is created one by one.
+const MAX_TRANSACTIONS: usize = 4;
+/// Single creates at a time.
+const MAX_CREATES: usize = 8;
 
 /// What became of a document.
 #[derive(Debug)]
@@ -87,7 +94,7 @@ fn next_step(error: &CosmosError) -> &'static str {
     match statuses(error) {
         (401, _) => ": check COSMOS_KEY",
         (403, Some(PARTITION_FULL)) => ": a day's logical partition is full; raise PARTITIONS_PER_DAY",
-        (403, _) => ": the key is read-only, or the identity lacks the role Cosmos DB Built-in Data Contributor",
+        (403, _) => ": the key is read-only, or the identity may not create documents in batches",
         (404, _) => ": the database or container that COSMOS_DATABASE and COSMOS_CONTAINER name does not exist",
         (400, _) => ": the container's partition key path must be /pk",
         _ => "",
@@ -103,6 +110,7 @@ pub struct Cosmos {
     config: config::Cosmos,
     identity: Option<Arc<dyn TokenCredential>>,
     connection: OnceCell<Connection>,
+    ids: Ids,
 }
 
 /// The driver does what the SDK does by it: routing, retries, sessions and authentication. The SDK itself is left out: it
@@ -116,25 +124,34 @@ impl Cosmos {
     /// Of the account that the settings name, opened with its key or else the identity.
     #[must_use]
     pub fn new(config: &config::Cosmos, identity: Option<Arc<dyn TokenCredential>>) -> Self {
-        Self { config: config.clone(), identity, connection: OnceCell::new() }
+        Self { config: config.clone(), identity, connection: OnceCell::new(), ids: Ids::default() }
     }
 
-    /// Creates documents of one partition in one transaction. If one of them conflicts or is refused, the transaction rolls
-    /// back and each is created alone: conflicts count as duplicates, and one bad document does not block the rest. Results
-    /// are in input order.
+    /// Ids of documents that this process has stored, or is storing.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Creates documents of one partition in one transaction. If some of them are there already, the transaction rolls back:
+    /// one query tells which, and the rest is created in a second transaction. A document that is refused is taken out, and
+    /// does not block the rest. Results are in input order.
     ///
     /// # Errors
     /// Some of the documents may have been created; creating them again is harmless.
     pub async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
-        let connection = self.connection().await?;
-        if let [document] = documents {
-            return Ok(vec![connection.create_one(document).await?]);
-        }
-        if connection.create_all(documents).await? {
-            return Ok(documents.iter().map(|_| Written::Created).collect());
-        }
-        let creates: Vec<_> = documents.iter().map(|document| connection.create_one(document)).collect();
-        stream::iter(creates).buffered(SINGLES).try_collect().await
+        let written = match self.connection().await?.create(documents).await {
+            Err(error @ DatabaseError::Refused(_)) => {
+                self.ids.forget();
+                return Err(error);
+            }
+            written => written?,
+        };
+        // A reduced document's repeat is read again, since the journal must name it even if this message does not settle.
+        let is_stored =
+            |(document, written): &(&&Document, &Written)| document.reduced.is_none() && !matches!(written, Written::Refused(_));
+        documents.iter().zip(&written).filter(is_stored).for_each(|(document, _)| self.ids.remember(&document.digest));
+        Ok(written)
     }
 
     async fn connection(&self) -> Result<&Connection, DatabaseError> {
@@ -168,21 +185,70 @@ impl Connection {
         self.driver.execute_singleton_operation(operation, OperationOptions::default()).await
     }
 
-    /// True if the transaction was committed, false if a single document rolled it back.
-    async fn create_all(&self, documents: &[&Document]) -> Result<bool, DatabaseError> {
+    async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
+        let mut written: Vec<Option<Written>> = documents.iter().map(|_| None).collect();
+        let mut left: Vec<usize> = (0..documents.len()).collect();
+        for _ in 0..MAX_TRANSACTIONS {
+            if left.len() < 2 {
+                break;
+            }
+            let batch: Vec<&Document> = left.iter().map(|at| documents[*at]).collect();
+            match self.create_all(&batch).await? {
+                Transaction::Committed => left.drain(..).for_each(|at| written[at] = Some(Written::Created)),
+                Transaction::Conflict => {
+                    let stored = self.stored(&batch).await?;
+                    left.retain(|at| {
+                        let is_stored = stored.contains(&documents[*at].id);
+                        if is_stored {
+                            written[*at] = Some(Written::Duplicate);
+                        }
+                        !is_stored
+                    });
+                }
+                Transaction::Refused(at) => {
+                    let at = left.remove(at);
+                    written[at] = Some(self.create_one(documents[at]).await?);
+                }
+                Transaction::TooMuch => break,
+            }
+        }
+        let creates: Vec<_> = left.iter().map(|at| self.create_one(documents[*at])).collect();
+        let mut singles = stream::iter(creates).buffered(MAX_CREATES);
+        for at in left {
+            written[at] = singles.try_next().await?;
+        }
+        Ok(written.into_iter().flatten().collect())
+    }
+
+    /// Creates documents in one transaction, or none of them.
+    async fn create_all(&self, documents: &[&Document]) -> Result<Transaction, DatabaseError> {
         let batch = CosmosOperation::batch(self.container.clone(), documents[0].pk.clone().into()).with_body(batch_body(documents));
         match self.execute(batch).await {
-            // A fault of a single document, above all a conflict: created alone, each gets its own answer.
-            Ok(response) => {
-                let results: Vec<OperationResult> = response.into_body().into_single()?;
-                Ok(results.iter().all(|result| (200..300).contains(&result.status_code)))
-            }
-            Err(error) if error.status().is_conflict() => Ok(false),
+            Ok(response) => Ok(Transaction::of(&response.into_body().into_single::<Vec<OperationResult>>()?)),
+            Err(error) if error.status().is_conflict() => Ok(Transaction::Conflict),
             Err(error) => match error.into() {
-                DatabaseError::Unfit(_) => Ok(false),
+                DatabaseError::Unfit(_) => Ok(Transaction::TooMuch),
                 error => Err(error),
             },
         }
+    }
+
+    /// The ids of those documents that are stored.
+    async fn stored(&self, documents: &[&Document]) -> Result<HashSet<String>, DatabaseError> {
+        let partition = FeedRange::for_partition(documents[0].pk.clone().into(), self.container.partition_key_definition());
+        let query = CosmosOperation::query_items(self.container.clone(), Some(partition)).with_body(ids_query(documents));
+        let options = OperationOptions::default();
+        let mut plan = self.driver.plan_operation(query, &options, None, &PlanOptions::default()).await?;
+        let mut stored = HashSet::new();
+        while let Some(page) = self.driver.execute_plan(&mut plan, Some(self.container.clone()), options.clone()).await? {
+            for ids in page.into_body().into_items::<IdsPage>()? {
+                match ids {
+                    IdsPage::Whole { documents } => stored.extend(documents),
+                    IdsPage::One(id) => drop(stored.insert(id)),
+                }
+            }
+        }
+        Ok(stored)
     }
 
     async fn create_one(&self, document: &Document) -> Result<Written, DatabaseError> {
@@ -209,6 +275,43 @@ struct OperationResult {
     status_code: u16,
 }
 
+/// A page of ids as the driver hands it out: the service's answer as it came, or its items one by one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum IdsPage {
+    Whole {
+        #[serde(rename = "Documents")]
+        documents: Vec<String>,
+    },
+    One(String),
+}
+
+/// What became of a batch.
+enum Transaction {
+    /// All of its documents are created.
+    Committed,
+    /// Rolled back: one document or more is there already.
+    Conflict,
+    /// Rolled back: the document at this place was refused.
+    Refused(usize),
+    /// The service does not take the request as a whole.
+    TooMuch,
+}
+
+impl Transaction {
+    /// The results name the operation that failed; all others failed of it (424).
+    fn of(results: &[OperationResult]) -> Self {
+        let failed = |result: &OperationResult| !(200..300).contains(&result.status_code);
+        if !results.iter().any(failed) {
+            return Self::Committed;
+        }
+        match results.iter().position(|result| failed(result) && result.status_code != 424) {
+            Some(at) if results[at].status_code != 409 => Self::Refused(at),
+            _ => Self::Conflict,
+        }
+    }
+}
+
 /// A batch of creates as the service takes it: a JSON array of operations.
 /// <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch>
 fn batch_body(documents: &[&Document]) -> Vec<u8> {
@@ -226,6 +329,15 @@ fn batch_body(documents: &[&Document]) -> Vec<u8> {
     }
     body.push(b']');
     body
+}
+
+/// Asks which of these ids are stored, as the SDKs read many items.
+/// <https://learn.microsoft.com/azure/cosmos-db/nosql/query/keywords#in>
+fn ids_query(documents: &[&Document]) -> Vec<u8> {
+    let names: Vec<String> = (0..documents.len()).map(|at| format!("@{at}")).collect();
+    let parameters: Vec<_> = names.iter().zip(documents).map(|(name, document)| json!({"name": name, "value": document.id})).collect();
+    let query = format!("SELECT VALUE c.id FROM c WHERE c.id IN ({})", names.join(","));
+    json!({"query": query, "parameters": parameters}).to_string().into_bytes()
 }
 
 fn no_credential() -> CosmosError {

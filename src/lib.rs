@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed"))]
 
 pub mod operator;
+mod own_rows;
 pub mod server;
 
 pub mod queue_events;
@@ -52,5 +53,6 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let services = Arc::new(Services::new(config)?);
+    let _rows = tokio_util::task::AbortOnDropHandle::new(work.spawn(own_rows::keep(Arc::clone(&services))));
     axum::serve(listener, server::router(services, work)).with_graceful_shutdown(shutdown).await.context("the listener failed")
 }

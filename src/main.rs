@@ -59,11 +59,12 @@ fn end_with_the_host() {
     });
 }
 
-/// Two runtimes: the functions have all threads of one; the other only listens, answers, and watches the time.
+/// Two runtimes: the functions have one; the other only listens, answers, and watches the time. The functions' has one thread:
+/// further ones would share hardly any work, and each would hold memory and wait for the others' locks.
 fn listen() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let address = config.listen_on();
-    let work = Builder::new_multi_thread().enable_all().build().context("no threads")?;
+    let work = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("no threads")?;
     let served = Builder::new_current_thread().enable_all().build().context("no thread")?.block_on(async {
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {}:{}", address.0, address.1))?;
         run(&config, listener, work.handle().clone(), asked_to_end()).await

@@ -1,23 +1,24 @@
 //! What both functions work with, built once a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use azure_core::http::RetryOptions;
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
     azure::Connection,
     clock::Clock,
     config::{Config, LeaveOut},
     database::Cosmos,
-    document::{Rules, redact::Treatment},
-    findings::RuleSet,
+    document::{Rules, Table, redact::Treatment},
+    error_text::chain,
+    findings::{RuleSet, Silences},
     management_api::ActivityClient,
     outbox::Outbox,
     queue::ContentQueue,
-    state::State,
+    state::{OwnRules, State},
     workload::Workload,
 };
 
@@ -25,6 +26,9 @@ use crate::{
 const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
+
+/// How long the administrator's own rules stay before they are read again.
+const OWN_RULES_STAY: TimeDelta = TimeDelta::hours(1);
 
 /// All of it. Each function is handed the clients and its own part.
 pub struct Services {
@@ -58,7 +62,11 @@ pub struct Storing {
     partitions_per_day: u8,
     matched_values: Treatment,
     leave_out: LeaveOut,
+    /// With the rows of the state container, once there were any.
+    table: RwLock<Option<Arc<Table>>>,
     findings: bool,
+    /// The rules, and when the administrator's own were last read.
+    rule_set: Mutex<Option<(DateTime<Utc>, Arc<RuleSet>)>>,
     /// One permit a content blob in flight.
     pub(crate) fetches: Semaphore,
     /// One permit a batch being written.
@@ -88,7 +96,9 @@ impl Services {
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
                 leave_out: config.documents.leave_out.clone(),
+                table: RwLock::default(),
                 findings: config.documents.findings,
+                rule_set: Mutex::new(None),
                 fetches: Semaphore::new(FETCHES),
                 writes: Semaphore::new(WRITES),
             },
@@ -121,19 +131,63 @@ impl Clients {
 }
 
 impl Storing {
-    /// How documents are made at this time.
-    pub(crate) fn rules(&self, now: DateTime<Utc>) -> Rules<'_> {
+    /// The table of edges with the rows of the state container, where there are any.
+    pub(crate) fn own_table(&self) -> Option<Arc<Table>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_table(&self, table: Table) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
+    }
+
+    /// How documents are made at this time, with a table of edges; the built-in one where there is no other.
+    pub(crate) fn rules<'a>(&'a self, now: DateTime<Utc>, table: Option<&'a Table>) -> Rules<'a> {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
+            table: match table {
+                Some(table) => table,
+                None => Table::built_in(),
+            },
         }
     }
 
-    /// The rules that are asked of each record, compiled at the first call; none: `FINDINGS=off`.
-    pub(crate) fn rule_set(&self) -> Option<&'static RuleSet> {
-        self.findings.then(RuleSet::ours)
+    /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.
+    /// None: `FINDINGS=off`. What cannot be read or used is a warning, and never stops anything.
+    pub(crate) async fn rule_set(&self, state: &State, now: DateTime<Utc>) -> Option<Arc<RuleSet>> {
+        if !self.findings {
+            return None;
+        }
+        let mut current = self.rule_set.lock().await;
+        if let Some((read, set)) = &*current
+            && now - *read < OWN_RULES_STAY
+        {
+            return Some(Arc::clone(set));
+        }
+        let set = match state.own_rules().await {
+            Ok(own) => Arc::new(own_rule_set(&own)),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the administrator's own rules cannot be read; those known before are asked");
+                current.as_ref().map_or_else(|| Arc::new(own_rule_set(&OwnRules::default())), |(_, set)| Arc::clone(set))
+            }
+        };
+        *current = Some((now, Arc::clone(&set)));
+        Some(set)
     }
+}
+
+/// Our rules and the administrator's; warns of each that cannot be used.
+fn own_rule_set(own: &OwnRules) -> RuleSet {
+    let silences = own.silence.as_deref().map_or_else(|| Ok(Silences::default()), Silences::read).unwrap_or_else(|error| {
+        tracing::warn!(%error, "rules/silence.toml is not followed");
+        Silences::default()
+    });
+    let set = RuleSet::with(own.files.iter().map(|(name, text)| (name.as_str(), text.as_str())), silences);
+    for refused in set.refused() {
+        tracing::warn!(file = refused.file, why = refused.why, "a rule is not asked");
+    }
+    set
 }

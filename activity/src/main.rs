@@ -92,6 +92,9 @@ struct CollectOptions {
     /// What the simulated tenant is made from: the same seed makes the same tenant [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Leave out the attack that is made up among the records
+    #[arg(long, conflicts_with = "records")]
+    calm: bool,
     /// Keep everything up afterwards, to look at the data, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -170,17 +173,17 @@ fn stack_options(options: CollectOptions) -> Result<StackOptions> {
 }
 
 fn source(options: &CollectOptions) -> Result<Source> {
-    let is_simulated = options.records.is_some() || options.records_count.is_some() || options.seed.is_some();
+    let is_simulated = options.records.is_some() || options.records_count.is_some() || options.seed.is_some() || options.calm;
     let seed = options.seed.unwrap_or(1);
     match (real_tenant(env::vars()), options.records.clone()) {
         (Some(_), _) if is_simulated => {
             bail!(
-                "OFFICE365_CLIENT_SECRET is set, which means the real tenant, but --records, --records-count and --seed mean a simulated one: drop one of them"
+                "OFFICE365_CLIENT_SECRET is set, which means the real tenant, but --records, --records-count, --seed and --calm mean a simulated one: drop one of them"
             )
         }
         (Some(settings), _) => Ok(Source::Real(settings)),
         (None, Some(records)) => Ok(Source::Playback { records, seed }),
-        (None, None) => Ok(Source::Generated { count: options.records_count.unwrap_or(20_000), seed }),
+        (None, None) => Ok(Source::Generated { count: options.records_count.unwrap_or(20_000), seed, is_calm: options.calm }),
     }
 }
 

@@ -50,7 +50,8 @@ async fn error(command: Command) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn collects_a_made_up_tenant() -> Result<()> {
-    let options = StackOptions { source: Source::Generated { count: 700, seed: 3 }, state: None, cosmos: CosmosOptions::default() };
+    let options =
+        StackOptions { source: Source::Generated { count: 700, seed: 3, is_calm: false }, state: None, cosmos: CosmosOptions::default() };
     let account = collect(options, None, &Screen::quiet()).await?;
     assert_eq!(account.faults, [] as [&str; 0]);
     let (first, again) = (account.first.total(), account.again.total());

@@ -21,7 +21,7 @@ pub use self::{
     storage::{Access, StorageAccount},
     vars::{Faults, Setting},
 };
-pub(crate) use self::{leave_out::NOTHING, vars::is_guid};
+pub(crate) use self::{leave_out::NOTHING, storage::IDENTITY_SETTINGS, vars::is_guid};
 use self::{office365::read_workloads, storage::read_name, vars::Vars};
 use crate::workload::Workload;
 

@@ -13,6 +13,10 @@ const DEVELOPMENT_STORAGE: &str = "DefaultEndpointsProtocol=http;AccountName=dev
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;\
     BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1";
 
+/// What names an account that an identity opens.
+pub(crate) const IDENTITY_SETTINGS: [&str; 3] =
+    ["AzureWebJobsStorage__accountName", "AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__queueServiceUri"];
+
 /// A storage account as `AzureWebJobsStorage` names it.
 /// <https://learn.microsoft.com/azure/azure-functions/functions-reference#connecting-to-host-storage-with-an-identity>
 #[derive(Clone, Debug)]
@@ -50,7 +54,16 @@ impl StorageAccount {
 
     /// Reads `AzureWebJobsStorage`, or the settings of an identity-based connection.
     pub(super) fn read(vars: &mut Vars<'_>) -> Option<Self> {
-        match vars.optional("AzureWebJobsStorage") {
+        let connection_string = vars.optional("AzureWebJobsStorage");
+        if connection_string.is_some() {
+            // Ignored, by the host too; `check` tells.
+            for name in IDENTITY_SETTINGS {
+                if vars.is_set(name) {
+                    vars.optional(name);
+                }
+            }
+        }
+        match connection_string {
             Some(text) => match Self::from_connection_string(&text) {
                 Ok(account) => Some(account),
                 Err(reason) => {

@@ -76,6 +76,11 @@ impl<'a> Vars<'a> {
         self.value(name)
     }
 
+    /// Whether a variable has a value. It does not count as asked for.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     pub(super) fn optional(&mut self, name: &str) -> Option<String> {
         self.ask(name, None)
     }

@@ -1,10 +1,10 @@
-//! A trial of the database: how the container is made, and a document that is written, read and removed. What is right is
+//! A trial of the database: how the container is made, and documents that are written, read and removed. What is right is
 //! judged by the caller.
 
-use azure_data_cosmos_driver::models::CosmosOperation;
+use azure_data_cosmos_driver::{CosmosError, models::CosmosOperation};
 use serde::{Deserialize, Serialize};
 
-use super::{Cosmos, DatabaseError};
+use super::{Cosmos, DatabaseError, OperationResult};
 
 /// A partition that no record has, and nobody reads.
 const PARTITION: &str = "check";
@@ -37,6 +37,14 @@ struct PartitionKeyPaths {
     paths: Vec<String>,
 }
 
+/// One operation of a batch.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Create<'a> {
+    operation_type: &'static str,
+    resource_body: Probe<'a>,
+}
+
 #[derive(Serialize)]
 struct Probe<'a> {
     id: &'a str,
@@ -61,19 +69,31 @@ impl Cosmos {
         })
     }
 
-    /// Writes a document of its own, reads it and removes it. Should that fail, it expires within a minute.
+    /// Writes two documents of its own in one batch, as the collector does, and reads one. Whether they could be removed: what
+    /// could not expires within a minute, and the collector itself never removes anything.
     ///
     /// # Errors
     /// The database refused or could not be reached.
-    pub async fn probe(&self) -> Result<(), DatabaseError> {
+    pub async fn probe(&self) -> Result<bool, DatabaseError> {
         let connection = self.connection().await?;
-        let id = format!("check-{:016x}", fastrand::u64(..));
-        let probe = Probe { id: &id, pk: PARTITION, ttl: LIFE, note: "written by `handler check`" };
+        let ids = [0, 1].map(|_| format!("check-{:016x}", fastrand::u64(..)));
+        let creates = ids.each_ref().map(|id| Create {
+            operation_type: "Create",
+            resource_body: Probe { id, pk: PARTITION, ttl: LIFE, note: "written by `handler check`" },
+        });
         // Numbers and text always serialise.
-        let body = serde_json::to_vec(&probe).unwrap_or_default();
-        connection.execute(CosmosOperation::create_item(connection.item(PARTITION, &id)).with_body(body)).await?;
-        connection.execute(CosmosOperation::read_item(connection.item(PARTITION, &id))).await?;
-        connection.execute(CosmosOperation::delete_item(connection.item(PARTITION, &id))).await?;
-        Ok(())
+        let body = serde_json::to_vec(&creates).unwrap_or_default();
+        let batch = CosmosOperation::batch(connection.container.clone(), PARTITION.to_owned().into()).with_body(body);
+        let results: Vec<OperationResult> = connection.execute(batch).await?.into_body().into_single()?;
+        if let Some(refused) = results.iter().find(|result| !(200..300).contains(&result.status_code)) {
+            let message = format!("a batch of two documents was answered with {}", refused.status_code);
+            return Err(CosmosError::builder().with_message(message).build().into());
+        }
+        connection.execute(CosmosOperation::read_item(connection.item(PARTITION, &ids[0]))).await?;
+        let mut removed = true;
+        for id in &ids {
+            removed &= connection.execute(CosmosOperation::delete_item(connection.item(PARTITION, id))).await.is_ok();
+        }
+        Ok(removed)
     }
 }

@@ -8,11 +8,11 @@ pub mod redact;
 mod repair;
 mod trim;
 
-use std::borrow::Cow;
+use std::{array, borrow::Cow};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::fields::Fields;
 pub use self::{
@@ -62,15 +62,27 @@ pub struct Rules<'a> {
     pub matched_values: Treatment,
     /// Records that are not stored.
     pub leave_out: &'a LeaveOut,
+    /// The rows that make edges.
+    pub table: &'a Table,
 }
 
 impl Rules<'static> {
     /// As they are where no setting says otherwise.
     #[must_use]
     pub fn by_default(now: DateTime<Utc>) -> Self {
-        Self { partitions_per_day: 4, retention: TimeDelta::days(90), now, matched_values: Treatment::Drop, leave_out: &NOTHING }
+        Self {
+            table: Table::built_in(),
+            partitions_per_day: 4,
+            retention: TimeDelta::days(90),
+            now,
+            matched_values: Treatment::Drop,
+            leave_out: &NOTHING,
+        }
     }
 }
+
+/// The first half of the SHA-256 of a document's `id`: stands for the id in less space.
+pub type Digest = [u8; 16];
 
 /// A document, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +93,8 @@ pub struct Document {
     pub pk: String,
     /// All of it, as JSON.
     pub json: String,
-    /// The first half of the SHA-256 of `id`: tells documents of a message apart in less space than the id.
-    pub digest: [u8; 16],
+    /// Stands for `id`.
+    pub digest: Digest,
     /// Where the record could not be stored whole: the names of the fields it lacks. Empty where text alone was repaired.
     pub reduced: Option<Vec<String>>,
     /// The settings say that it is not stored.
@@ -99,18 +111,20 @@ pub struct NotARecord;
 /// # Errors
 /// The text is no JSON object.
 pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    judged(record, traits, feed, rules, |_| None)
+    judged(record, traits, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
 
-/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one.
+/// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one. None if
+/// `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
 pub(crate) fn judged(
     record: &[u8],
     traits: Traits,
     feed: &Feed,
     rules: Rules<'_>,
+    is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
-) -> Result<Document, NotARecord> {
-    document_with(record, traits, Some(feed), rules, |fields| Table::built_in().edges(fields), judge)
+) -> Result<Option<Document>, NotARecord> {
+    document_with(record, traits, Some(feed), rules, is_stored, |fields| rules.table.edges(fields), judge)
 }
 
 /// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
@@ -125,12 +139,12 @@ pub(crate) fn explained(
     let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true };
     let mut rows = Vec::new();
     let edges = |fields: &Fields<'_>| {
-        let (edges, explained) = Table::built_in().explained(fields);
+        let (edges, explained) = rules.table.explained(fields);
         rows = explained;
         edges
     };
-    let document = document_with(record, any, None, rules, edges, judge)?;
-    Ok((document, rows))
+    let document = document_with(record, any, None, rules, |_| false, edges, judge)?;
+    Ok((document.ok_or(NotARecord)?, rows))
 }
 
 fn document_with(
@@ -138,9 +152,10 @@ fn document_with(
     traits: Traits,
     feed: Option<&Feed>,
     rules: Rules<'_>,
+    is_stored: impl FnOnce(&Digest) -> bool,
     edges: impl FnOnce(&Fields<'_>) -> String,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
-) -> Result<Document, NotARecord> {
+) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
@@ -152,19 +167,21 @@ fn document_with(
 
     let id = id(&fields, original);
     let hash = Sha256::digest(id.as_bytes());
+    let digest: Digest = array::from_fn(|byte| hash[byte]);
+    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
+    if !is_left_out && is_stored(&digest) {
+        return Ok(None);
+    }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
     let (edges, findings) = (edges(&fields), judge(&fields));
-    let is_left_out = is_left_out(&fields, feed, rules.leave_out);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
     let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&hash[..16]);
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
-    Ok(Document { id, pk, json, digest, reduced, is_left_out })
+    Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
 }
 
 fn is_left_out(fields: &Fields<'_>, feed: Option<&Feed>, leave_out: &LeaveOut) -> bool {

@@ -1,7 +1,7 @@
 //! What an administrator has said is known: findings of a rule, an account or an address that are not shown until a date, with the reason.
 
 use chrono::{NaiveDate, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::Finding;
 use crate::document::Fields;
@@ -26,7 +26,18 @@ struct Silence {
     /// Why it is no trouble, for who reads the file later.
     reason: String,
     /// The last day on which it is silent, UTC.
+    #[serde(deserialize_with = "day")]
     until: NaiveDate,
+}
+
+/// TOML's own date, or one in quotes.
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
+    let text = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => text,
+        toml::Value::Datetime(day) => day.date.map(|day| day.to_string()).unwrap_or_default(),
+        _ => String::new(),
+    };
+    text.parse().map_err(|_| D::Error::custom(format!("until is {text}; a day such as 2027-06-30 is meant")))
 }
 
 /// The file: `[[silence]]` entries.

@@ -98,6 +98,115 @@ fn our_rules_ask_only_for_fields_that_audit_records_have() {
     );
 }
 
+/// Reads others' rules: `RULES_FOLDER=… cargo test -p handler --lib findings::tests::others -- --ignored --nocapture`.
+#[test]
+#[ignore = "a look for people"]
+fn others() {
+    let Some(folder) = std::env::var_os("RULES_FOLDER") else { return };
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.map(|path| (path.to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())).collect::<Vec<_>>();
+    let set = RuleSet::with(files.iter().map(|(name, text)| (name.as_str(), text.as_str())), Silences::default());
+    let unknown = set.unknown_fields().collect::<Vec<_>>();
+    println!("{} files, {} rules of them read, {} refused", files.len(), set.len() - RuleSet::ours().len(), set.refused().len());
+    set.refused().iter().for_each(|refused| println!("refused: {refused}"));
+    unknown.iter().for_each(|(file, title, field)| println!("unknown: {file}: {title}: {field}"));
+}
+
+#[test]
+fn a_rule_of_anothers_making_is_refused_by_name_and_the_others_are_asked() {
+    let rule = |id: &str, detection: &str| {
+        format!("title: Rule {id}\nid: {id}\nlogsource: {{product: m365}}\ndetection:\n{detection}\n  condition: a\nlevel: high\n")
+    };
+    let large = format!("  a: {{UserId|re: '{}'}}", "(a|b|c){1,99}{1,9}");
+    let good = rule("good", "  a: {Operation: Nothing, Parameters.X: y}");
+    let files = [
+        ("rules/good.yml", good.clone()),
+        ("rules/twice.yml", good),
+        ("rules/no.yml", "a: [".to_owned()),
+        ("rules/huge.yml", "#".repeat(300 * 1024)),
+        ("rules/large.yml", rule("large", &large)),
+        ("rules/other.yml", rule("other", "  a: {EventID: 1}").replace("m365", "windows")),
+        ("rules/aws.yml", rule("aws", "  a: {eventSource: x, UserId: y}")),
+        (
+            "rules/lost.yml",
+            "title: Lost\ncorrelation: {type: event_count, rules: [nobody], group-by: [UserId], timespan: 1h, condition: {gte: 1}}\n"
+                .to_owned(),
+        ),
+    ];
+    let set = RuleSet::with(files.iter().map(|(name, text)| (*name, text.as_str())), Silences::default());
+    let refused = set.refused().iter().map(|refused| refused.file.as_str()).collect::<Vec<_>>();
+    assert_eq!(refused, ["rules/twice.yml", "rules/no.yml", "rules/huge.yml", "rules/large.yml", "rules/other.yml", "rules/lost.yml"]);
+    assert_eq!(set.unknown_fields().collect::<Vec<_>>(), [("rules/aws.yml", "Rule aws", "eventSource")]);
+    assert_eq!(titles(&set, &[json!({"Operation": "Nothing", "Parameters": [{"Name": "X", "Value": "y"}]})]), ["Rule good"]);
+}
+
+#[test]
+fn what_is_known_to_be_no_trouble_is_silent_until_its_day() {
+    let record = json!({"Operation": "Delete user.", "UserType": 0, "UserId": "Megan@contoso.example", "ClientIP": "203.0.113.9:50"});
+    let silenced = |entry: &str| {
+        let text = format!("[[silence]]\nreason = \"known\"\n{entry}");
+        titles(&RuleSet::with([], Silences::read(&text).unwrap()), std::slice::from_ref(&record)).is_empty()
+    };
+    assert!(silenced("rule = \"Account deleted\"\nuntil = 2099-01-01"));
+    assert!(silenced("account = \"megan@contoso.example\"\naddress = \"203.0.113.9\"\nuntil = 2099-01-01"));
+    assert!(!silenced("rule = \"Account deleted\"\nuntil = 2020-01-01"));
+    assert!(!silenced("rule = \"Account deleted\"\naccount = \"adele@contoso.example\"\nuntil = 2099-01-01"));
+    for bad in ["[[silence]]\nuntil = 2099-01-01\nreason = \"x\"", "[[silence]]\nrule = \"x\"\nuntil = 2099-01-01", "silence"] {
+        assert!(Silences::read(bad).is_err(), "{bad}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(12))]
+    /// Rules come from outside: whatever they are, reading and asking them ends, and soon.
+    #[test]
+    fn no_text_stalls_or_ends_the_handler(seed in 0..10_000_usize, cut in 0..4000_usize, noise in "[a-z0-9:|*?'\\[\\](){}&!>\\n -]{0,40}") {
+        let text = OURS[seed % OURS.len()].1;
+        let (start, end) = (seed % text.len(), (seed % text.len() + cut).min(text.len()));
+        let mangled = format!("{}{noise}{}", text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default()).replace("id: ", "id: x");
+        let set = RuleSet::with([("rules/x.yml", mangled.as_str())], Silences::default());
+        let long = json!({"Operation": "UserLoggedIn", "UserId": "ab".repeat(100_000)}).to_string();
+        let began = std::time::Instant::now();
+        let _ = set.ask(&Fields::of(&long).unwrap());
+        proptest::prop_assert!(began.elapsed() < std::time::Duration::from_secs(5));
+    }
+}
+
+/// The table of docs/FINDINGS.md, most severe first.
+fn table() -> String {
+    let mut rows = Vec::new();
+    for (file, text) in OURS {
+        let read = rsigma_parser::parse_sigma_yaml(text).unwrap();
+        let rules = read.rules.into_iter().map(|rule| (rule.title, rule.level, rule.tags, rule.description, rule.falsepositives, ""));
+        let over_time = read
+            .correlations
+            .into_iter()
+            .map(|rule| (rule.title, rule.level, rule.tags, rule.description, rule.falsepositives, ", over time"));
+        rows.extend(rules.chain(over_time).map(|row| (*file, row)));
+    }
+    rows.sort_by(|(_, a), (_, b)| load::level(b.1).cmp(&load::level(a.1)).then_with(|| a.0.cmp(&b.0)));
+    let mut table = "| level | rule | technique | false positives | file |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for (file, (title, level, tags, description, falsepositives, over_time)) in rows {
+        let techniques =
+            tags.iter().filter_map(|tag| tag.strip_prefix("attack.t")).map(|id| format!("T{id}")).collect::<Vec<_>>().join(", ");
+        let (level, description) = (load::level(level).as_str(), description.unwrap_or_default());
+        table += &format!("| {level}{over_time} | **{title}**: {description} | {techniques} | {} | {file} |\n", falsepositives.join("; "));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_rules_in_the_documents_is_made_from_the_files() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/FINDINGS.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, after) = text.split_once("This table is made from the files.\n").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path, format!("{before}This table is made from the files.\n\n{}", table())).unwrap();
+    } else {
+        assert!(after.trim() == table().trim(), "run this test once with UPDATE_DOCS=1");
+    }
+}
+
 /// Prints what a file of records gives: `FINDINGS_FILE=… cargo test -p handler --lib findings::tests::look -- --ignored --nocapture`.
 #[test]
 #[ignore = "a look for people"]

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 /// The spacing of 2,000 calls a minute, which is the least that a tenant is allowed.
 /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#api-throttling>
 const ALLOWANCE: Duration = Duration::from_millis(30);
-/// An eighth of that; what is still too fast then is put off by the retry loop and the queue.
-const SLOWEST: Duration = Duration::from_millis(240);
+/// A fortieth of that: as many instances as the deployment allows, each at its slowest, keep the tenant's allowance together.
+/// What is still too fast then is put off by the retry loop and the queue.
+const SLOWEST: Duration = Duration::from_millis(1200);
 /// After each such time without complaint the spacing shrinks by a quarter.
 const RECOVERY: Duration = Duration::from_secs(30);
 
@@ -85,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn each_complaint_halves_the_pace_down_to_an_eighth_and_old_news_do_not() {
+    fn each_complaint_halves_the_pace_down_to_a_fortieth_and_old_news_do_not() {
         let pace = Pace::default();
-        for milliseconds in [60, 120, 240, 240] {
+        for milliseconds in [60, 120, 240, 480, 960, 1200, 1200] {
             pace.halve(Instant::now());
             assert_eq!(spacing(&pace, Instant::now()), Duration::from_millis(milliseconds));
         }
@@ -96,6 +97,13 @@ mod tests {
         pace.halve(sent);
         pace.halve(sent - Duration::from_millis(1));
         assert_eq!(spacing(&pace, Instant::now()), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn all_instances_at_their_slowest_keep_the_tenants_allowance_together() {
+        let template = include_str!("../../infra/main.bicep");
+        let instances = template.split_once("param maximumInstances int = ").unwrap().1.lines().next().unwrap();
+        assert!(ALLOWANCE * instances.parse().unwrap() <= SLOWEST, "{instances} instances");
     }
 
     #[test]

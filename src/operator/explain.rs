@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 use super::input::RecordReader;
 use crate::{
     config::Documents,
-    document::{self, Document, ExplainedEdge, Fields, Rules, redact::Treatment},
+    document::{self, Document, ExplainedEdge, Fields, Rules, Table, redact::Treatment},
     findings::{self, Finding, RuleSet},
 };
 
@@ -73,6 +73,7 @@ fn rules<'a>(documents: &'a Documents, tenant: &str) -> anyhow::Result<Rules<'a>
         now: Utc::now(),
         matched_values: Treatment::new(&documents.dlp_values, tenant),
         leave_out: &documents.leave_out,
+        table: Table::built_in(),
     })
 }
 

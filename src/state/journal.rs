@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use azure_core::http::{Etag, RequestContent};
-use azure_storage_blob::models::AppendBlobClientCreateOptions;
+use azure_storage_blob::models::{AppendBlobClientCreateOptions, BlobDownloadProperties, BlobType};
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,8 @@ use crate::{
 
 /// The service takes 4 MiB in an append at least; longer ones are cut at a line's end.
 const BLOCK: usize = 3 * 1024 * 1024;
-/// An append blob is full after 50,000 appends, each of a line at least; a smaller one has no continuation.
-const LEAST_OF_A_FULL_BLOB: usize = 50_000 * 50;
+/// Appends that an append blob takes. <https://learn.microsoft.com/rest/api/storageservices/append-block>
+const MAX_APPENDS: i32 = 50_000;
 
 /// What happened to a content blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +174,7 @@ impl State {
             if unreadable > 0 {
                 tracing::warn!(blob = name, lines = unreadable, "journal lines that cannot be read were passed over");
             }
-            if stored.text.len() < LEAST_OF_A_FULL_BLOB {
+            if !stored.may_continue {
                 break;
             }
         }
@@ -234,6 +234,12 @@ impl State {
         }
         blob.append_block(RequestContent::from(block), length, None).await.map(drop)
     }
+}
+
+/// Whether a further blob may continue this one: it is full, or a person put another kind of blob in its place.
+pub(super) fn may_continue(properties: &BlobDownloadProperties) -> bool {
+    let is_full = properties.blob_committed_block_count.is_none_or(|appends| appends >= MAX_APPENDS);
+    is_full || properties.blob_type != Some(BlobType::AppendBlob)
 }
 
 /// An hour's blob `…T10.ndjson`, or one that continues it: `…T10-2.ndjson`, `…T10-3.ndjson`.

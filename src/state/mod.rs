@@ -4,18 +4,24 @@
 pub mod checkpoint;
 mod gaps;
 mod journal;
+mod own_files;
 mod probe;
+mod rules;
+mod stored;
 mod subscriptions;
 mod sums;
 
+use std::num::NonZero;
+
 use azure_core::Error;
-use azure_storage_blob::{BlobClient, BlobContainerClient};
+use azure_storage_blob::{BlobClient, BlobContainerClient, models::BlobClientDownloadOptions};
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError, Sweeps},
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
+    rules::OwnRules,
     subscriptions::{Noted, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };
@@ -27,16 +33,21 @@ use crate::{
     config::Config,
 };
 
+/// More than any of the blobs here has.
+const MAX_BLOB_BYTES: usize = 1 << 30;
+
 /// The state container.
 pub struct State {
     container: BlobContainerClient,
+    /// What was read of the journal for messages.
+    hours: stored::Hours,
 }
 
 impl State {
     /// # Errors
     /// The settings do not make a client.
     pub fn new(config: &Config, connection: &Connection) -> azure_core::Result<Self> {
-        Ok(Self { container: connection.container(&config.storage, &config.state_container)? })
+        Ok(Self { container: connection.container(&config.storage, &config.state_container)?, hours: stored::Hours::default() })
     }
 
     /// Makes the container if it is missing.
@@ -56,22 +67,27 @@ impl State {
 
     /// The whole of a blob as text, with its ETag and metadata; none where there is no such blob.
     async fn read(&self, name: &str) -> azure_core::Result<Option<Stored>> {
-        let download = match self.blob(name).download(None).await {
+        // In one request: between two, another may have appended.
+        let whole = BlobClientDownloadOptions { partition_size: NonZero::new(MAX_BLOB_BYTES), ..Default::default() };
+        let download = match self.blob(name).download(Some(whole)).await {
             Ok(download) => download,
             Err(error) if is_not_found(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
+        let may_continue = journal::may_continue(&download.properties);
         let body = download.body.collect().await?;
         let etag = download
             .properties
             .etag
             .ok_or_else(|| Error::with_message(azure_core::error::ErrorKind::Other, format!("{name} came without an ETag")))?;
-        Ok(Some(Stored { text: String::from_utf8_lossy(&body).into_owned(), etag, metadata: download.properties.metadata }))
+        Ok(Some(Stored { may_continue, text: String::from_utf8_lossy(&body).into_owned(), etag, metadata: download.properties.metadata }))
     }
 }
 
 struct Stored {
     text: String,
+    /// Of the journal's blobs: whether there may be a further one.
+    may_continue: bool,
     etag: azure_core::http::Etag,
     metadata: std::collections::HashMap<String, String>,
 }

@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::document::{Document, MAX_BYTES};
+use crate::document::{Digest, Document, MAX_BYTES};
 
 /// Cosmos's limits of a transactional batch. <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations>
-const MOST_OPERATIONS: usize = 100;
+const MAX_OPERATIONS: usize = 100;
 /// What the request adds around each document.
 const AROUND: usize = 64;
 
@@ -15,6 +15,8 @@ const AROUND: usize = 64;
 pub(super) struct Sourced {
     pub(super) blob: usize,
     pub(super) document: Document,
+    /// A document of its id was in flight when it was to be written.
+    pub(super) is_put_back: bool,
 }
 
 /// Documents of one partition, few enough for one transaction.
@@ -27,7 +29,8 @@ pub(super) struct Batch {
 /// Gathers documents by partition key until a batch is full.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    seen: HashSet<[u8; 16]>,
+    /// Ids of what is gathered or given out.
+    unwritten: HashSet<Digest>,
     open: HashMap<String, Batch>,
     bytes: usize,
 }
@@ -44,14 +47,29 @@ pub(super) enum Taken {
 }
 
 impl Batches {
-    /// The first document of an id is gathered; any further one is a duplicate.
+    /// The first document of an id is gathered; any further one is a duplicate until the first is written. After that, the
+    /// process or the database knows.
     pub(super) fn take(&mut self, sourced: Sourced) -> Taken {
-        if !self.seen.insert(sourced.document.digest) {
+        if !self.unwritten.insert(sourced.document.digest) {
             return Taken::Duplicate;
         }
+        self.gather(sourced)
+    }
+
+    /// Gathers a document once more that was given out.
+    pub(super) fn put_back(&mut self, sourced: Sourced) -> Taken {
+        self.gather(Sourced { is_put_back: true, ..sourced })
+    }
+
+    /// Forgets an id whose document is written.
+    pub(super) fn forget(&mut self, digest: &Digest) {
+        self.unwritten.remove(digest);
+    }
+
+    fn gather(&mut self, sourced: Sourced) -> Taken {
         let length = sourced.document.json.len() + AROUND;
         let batch = self.open.entry(sourced.document.pk.clone()).or_default();
-        let no_room = batch.documents.len() == MOST_OPERATIONS || batch.bytes + length > MAX_BYTES + AROUND;
+        let no_room = batch.documents.len() == MAX_OPERATIONS || batch.bytes + length > MAX_BYTES + AROUND;
         let full = no_room.then(|| std::mem::take(batch));
         batch.bytes += length;
         batch.documents.push(sourced);
@@ -88,7 +106,7 @@ mod tests {
         digest[..8].copy_from_slice(&number.to_le_bytes());
         let document =
             Document { id: number.to_string(), pk: pk.to_owned(), json: "x".repeat(length), digest, reduced: None, is_left_out: false };
-        Sourced { blob: 0, document }
+        Sourced { blob: 0, document, is_put_back: false }
     }
 
     fn all(documents: impl IntoIterator<Item = Sourced>) -> (Vec<Batch>, usize) {

@@ -8,7 +8,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Feed, judged,
+        Digest, Feed, judged,
         records::{BodyError, Splitter},
     },
     findings::Found,
@@ -24,8 +24,15 @@ const MAX_WAITING_BYTES: usize = 512 * 1024;
 pub(super) async fn fetch(clients: &Clients, storing: &Storing, at: usize, item: &Item, documents: mpsc::Sender<Vec<Sourced>>) -> Blob {
     let mut blob = Blob::default();
     let _permit = storing.fetches.acquire().await;
-    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob).await {
+    let set = storing.rule_set(&clients.state, clients.clock.now()).await;
+    let mut found = Found::new(set.as_deref());
+    if let Err(error) = fetch_records(clients, storing, at, item, documents, &mut blob, &mut found).await {
         blob.trouble = Some(Shortfall::Fetch(error));
+    }
+    // Of a blob that is not whole too: when it comes again, what is stored of it is not looked at.
+    for (finding, count) in found.severe() {
+        let workload = item.workload.map(Workload::as_str);
+        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
     }
     blob
 }
@@ -38,6 +45,7 @@ async fn fetch_records(
     item: &Item,
     documents: mpsc::Sender<Vec<Sourced>>,
     blob: &mut Blob,
+    found: &mut Found<'_>,
 ) -> Result<(), ActivityError> {
     let body = clients.activity.fetch(&item.uri).await?;
     let content_type = body.content_type().to_owned();
@@ -45,21 +53,25 @@ async fn fetch_records(
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
     let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
-    let rules = storing.rules(clients.clock.now());
+    let table = storing.own_table();
+    let rules = storing.rules(clients.clock.now(), table.as_deref());
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
-    let (mut invalid, mut found) = (None, Found::new(storing.rule_set()));
+    let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
-        let cut = splitter.push(&chunk, |record, traits| match judged(record, traits, &feed, rules, |fields| found.judge(fields)) {
-            Ok(document) if document.is_left_out => blob.left_out += 1,
-            Ok(document) => {
-                found.count();
-                waiting_bytes += document.json.len();
-                waiting.push(Sourced { blob: at, document });
-            }
-            Err(error) => invalid = Some(error),
-        });
+        let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
+        let cut =
+            splitter.push(&chunk, |record, traits| match judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields)) {
+                Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
+                Ok(Some(document)) => {
+                    found.count();
+                    waiting_bytes += document.json.len();
+                    waiting.push(Sourced { blob: at, document, is_put_back: false });
+                }
+                Ok(None) => blob.duplicates += 1,
+                Err(error) => invalid = Some(error),
+            });
         cut.map_err(|error: BodyError| refused(&error.to_string(), blob.bytes))?;
         if let Some(error) = invalid {
             return Err(refused(&error.to_string(), blob.bytes));
@@ -71,9 +83,5 @@ async fn fetch_records(
     }
     blob.records = splitter.finish().map_err(|error| refused(&error.to_string(), blob.bytes))? as u64;
     let _ = documents.send(waiting).await;
-    for (finding, count) in found.severe() {
-        let workload = item.workload.map(Workload::as_str);
-        tracing::warn!(rule = finding.rule, level = finding.level.as_str(), workload, count, "finding: {}", finding.title);
-    }
     Ok(())
 }

@@ -8,7 +8,7 @@ mod settle;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
 };
 
@@ -35,7 +35,7 @@ use crate::{
     log::counted,
     management_api::{ActivityError, Trouble},
     services::{Clients, Storing},
-    state::{Shard, Standing, State, hour_of},
+    state::{State, hour_of},
 };
 
 /// Blobs of one message that are fetched at a time. This hides latency; the process's own bound limits memory.
@@ -149,20 +149,28 @@ fn distinct(items: Vec<Item>) -> Vec<Item> {
 
 /// Leaves out what the journal says is stored: a message may come twice.
 async fn not_stored(state: &State, items: Vec<Item>) -> azure_core::Result<Vec<Item>> {
-    let hours: BTreeSet<_> = items.iter().filter_map(|item| Some((item.workload_name(), hour_of(item.created?)))).collect();
-    let reads: Vec<_> = hours.into_iter().map(|(workload, hour)| journal_hour(state, workload, hour)).collect();
-    let shards: HashMap<_, _> = stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_collect().await?;
-    let is_stored = |item: &Item| {
-        let shard = item.created.and_then(|created| shards.get(&(item.workload_name(), hour_of(created))));
-        shard.and_then(|shard| shard.standing(&item.id)) == Some(Standing::Stored)
-    };
+    let mut hours: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for item in &items {
+        if let Some(created) = item.created {
+            hours.entry((item.workload_name(), hour_of(created))).or_default().push(&item.id);
+        }
+    }
+    let reads: Vec<_> = hours.into_iter().map(|((workload, hour), ids)| stored(state, workload, hour, ids)).collect();
+    let stored: HashSet<_> = stream::iter(reads).buffer_unordered(MAX_JOURNAL_READS).try_concat().await?;
+    let is_stored =
+        |item: &Item| item.created.is_some_and(|created| stored.contains(&(item.workload_name(), hour_of(created), item.id.clone())));
     Ok(items.into_iter().filter(|item| !is_stored(item)).collect())
 }
 
-type Hour = (&'static str, DateTime<Utc>);
-
-async fn journal_hour(state: &State, workload: &'static str, hour: DateTime<Utc>) -> azure_core::Result<(Hour, Shard)> {
-    Ok(((workload, hour), state.journal(workload, hour).await?))
+/// Those of an hour's content blobs that are stored.
+async fn stored(
+    state: &State,
+    workload: &'static str,
+    hour: DateTime<Utc>,
+    ids: Vec<&str>,
+) -> azure_core::Result<HashSet<(&'static str, DateTime<Utc>, String)>> {
+    let stored = state.stored(workload, hour, &ids).await?;
+    Ok(ids.iter().zip(stored).filter(|(_, is_stored)| *is_stored).map(|(id, _)| (workload, hour, (*id).to_owned())).collect())
 }
 
 /// A content blob after fetching and writing.
@@ -216,7 +224,7 @@ async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item]) -
     let (mut blobs, tallies) = futures::try_join!(fetching, write(storing, receiver, items.len()))?;
     for (blob, tally) in blobs.iter_mut().zip(tallies) {
         blob.documents = tally.documents;
-        blob.duplicates = tally.duplicates;
+        blob.duplicates += tally.duplicates;
         blob.reduced = tally.reduced;
         let refused = tally.first_refusal.map(|error| Shortfall::Write(tally.refused, error));
         blob.trouble = blob.trouble.take().or(refused);

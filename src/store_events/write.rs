@@ -7,7 +7,7 @@ use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::dedupe::{Batch, Batches, Sourced, Taken};
 use crate::{
-    database::{DatabaseError, Written},
+    database::{Claims, Cosmos, DatabaseError, IdState, Written},
     document::Document,
     services::Storing,
 };
@@ -41,19 +41,21 @@ pub(super) async fn write(
     // would block other messages, and they in turn this one's fetches.
     loop {
         tokio::select! {
-            Some(written) = writes.next() => count(written, &mut tallies)?,
+            Some(written) = writes.next() => due.extend(count(written?, &mut batches, &mut tallies)),
             Ok(granted) = &mut permit, if !due.is_empty() => {
                 permit.set(storing.writes.acquire());
-                writes.extend(due.pop_front().map(|batch| write_batch(storing, batch, granted)));
+                writes.extend(due.pop_front().map(|batch| write_batch(&storing.database, batch, granted)));
             }
             chunk = documents.recv(), if is_open && due.is_empty() => match chunk {
                 Some(chunk) => due.extend(gather(&mut batches, chunk, &mut tallies)),
-                None => {
-                    is_open = false;
-                    due.extend(iter::from_fn(|| batches.largest()));
-                }
+                None => is_open = false,
             },
-            else => return Ok(tallies),
+            else => {
+                due.extend(iter::from_fn(|| batches.largest()));
+                if due.is_empty() {
+                    return Ok(tallies);
+                }
+            }
         }
     }
 }
@@ -75,29 +77,50 @@ fn gather(batches: &mut Batches, documents: Vec<Sourced>, tallies: &mut [Tally])
     due
 }
 
-type WrittenBatch = Result<(Batch, Vec<Written>), DatabaseError>;
-
-async fn write_batch(storing: &Storing, batch: Batch, _permit: SemaphorePermit<'_>) -> WrittenBatch {
-    let documents: Vec<&Document> = batch.documents.iter().map(|sourced| &sourced.document).collect();
-    let written = storing.database.create(&documents).await?;
-    Ok((batch, written))
+/// A batch after writing.
+struct WrittenBatch {
+    documents: Vec<(Sourced, Written)>,
+    /// Documents whose ids were in flight with another message. They are tried again once: until then that one has most
+    /// likely stored them, and no request is needed.
+    put_back: Vec<Sourced>,
 }
 
-fn count(written: WrittenBatch, tallies: &mut [Tally]) -> Result<(), DatabaseError> {
-    let (batch, written) = written?;
-    for (Sourced { blob, document }, written) in batch.documents.into_iter().zip(written) {
+async fn write_batch(database: &Cosmos, batch: Batch, _permit: SemaphorePermit<'_>) -> Result<WrittenBatch, DatabaseError> {
+    let (mut claims, mut new) = (Claims::default(), Vec::with_capacity(batch.documents.len()));
+    let mut written = WrittenBatch { documents: Vec::with_capacity(batch.documents.len()), put_back: Vec::new() };
+    for sourced in batch.documents {
+        match database.ids().claim(sourced.document.digest, &mut claims) {
+            IdState::Stored if sourced.document.reduced.is_none() => written.documents.push((sourced, Written::Duplicate)),
+            IdState::InFlight if !sourced.is_put_back => written.put_back.push(sourced),
+            _ => new.push(sourced),
+        }
+    }
+    if !new.is_empty() {
+        let documents: Vec<&Document> = new.iter().map(|sourced| &sourced.document).collect();
+        let results = database.create(&documents).await?;
+        written.documents.extend(new.into_iter().zip(results));
+    }
+    Ok(written)
+}
+
+/// Counts what is written, and gathers again what was put back; gives out the batches that are due.
+fn count(written: WrittenBatch, batches: &mut Batches, tallies: &mut [Tally]) -> Vec<Batch> {
+    for (Sourced { blob, document, .. }, written) in written.documents {
+        batches.forget(&document.digest);
+        let tally = &mut tallies[blob];
         match written {
-            Written::Created => tallies[blob].documents += 1,
-            Written::Duplicate => tallies[blob].duplicates += 1,
+            Written::Created => tally.documents += 1,
+            Written::Duplicate => tally.duplicates += 1,
             Written::Refused(error) => {
-                tallies[blob].refused += 1;
-                tallies[blob].first_refusal.get_or_insert(error);
+                tally.refused += 1;
+                tally.first_refusal.get_or_insert(error);
                 continue;
             }
         }
         if let Some(omitted) = document.reduced {
-            tallies[blob].reduced.push((document.id, omitted));
+            tally.reduced.push((document.id, omitted));
         }
     }
-    Ok(())
+    let put_back = written.put_back.into_iter().map(|sourced| batches.put_back(sourced));
+    put_back.filter_map(|taken| if let Taken::Full(batch) = taken { Some(batch) } else { None }).collect()
 }

@@ -1,10 +1,12 @@
 //! Cosmos DB in memory: the emulator of Microsoft's own driver crate, served over loopback HTTP to whoever speaks the
 //! protocol. What it keeps is the emulator's; what is refused, counted and spoilt on the way there lives in the submodules.
 
+mod discard;
 mod faults;
 mod rules;
 mod serve;
 
+pub use discard::write_charge;
 pub use faults::{CosmosFault, Fault};
 
 use std::collections::BTreeMap;
@@ -42,6 +44,8 @@ pub struct CosmosOptions {
     pub partitions: u32,
     /// Loopback port; 0 takes a free one.
     pub port: u16,
+    /// Keeps no document, only ids: see [`Cosmos::created`].
+    pub discards: bool,
     /// Whether any access token opens the account beside its key: nobody here can tell a good one.
     pub takes_tokens: bool,
 }
@@ -55,6 +59,7 @@ impl Default for CosmosOptions {
             partition_key_path: "/pk".to_owned(),
             partitions: 64,
             port: 0,
+            discards: false,
             takes_tokens: true,
         }
     }
@@ -108,6 +113,8 @@ struct Account {
     is_closed: watch::Sender<bool>,
     faults: Mutex<Faults>,
     requests: Mutex<CosmosRequests>,
+    /// In the place of the emulator's documents, where they are not kept.
+    discarded: Option<discard::Discarded>,
 }
 
 impl Cosmos {
@@ -132,6 +139,7 @@ impl Cosmos {
             is_closed: watch::Sender::new(false),
             faults: Mutex::default(),
             requests: Mutex::default(),
+            discarded: options.discards.then(discard::Discarded::default),
         });
         account.create_container(&options).await?;
         let stop = CancellationToken::new();
@@ -193,6 +201,11 @@ impl Cosmos {
         let mut count = 0;
         self.for_each_document(|_| count += 1).await?;
         Ok(count)
+    }
+
+    /// How many documents were created by an account that discards them.
+    pub fn created(&self) -> usize {
+        self.account.discarded.as_ref().map_or(0, discard::Discarded::count)
     }
 
     /// What came in so far.

@@ -118,6 +118,8 @@ struct Core {
     function_timeout: Option<Duration>,
     visibility_timeout: Option<Duration>,
     lease: Option<Duration>,
+    /// The process that was last ended because an invocation timed out.
+    timed_out: Mutex<Option<u32>>,
 }
 
 impl Host {
@@ -146,6 +148,7 @@ impl Host {
             function_timeout,
             visibility_timeout: options.visibility_timeout,
             lease: options.message_lease,
+            timed_out: Mutex::default(),
         };
         Ok(Self { core: Arc::new(core), storage: options.storage, ready_after, last_runs: Mutex::default() })
     }
@@ -254,6 +257,18 @@ impl Host {
         self.core.supervisor.replaced(old).await;
     }
 
+    /// Dies, as the real host does when several invocations time out together: the handler is left behind, listening, and nobody
+    /// starts another. Returns its process id.
+    pub async fn die(&self) -> Option<u32> {
+        self.core.supervisor.die().await;
+        self.orphan()
+    }
+
+    /// The handler that this host left behind when it died.
+    pub fn orphan(&self) -> Option<u32> {
+        self.core.supervisor.orphan()
+    }
+
     /// Kills the handler, as the host does when it shuts down: without a word.
     pub async fn stop(self) {
         if let Some(core) = Arc::into_inner(self.core) {
@@ -295,12 +310,19 @@ impl Core {
         Invocation { function: function.to_owned(), id, outcome, duration }
     }
 
-    /// One invocation that timed out ends the process, and with it all others in flight; the second to time out finds it gone.
+    /// One invocation that timed out ends the process, and with it all others in flight. Where several time out together, the
+    /// host itself dies, and leaves the process behind that it had just started. The real one was seen to with ten; here two are
+    /// enough.
     async fn replace(&self, pid: u32) {
-        if matches!(self.supervisor.state(), State::Ready { pid: current } if current == pid) {
+        let last = self.timed_out.lock().unwrap_or_else(PoisonError::into_inner).replace(pid);
+        let is_first = last != Some(pid);
+        if is_first && matches!(self.supervisor.state(), State::Ready { pid: current } if current == pid) {
             self.supervisor.restart();
         }
         self.supervisor.replaced(pid).await;
+        if !is_first {
+            self.supervisor.die().await;
+        }
     }
 
     fn is_down(&self) -> bool {

@@ -43,6 +43,15 @@ fn headings(page: &Path) -> Vec<String> {
     titles.map(|title| title.replace(' ', "-").chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()).collect()
 }
 
+#[test]
+fn every_query_is_in_the_table_of_queries() {
+    let page = fs::read_to_string(root().join("queries/README.md")).unwrap();
+    for query in files(&root().join("queries"), "sql") {
+        let name = query.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(page.contains(&format!("`{name}`")), "queries/README.md does not name {name}");
+    }
+}
+
 /// The document in the README, without what the collector adds, is a record that becomes this document.
 #[test]
 fn the_document_that_is_shown_is_the_one_that_is_made() {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use handler::{config::Config, limits::Deadline, queue_events, services::Services, store_events};
 use serde_json::{Value, json};
-use standins::tenant::{Fault, FaultKind, Operation};
+use standins::{
+    cosmos::{CosmosFault, Fault as Trouble},
+    tenant::{Fault, FaultKind, Operation},
+};
 use tokio::{process::Command, time::Instant};
 
 use crate::{
@@ -103,6 +106,30 @@ async fn an_end_that_storage_holds_up_fails_the_message_in_good_order() {
         (&json!(false), &json!("time ran out before all was brought to an end")),
         "{report}"
     );
+}
+
+/// Whatever falls silent, the host has its answer before its own time-out, which would end all that runs beside it.
+#[tokio::test]
+async fn a_token_endpoint_that_falls_silent_takes_no_invocation_past_its_time() {
+    let world = world().await;
+    let blob = world.publish(90, &["a"]);
+    world.storage.create_queue(&world.queue).await.unwrap();
+    world.tenant.fail(Fault::always(Operation::Token, LONG));
+    let report = with_less_time(&world, None).await;
+    assert_eq!((&report["workloads"][0]["outcome"], &report["succeeded"]), (&json!("deadline"), &json!(true)), "{report}");
+    let report = with_less_time(&world, Some(world.message(&[blob]))).await;
+    assert_eq!((&report["requeued"], &report["succeeded"]), (&json!(1), &json!(true)), "{report}");
+}
+
+#[tokio::test]
+async fn a_database_that_falls_silent_takes_no_invocation_past_its_time() {
+    let world = world().await;
+    let blob = world.publish(90, &["a"]);
+    world.storage.create_queue(&world.queue).await.unwrap();
+    world.cosmos.fail(CosmosFault::lasting(Trouble::Delay(Duration::from_secs(30))));
+    let report = with_less_time(&world, Some(world.message(&[blob]))).await;
+    assert_eq!((&report["requeued"], &report["stored"], &report["succeeded"]), (&json!(1), &json!(0), &json!(true)), "{report}");
+    world.cosmos.clear_faults();
 }
 
 /// How far the deep sweep under way got.

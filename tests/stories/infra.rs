@@ -50,7 +50,7 @@ const HOSTS_OWN: [&str; 3] =
 #[test]
 fn every_setting_that_the_handler_reads_is_set_and_no_other() {
     let (main, collector) = (infra("main.bicep"), infra("collector.bicep"));
-    let set: BTreeSet<_> = [("settings", &main), ("secretSettings", &main), ("hostSettings", &collector)]
+    let set: BTreeSet<_> = [("settings", &main), ("secretSettings", &main), ("hashSettings", &main), ("hostSettings", &collector)]
         .iter()
         .flat_map(|(variable, file)| entries(file, variable))
         .map(|(name, _)| name)

@@ -17,7 +17,7 @@ async fn a_blob_of_100_mb_is_stored_in_less_memory_than_it_is_long() {
     let record = record_with("{id}", json!({"Item": "x".repeat(50_000)}));
     let blob = world.tenant.publish(NewBlob::of(EXCHANGE, world.ago(30), Body::Repeated { record, count: RECORDS }));
     let line = world.store_blobs(&[blob]).await;
-    assert!(line["bytes"].as_u64().unwrap() > 100_000_000, "{line}");
+    assert!(line["bytes"].as_u64().unwrap() > 100_000_000, "{line}\n{}", world.host.output().join("\n"));
     assert_eq!((&line["records"], &line["documents"]), (&json!(RECORDS), &json!(RECORDS)), "{line}");
     assert_eq!(world.cosmos.document_count().await.unwrap(), RECORDS);
     let peak = peak_resident(world.host.pid().unwrap());

@@ -57,10 +57,10 @@ fn records() -> Vec<String> {
         ("8", "2026-11-20T10:30:00", "MailItemsAccessed", "Adele@contoso.com", 0, "", &delegate),
         ("9", "2026-11-20T11:00:00", "Set-TransportConfig", "NT AUTHORITY\\SYSTEM (w3wp)", 3, "", &provisioning),
         ("A", "2026-11-21T00:00:00", "UserLoggedIn", "Megan@contoso.com", 0, "192.0.2.66", &sign_in),
-        ("B", "2026-11-24T09:00:00", "AnonymousLinkCreated", "ops@contoso.com", 0, "198.51.100.99", &link),
-        ("C", "2026-11-24T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
-        ("D", "2026-11-24T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
-        ("E", "2026-11-24T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
+        ("B", "2026-11-10T09:00:00", "AnonymousLinkCreated", "ops@contoso.com", 0, "198.51.100.99", &link),
+        ("C", "2026-11-10T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("D", "2026-11-10T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("E", "2026-11-10T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
     ]
     .map(|(id, time, operation, user, user_type, ip, more)| {
         let mut record =
@@ -74,7 +74,7 @@ fn records() -> Vec<String> {
 /// What each file answers with the samples in it: ids of documents; or rows, of which those that count come in any order.
 fn answers() -> BTreeMap<&'static str, Value> {
     let day = |hour: &str| format!("2026-11-20T{hour}");
-    let later = |hour: &str| format!("2026-11-24T{hour}");
+    let later = |hour: &str| format!("2026-11-10T{hour}");
     let edge = |id: &str, hour: &str, label: &str, from: [&str; 2], to: [&str; 2]| json!({"id": id, "CreationTime": day(hour), "label": label, "sourceType": from[0], "source": from[1], "targetType": to[0], "target": to[1]});
     let at = |address: &str, who: &str, events: u64, first: &str, last: &str| json!({"address": address, "who": who, "events": events, "firstSeen": first, "lastSeen": last});
     let operation = |workload: &str, operation: &str, events: u64, first: &str, last: &str| json!({"Workload": workload, "Operation": operation, "events": events, "firstSeen": day(first), "lastSeen": day(last)});
@@ -113,6 +113,20 @@ fn answers() -> BTreeMap<&'static str, Value> {
                 operation("Exchange", "Set-TransportConfig", 1, "11:00:00", "11:00:00"),
                 operation("SharePoint", "FileAccessed", 2, "09:10:00", "09:20:00"),
                 operation("SharePoint", "FileDownloaded", 1, "09:05:00", "09:05:00"),
+            ]),
+        ),
+        (
+            "findings-by-account",
+            json!([
+                {"userId": "adele@contoso.com", "level": "medium", "title": "Mail of a mailbox forwarded", "events": 1, "firstSeen": day("10:05:00"), "lastSeen": day("10:05:00")},
+                {"userId": "megan@contoso.com", "level": "medium", "title": "Inbox rule forwards mail", "events": 1, "firstSeen": day("10:00:00"), "lastSeen": day("10:00:00")},
+            ]),
+        ),
+        (
+            "findings-newest",
+            json!([
+                {"CreationTime": day("10:05:00"), "level": "medium", "title": "Mail of a mailbox forwarded", "Operation": "Set-Mailbox", "userId": "adele@contoso.com", "clientIp": "198.51.100.4", "objectId": "Adele", "id": "7"},
+                {"CreationTime": day("10:00:00"), "level": "medium", "title": "Inbox rule forwards mail", "Operation": "New-InboxRule", "userId": "megan@contoso.com", "clientIp": "192.0.2.66:1", "objectId": "megan\\x", "id": "6"},
             ]),
         ),
         ("sharepoint-sites-by-use", json!([{"site": site[1], "events": 2}])),

@@ -41,6 +41,8 @@ pub enum Source {
         count: usize,
         /// The same seed makes the same tenant.
         seed: u64,
+        /// Without the attack that is otherwise among them.
+        is_calm: bool,
     },
     /// The tenant that these settings name, as [`real_tenant`] finds them.
     Real(Settings),
@@ -212,7 +214,10 @@ async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
             let lines = converted.as_ref().map_or(records.as_path(), |file| file.path());
             (playback::blobs(lines, *seed, tenant.now())?, format!("of {}", records.display()))
         }
-        Source::Generated { count, seed } => (generate::generate(*seed, *count, tenant.now()), format!("made from seed {seed}")),
+        Source::Generated { count, seed, is_calm } => {
+            let make = if *is_calm { generate::generate_calm } else { generate::generate };
+            (make(*seed, *count, tenant.now()), format!("made from seed {seed}"))
+        }
         Source::Real(_) => (Vec::new(), String::new()),
     };
     let records: usize = tally(&blobs).values().map(|tally| tally.records).sum();

@@ -53,7 +53,7 @@ pub struct BenchOptions {
 /// A part could not be started, or the handler did not do what is to be measured.
 pub async fn bench(options: BenchOptions, screen: &Screen) -> Result<()> {
     let description = machine::description();
-    let source = Source::Generated { count: options.records_count, seed: options.seed };
+    let source = Source::Generated { count: options.records_count, seed: options.seed, is_calm: false };
     let mut stack = Stack::start(StackOptions { source, state: None, cosmos: CosmosOptions::default() }, screen).await?;
     let executable = build(screen).await?;
     let mut starts = starts(&stack, &executable, screen).await?;

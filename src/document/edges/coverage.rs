@@ -160,6 +160,34 @@ fn nothing_is_a_node_that_no_text_of_the_record_holds() {
     }
 }
 
+#[test]
+fn each_field_of_the_schema_that_names_something_is_read_or_it_is_said_why_not() {
+    let rows = |text: &'static str| text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect::<Vec<_>>());
+    let exceptions: BTreeMap<_, _> = rows(include_str!("../../../tests/data/schema-exceptions.tsv")).map(|row| (row[0], row[1])).collect();
+    let mut lacking = Vec::new();
+    for row in rows(include_str!("../../../tests/data/schema.tsv")) {
+        let (field, kind) = (row[1], row[2]);
+        let text = match kind {
+            "ip" => "192.0.2.7",
+            "account" => "sample@contoso.example",
+            "location" => "https://contoso.sharepoint.com/sites/a/b.docx",
+            "app" => "0f1e2d3c-4b5a-4978-8899-aabbccddeeff",
+            _ => "",
+        };
+        let record =
+            serde_json::json!({"Operation": "A", "Workload": "Some", "UserId": "someone@contoso.example", field: text}).to_string();
+        let edges = Table::built_in().explained(&Fields::of(&record).unwrap()).1;
+        let is_in_table = || BUILT_IN.split(|c: char| !c.is_alphanumeric()).any(|word| word == field);
+        let is_read = if text.is_empty() { is_in_table() } else { edges.iter().any(|edge| edge.to == text || edge.from == text) };
+        match (is_read, exceptions.contains_key(field)) {
+            (false, false) => lacking.push(format!("{field} of {} ({kind})", row[0])),
+            (true, true) => lacking.push(format!("{field} is read, and is an exception")),
+            _ => {}
+        }
+    }
+    assert!(lacking.is_empty(), "{lacking:#?}");
+}
+
 /// The part of a document between two marks, which a test writes anew with UPDATE_DOCS=1 in the environment.
 fn assert_documented(part: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/EDGES.md");

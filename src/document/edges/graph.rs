@@ -145,7 +145,8 @@ fn quoted(label: &str) -> Vec<u8> {
 }
 
 fn write_quoted(json: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+    // Without a way out, which the compiler makes one pass over many bytes at once.
+    if !text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
         json.push(b'"');
         json.extend_from_slice(text.as_bytes());
         json.push(b'"');

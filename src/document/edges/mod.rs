@@ -68,6 +68,12 @@ impl Table {
         Self::compile(&files)
     }
 
+    /// The edges of a record's text as a JSON array; none of what is no object.
+    #[must_use]
+    pub fn edges_of(&self, record: &str) -> Option<String> {
+        Fields::of(record).map(|fields| self.edges(&fields))
+    }
+
     /// A record's edges as a JSON array, each once.
     pub(super) fn edges(&self, fields: &Fields<'_>) -> String {
         self.graph(fields, |graph| graph.into_json())

@@ -120,9 +120,15 @@ impl Node {
         (!is_nobody(name)).then(|| Self { kind, name: cut(name, MAX_NAME).to_owned() })
     }
 
+    /// The same of a text that is at hand.
+    fn owned(kind: NodeType, name: String) -> Option<Self> {
+        let is_ready = name.len() <= MAX_NAME && bare(&name).len() == name.len();
+        if is_ready { (!is_nobody(&name)).then_some(Self { kind, name }) } else { Self::new(kind, &name) }
+    }
+
     /// The same in lower case: services do not agree on a name's case.
     pub(super) fn lower(kind: NodeType, name: &str) -> Option<Self> {
-        Self::new(kind, &lower(name))
+        Self::owned(kind, lower(name))
     }
 
     /// Who acted, or was acted on. The name decides as far as it can, so that one account is one node in every record;
@@ -152,7 +158,7 @@ impl Node {
             (None | Some(0..=2 | 9), None) if is_id(&name) => NodeType::User,
             _ => NodeType::System,
         };
-        Self::new(kind, &name)
+        Self::owned(kind, name)
     }
 
     /// A mail address, or the name that stands in its place.
@@ -160,7 +166,7 @@ impl Node {
         let name = account_name(bare(name));
         match name.split_once("#ext#") {
             Some((local, _)) => Self::new(NodeType::Address, &home_address(local)),
-            None => Self::new(NodeType::Address, &name),
+            None => Self::owned(NodeType::Address, name),
         }
     }
 
@@ -185,12 +191,12 @@ impl Node {
 
     /// A site collection, the same with and without a slash at its end.
     pub(super) fn site(url: &str) -> Option<Self> {
-        Self::new(NodeType::Site, &location(url))
+        Self::owned(NodeType::Site, location(url))
     }
 
     /// A file, folder or page by its address; on a device, by its path.
     pub(super) fn file(path: &str) -> Option<Self> {
-        Self::new(NodeType::File, &location(path))
+        Self::owned(NodeType::File, location(path))
     }
 
     /// Whether it can act.
@@ -226,13 +232,12 @@ fn is_nobody(name: &str) -> bool {
 /// An account's name in lower case, without what services put before it: a claim (`i:0#.f|membership|bob@contoso.com`), a kind
 /// of address (`smtp:`), the 32 digits of a deleted account's id.
 fn account_name(name: &str) -> String {
-    let name = lower(name.rsplit('|').next().unwrap_or(name));
-    let name = ["smtp:", "sip:", "mailto:"].iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or(&name);
+    let name = name.rsplit('|').next().unwrap_or(name);
+    let name = ["smtp:", "sip:", "mailto:"].iter().find(|kind| starts_with(name, kind)).map_or(name, |kind| &name[kind.len()..]);
+    let is_id = |id: &str| id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match name.split_at_checked(32) {
-        Some((id, rest)) if rest.contains('@') && !rest.starts_with('@') && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            rest.to_owned()
-        }
-        _ => name.to_owned(),
+        Some((id, rest)) if is_id(id) && rest.contains('@') && !rest.starts_with('@') => lower(rest),
+        _ => lower(name),
     }
 }
 

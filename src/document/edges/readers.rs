@@ -124,6 +124,7 @@ impl<'a> Reading<'_, 'a> {
             Reader::File => Node::file(name),
             Reader::Site => Node::site(name),
             Reader::SiteOf => site_of(name).and_then(Node::site),
+            Reader::Group if is_account(name) => Node::address(name).map(|node| Node { kind: NodeType::Group, ..node }),
             Reader::Group => Node::new(NodeType::Group, recipient(name)),
             Reader::Policy => Node::new(NodeType::Policy, name),
             Reader::Object => object(name),

@@ -49,7 +49,7 @@ pub(super) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     pub(super) fn of(tree: &Tree, fields: &Fields<'a>) -> Self {
-        let texts = Self { all: Vec::with_capacity(32), seen: vec![false; tree.len()] };
+        let texts = Self { all: Vec::with_capacity(16), seen: vec![false; tree.len()] };
         let mut walk = Walk { tree, texts, objects: RECORD, looked_at: 0, max_kept: 0 };
         for field in &fields.0 {
             walk.field(field.name.clone(), field.value.get());
@@ -114,6 +114,9 @@ impl<'a> Walk<'_, 'a> {
     fn field(&mut self, name: Cow<'a, str>, value: &'a str) {
         (self.looked_at, self.max_kept) = (0, (self.texts.all.len() + MAX_KEPT).min(MAX_KEPT_OF_ALL));
         let place = self.tree.child(ROOT, &name);
+        if place == NOWHERE && value.len() > SHORT_JSON && !may_name_within(value) {
+            return;
+        }
         match name {
             Cow::Borrowed(name) => self.value(value, Position { name, place, object: RECORD }, 0, Cow::Borrowed),
             Cow::Owned(name) => self.value(value, Position { name: &name, place, object: RECORD }, 0, |text| Cow::Owned(text.to_owned())),
@@ -122,9 +125,6 @@ impl<'a> Walk<'_, 'a> {
 
     /// Walks JSON; `keep` makes what is kept of it outlive it.
     fn value<'j>(&mut self, json: &'j str, start: Position<'j>, opened: u8, keep: fn(&'j str) -> Cow<'a, str>) {
-        if start.place == NOWHERE && json.len() > SHORT_JSON && !may_name_within(json) {
-            return;
-        }
         let bytes = json.as_bytes();
         let mut frames: Vec<Frame<'j>> = Vec::with_capacity(8);
         let mut at = 0;
@@ -199,7 +199,8 @@ impl<'a> Walk<'_, 'a> {
         let raw = inside(quoted);
         let is_asked_for = position.place != NOWHERE;
         let may_hold = matches!(raw.as_bytes().first(), Some(b'{' | b'[' | b'\\' | b' ')) && opened < MAX_OPENED;
-        if raw.is_empty() || !(is_asked_for || may_hold || hint(position.name, raw).is_some()) {
+        let may_name = || may_hold || hint(position.name, raw).is_some();
+        if raw.is_empty() || !(is_asked_for || may_name()) {
             return;
         }
         if !is_asked_for && raw.len() > SHORT_JSON && !may_name_within(raw) {
@@ -380,19 +381,24 @@ pub(super) fn hint(name: &str, text: &str) -> Option<Hint> {
     if bytes.len() < 3 || bytes.len() > MAX_TEXT {
         return None;
     }
-    if bytes[0].eq_ignore_ascii_case(&b'h') && bytes.len() > 12 && bytes[..4].eq_ignore_ascii_case(b"http") {
+    let first = bytes[0];
+    if first | 0x20 == b'h' && bytes.len() > 12 && bytes[..4].eq_ignore_ascii_case(b"http") {
         return Some(Hint::Http);
     }
-    if memchr(b'@', bytes).is_some() {
+    // Without a way out, which the compiler makes one pass over many bytes at once.
+    if bytes.iter().fold(false, |found, byte| found | (*byte == b'@')) {
         return Some(Hint::At);
+    }
+    let is_of_ip = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'[' | b']');
+    if !(is_of_ip(&first) || matches!(first, b' ' | b'{')) || bytes.len() > 64 {
+        return None;
     }
     if (36..=38).contains(&bytes.len()) && APP_NAMES.iter().any(|app| name.eq_ignore_ascii_case(app)) {
         return Some(Hint::App);
     }
-    let is_of_ip = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'[' | b']');
-    let starts = is_of_ip(&bytes[0]) || bytes[0] == b' ';
-    let is_ip = starts && bytes.len() < 64 && (bytes.iter().all(|byte| is_of_ip(byte) || *byte == b' ') || memchr(b'%', bytes).is_some());
-    (is_ip && (memchr(b'.', bytes).is_some() || memchr(b':', bytes).is_some())).then_some(Hint::Ip)
+    let length = bytes.iter().take_while(|byte| is_of_ip(byte) || **byte == b' ').count();
+    let is_ip = length == bytes.len() || bytes[length] == b'%';
+    (is_ip && bytes.iter().any(|byte| matches!(byte, b'.' | b':'))).then_some(Hint::Ip)
 }
 
 /// Words of which one stands in a text that holds an address or an application's id.

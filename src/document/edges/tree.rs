@@ -13,6 +13,8 @@ pub(super) const ROOT: Place = 0;
 pub(super) struct Tree {
     /// Every name by a number of it and its place; free ones have no child.
     slots: Vec<Slot>,
+    /// Bits of a number of 32 that are too many for a slot.
+    shift: u32,
     /// For each place, whether something is below it.
     has_children: Vec<bool>,
 }
@@ -25,12 +27,18 @@ struct Slot {
     name: Box<str>,
 }
 
+impl Default for Slot {
+    fn default() -> Self {
+        Self { parent: NOWHERE, child: NOWHERE, name: "".into() }
+    }
+}
+
 /// Slots of a new tree; a power of two. Doubled before half of them are taken.
 const SLOTS: usize = 1024;
 
 impl Tree {
     pub(super) fn new() -> Self {
-        Self { slots: vec![Slot { parent: NOWHERE, child: NOWHERE, name: "".into() }; SLOTS], has_children: vec![false] }
+        Self { slots: vec![Slot::default(); SLOTS], shift: 32 - SLOTS.ilog2(), has_children: vec![false] }
     }
 
     /// The place of a path; made if it is not there. None where the tree is full.
@@ -48,7 +56,8 @@ impl Tree {
         self.has_children.push(false);
         *self.has_children.get_mut(usize::from(parent))? = true;
         if self.has_children.len() * 2 > self.slots.len() {
-            let slots = vec![Slot { parent: NOWHERE, child: NOWHERE, name: "".into() }; self.slots.len() * 2];
+            let slots = vec![Slot::default(); self.slots.len() * 2];
+            self.shift -= 1;
             let old = std::mem::replace(&mut self.slots, slots);
             old.into_iter().filter(|slot| slot.child != NOWHERE).for_each(|slot| self.put(slot));
         }
@@ -87,11 +96,14 @@ impl Tree {
         self.has_children.len()
     }
 
-    /// Where the search for a name begins: by its length, two of its letters and its place.
+    /// Where the search for a name begins: by its length, three of its letters and its place.
     fn start(&self, place: Place, name: &str) -> usize {
         let bytes = name.as_bytes();
-        let letter = |at: usize| usize::from(bytes.get(at).map_or(0, |byte| byte.to_ascii_lowercase()));
-        let number = letter(0) ^ (letter(bytes.len().wrapping_sub(3)) << 5) ^ (bytes.len() << 7) ^ (usize::from(place) * 0x9E5);
-        number & (self.slots.len() - 1)
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 0 };
+        let middle = bytes[bytes.len() / 2];
+        let letters = u32::from_le_bytes([*first, middle, *last, 0]) | 0x0020_2020;
+        let number = letters ^ ((bytes.len() as u32) << 24) ^ (u32::from(place) << 13);
+        // The upper bits of the product depend on all of the number's.
+        (number.wrapping_mul(0x9E37_79B1) >> self.shift) as usize
     }
 }

@@ -1,4 +1,4 @@
-//! The database: how its container is made, and a document written, read and removed.
+//! The database: how its container is made, and documents written, read and removed.
 
 use std::error::Error;
 
@@ -48,7 +48,10 @@ pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Chec
     });
     checks.push(if has_key {
         match answer("documents", cosmos.probe(), |error| refused("documents", &error)).await {
-            Ok(()) => Check::well("documents", "one written, read, removed"),
+            Ok(true) => Check::well("documents", "two written in one batch, read, removed"),
+            Ok(false) => {
+                Check::well("documents", "two written in one batch, and read; they may not be removed, and expire within a minute")
+            }
             Err(check) => check,
         }
     } else {

@@ -1,15 +1,27 @@
 //! The settings, one line each, without what may be a secret.
 
 use super::Check;
-use crate::config::{Setting, is_guid};
+use crate::config::{IDENTITY_SETTINGS, Setting, is_guid};
 
 /// The host's, not the operator's: shown only where it is wrong.
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
+/// Opens storage by a key or signature where it is set.
+const CONNECTION_STRING: &str = "AzureWebJobsStorage";
 /// What is never shown.
-const SECRETS: [&str; 4] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "DLP_HASH_KEY", "AzureWebJobsStorage"];
+const SECRETS: [&str; 4] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "DLP_HASH_KEY", CONNECTION_STRING];
 
 pub(super) fn checks(settings: &[Setting]) -> Vec<Check> {
-    settings.iter().filter(|setting| setting.name != HOST || setting.fault.is_some()).map(check).collect()
+    let shown = settings.iter().filter(|setting| setting.name != HOST || setting.fault.is_some());
+    let has_key = settings.iter().any(|setting| setting.name == CONNECTION_STRING && setting.value.is_some());
+    shown
+        .map(|setting| if has_key && IDENTITY_SETTINGS.contains(&setting.name.as_str()) { ignored(&setting.name) } else { check(setting) })
+        .collect()
+}
+
+/// The host takes the connection string, and so does the handler: a key opens what somebody wanted an identity to open.
+fn ignored(name: &str) -> Check {
+    let next = format!("remove {CONNECTION_STRING}, so that the identity opens storage; or else remove {name}");
+    Check::wrong(name, format!("ignored: {CONNECTION_STRING} is set too, and opens storage by key or signature"), next)
 }
 
 fn check(setting: &Setting) -> Check {

@@ -4,14 +4,21 @@
 use azure_core::{Error, http::StatusCode};
 
 use super::{Check, answer, identity_advice, words};
-use crate::{azure::Connection, config::Config, queue::ContentQueue, state::State};
+use crate::{
+    azure::Connection,
+    config::Config,
+    findings::{RuleSet, Silences},
+    queue::ContentQueue,
+    state::{OwnRules, State},
+};
 
 pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
     if let (true, Err(error)) = (config.storage.needs_identity(), connection.identity()) {
         return vec![Check::wrong("managed identity", words(&error), "set AzureWebJobsStorage, or run where the identity is")];
     }
-    let (state, queue) = tokio::join!(state(config, connection), queue(config, connection));
-    [state, queue].map(|checked| checked.unwrap_or_else(|check| check)).into()
+    let (state, queue, rules) = tokio::join!(state(config, connection), queue(config, connection), rules(config, connection));
+    let rules = rules.map(Ok);
+    [state, queue].into_iter().chain(rules).map(|checked| checked.unwrap_or_else(|check| check)).collect()
 }
 
 async fn state(config: &Config, connection: &Connection) -> Result<Check, Check> {
@@ -26,6 +33,28 @@ async fn state(config: &Config, connection: &Connection) -> Result<Check, Check>
     Ok(match answer(what, state.probe(), judge).await? {
         None => Check::well(what, format!("{name}: written, read, removed")),
         Some(left) => Check::well(what, format!("{name}: written and read; {} could not be removed, and does no harm", left.0)),
+    })
+}
+
+/// The administrator's own rules. None where there are none, or the container cannot be read, which `state` tells.
+async fn rules(config: &Config, connection: &Connection) -> Option<Check> {
+    let (what, own) = ("own rules", State::new(config, connection).ok()?.own_rules().await.ok()?);
+    if own == OwnRules::default() {
+        return None;
+    }
+    let silences = own.silence.as_deref().map_or_else(|| Ok(Silences::default()), Silences::read);
+    let mut faults = silences.as_ref().err().map(|error| format!("rules/silence.toml: {error}")).into_iter().collect::<Vec<_>>();
+    let set = RuleSet::with(own.files.iter().map(|(name, text)| (name.as_str(), text.as_str())), silences.unwrap_or_default());
+    faults.extend(set.refused().iter().map(ToString::to_string));
+    faults
+        .extend(set.unknown_fields().map(|(file, title, field)| format!("{file}: {title:?} asks for {field}, which no audit record has")));
+    Some(match faults.as_slice() {
+        [] => Check::well(what, format!("{} files, all of use", own.files.len())),
+        _ => Check::wrong(
+            what,
+            faults.join("; "),
+            "mend or remove these in rules/ of the state container; the others are asked all the same",
+        ),
     })
 }
 

@@ -96,7 +96,7 @@ async fn close<T>(connection: CancellationToken) -> T {
 
 /// What a request is about, as far as it is counted or checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Batch,
     Create,
     Read,
@@ -138,10 +138,10 @@ struct Exchange {
 }
 
 /// What is sent back.
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Bytes,
 }
 
 impl Exchange {
@@ -159,6 +159,9 @@ impl Exchange {
         }
         if !is_authorized(&self.account, self.head.method.as_str(), self.head.uri.path(), &self.head.headers) {
             return error(401, "The input authorization token can't serve the request.");
+        }
+        if let Some(answer) = self.account.discarded.as_ref().and_then(|ids| ids.answer(self.kind, &self.head, &self.body)) {
+            return answer;
         }
         if let Some(refusal) = self.refused() {
             return refusal;

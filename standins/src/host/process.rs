@@ -3,14 +3,17 @@
 //! <https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Workers/ProcessManagement/WorkerProcess.cs>
 
 use std::collections::BTreeMap;
-use std::env;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -115,12 +118,29 @@ impl Output {
 pub(super) struct Supervisor {
     orders: mpsc::UnboundedSender<Order>,
     state: watch::Receiver<State>,
+    orphan: Arc<Mutex<Option<Orphan>>>,
     task: JoinHandle<()>,
+}
+
+/// The process that a host left behind when it died. Should it stay, it is killed with this.
+struct Orphan {
+    pid: u32,
+    process: Option<OwnedFd>,
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    }
 }
 
 enum Order {
     /// Kill and start again.
     Restart,
+    /// The host itself dies, without a word to the process.
+    Die,
 }
 
 impl Supervisor {
@@ -128,8 +148,20 @@ impl Supervisor {
     pub(super) fn new(launch: Launch, process: Process) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let (told, state) = watch::channel(State::Ready { pid: process.pid });
-        let task = tokio::spawn(supervise(launch, process, received, told));
-        Self { orders, state, task }
+        let orphan = Arc::default();
+        let task = tokio::spawn(supervise(launch, process, received, told, Arc::clone(&orphan)));
+        Self { orders, state, orphan, task }
+    }
+
+    /// Ends the host and leaves the process as it is.
+    pub(super) async fn die(&self) {
+        let _ = self.orders.send(Order::Die);
+        let _ = self.state.clone().wait_for(|state| matches!(state, State::Down(_))).await;
+    }
+
+    /// The process that was left behind.
+    pub(super) fn orphan(&self) -> Option<u32> {
+        self.orphan.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|orphan| orphan.pid)
     }
 
     pub(super) fn state(&self) -> State {
@@ -165,13 +197,24 @@ impl Supervisor {
     }
 }
 
-async fn supervise(launch: Launch, mut process: Process, mut orders: mpsc::UnboundedReceiver<Order>, told: watch::Sender<State>) {
+async fn supervise(
+    launch: Launch,
+    mut process: Process,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    told: watch::Sender<State>,
+    orphan: Arc<Mutex<Option<Orphan>>>,
+) {
     let mut errors = Errors::default();
     loop {
         let ending = tokio::select! {
-            status = process.child.wait() => Ending::Exited(code(status.ok())),
+            status = process.parent.wait() => Ending::Exited(code(status.ok())),
             order = orders.recv() => match order {
                 Some(Order::Restart) => Ending::Killed,
+                Some(Order::Die) => {
+                    let left = process.leave().await;
+                    *orphan.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+                    return died(&told);
+                }
                 None => Ending::Stopped,
             },
         };
@@ -181,11 +224,11 @@ async fn supervise(launch: Launch, mut process: Process, mut orders: mpsc::Unbou
         match ending {
             Ending::Stopped => return,
             Ending::Killed | Ending::Exited(RESTART_CODE) => {}
-            Ending::Exited(0) => {
-                if orders.recv().await.is_none() {
-                    return;
-                }
-            }
+            Ending::Exited(0) => match orders.recv().await {
+                Some(Order::Restart) => {}
+                Some(Order::Die) => return died(&told),
+                None => return,
+            },
             Ending::Exited(code) => {
                 if errors.add(format!("the handler exited with code {code}: {}", launch.output.last(3)), &told) {
                     return;
@@ -198,7 +241,10 @@ async fn supervise(launch: Launch, mut process: Process, mut orders: mpsc::Unbou
                 Some(process) => process,
                 None => return,
             },
-            () = closed(&mut orders) => return,
+            order = last_order(&mut orders) => match order {
+                Some(_) => return died(&told),
+                None => return,
+            },
         };
         told.send_replace(State::Ready { pid: process.pid });
     }
@@ -221,9 +267,18 @@ async fn started(launch: &Launch, errors: &mut Errors, told: &watch::Sender<Stat
     }
 }
 
-/// Until nobody can give orders any more. An order to restart while starting is carried out already.
-async fn closed(orders: &mut mpsc::UnboundedReceiver<Order>) {
-    while orders.recv().await.is_some() {}
+fn died(told: &watch::Sender<State>) {
+    told.send_replace(State::Down("the host died".to_owned()));
+}
+
+/// The order to die, or none once nobody can give orders any more. An order to restart while starting is carried out already.
+async fn last_order(orders: &mut mpsc::UnboundedReceiver<Order>) -> Option<Order> {
+    loop {
+        match orders.recv().await {
+            Some(Order::Restart) => {}
+            order => return order,
+        }
+    }
 }
 
 /// The host's bucket of errors.
@@ -258,9 +313,10 @@ fn code(status: Option<ExitStatus>) -> i32 {
 /// A handler that answers.
 pub(super) struct Process {
     pid: u32,
-    // Before the child, so that it is gone before the child's id can be given to another.
+    // Before the parent, so that it is gone before the handler's id can be given to another.
     guard: Child,
-    child: Child,
+    /// The host as the handler sees it: its parent, a process of its own, which can die without us. Its exit code is the handler's.
+    parent: Child,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -271,7 +327,7 @@ impl Launch {
     ///
     /// It cannot be run, died, or did not answer in time; the message ends with what it printed last.
     pub(super) async fn start(&self) -> Result<Process> {
-        let mut process = self.spawn()?;
+        let mut process = self.spawn().await?;
         let ready = async {
             while !self.caller.probe(self.port).await {
                 sleep(PROBE_EVERY).await;
@@ -285,7 +341,7 @@ impl Launch {
                     bail!("the handler did not answer GET / within {} s: {}", START_LIMIT.as_secs(), self.output.last(10));
                 }
             },
-            status = process.child.wait() => {
+            status = process.parent.wait() => {
                 let code = code(status.ok());
                 process.end().await;
                 bail!("the handler exited with code {code} before it was ready: {}", self.output.last(10));
@@ -293,8 +349,11 @@ impl Launch {
         }
     }
 
-    fn spawn(&self) -> Result<Process> {
-        let mut child = Command::new(&self.app.executable)
+    async fn spawn(&self) -> Result<Process> {
+        self.can_start()?;
+        let mut parent = Command::new("sh")
+            .args(["-c", PARENT, "sh"])
+            .arg(&self.app.executable)
             .args(&self.app.arguments)
             .current_dir(&self.app.working_directory)
             .env_clear()
@@ -307,12 +366,26 @@ impl Launch {
             .process_group(0) // a terminal's Ctrl-C is for us; we end the handler
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| self.cannot_start(&error))?;
-        let pid = child.id().context("the handler has no process id")?;
-        let mut readers = Vec::new();
-        readers.extend(child.stdout.take().map(|stdout| self.read(stdout, |_| Level::Information)));
-        readers.extend(child.stderr.take().map(|stderr| self.read(stderr, stderr_level)));
-        Ok(Process { pid, guard: guard(pid)?, child, readers })
+            .context("start the handler's parent (sh)")?;
+        let mut stdout = BufReader::new(parent.stdout.take().context("the handler has no stdout")?);
+        let mut pid = String::new();
+        stdout.read_line(&mut pid).await.context("read the handler's process id")?;
+        let pid = pid.trim().parse().context("the handler has no process id")?;
+        let mut readers = vec![self.read(stdout, |_| Level::Information)];
+        readers.extend(parent.stderr.take().map(|stderr| self.read(stderr, stderr_level)));
+        Ok(Process { pid, guard: guard(pid)?, parent, readers })
+    }
+
+    /// Says what is wrong with a path; a bare name is looked up later.
+    fn can_start(&self) -> Result<()> {
+        if self.app.executable.components().count() == 1 {
+            return Ok(());
+        }
+        let metadata = fs::metadata(&self.app.executable).map_err(|error| self.cannot_start(&error))?;
+        if metadata.permissions().mode() & 0o111 == 0 {
+            return Err(self.cannot_start(&ErrorKind::PermissionDenied.into()));
+        }
+        Ok(())
     }
 
     /// What the host sets on top of the app settings.
@@ -371,15 +444,43 @@ fn guard(pid: u32) -> Result<Child> {
         .context("start the handler's guard (sh)")
 }
 
+/// Tells the id under which the handler will run, and becomes its parent.
+const PARENT: &str = r#"sh -c 'echo $$; exec "$0" "$@"' "$@" & wait $!; exit $?"#;
+
 impl Process {
+    /// Ends its parent alone.
+    async fn leave(&mut self) -> Orphan {
+        let id = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let orphan = Orphan { pid: self.pid, process: id.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok()) };
+        let _ = self.guard.kill().await;
+        let _ = self.parent.kill().await;
+        orphan
+    }
+
     /// Kills what is left of it and reads its last lines.
     async fn end(&mut self) {
         let _ = self.guard.kill().await;
-        let _ = self.child.kill().await;
+        self.kill();
+        let _ = self.parent.wait().await;
         for reader in &mut self.readers {
             // A grandchild may hold the pipe open.
             let _ = timeout(Duration::from_secs(1), reader).await;
         }
+    }
+}
+
+impl Process {
+    /// Kills the handler with its parent, whose group it is in.
+    fn kill(&self) {
+        if let Some(group) = self.parent.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -135,6 +135,24 @@ async fn a_time_out_takes_everybody_down() -> Result<()> {
     Ok(())
 }
 
+/// As the real host was seen to.
+#[tokio::test]
+async fn several_time_outs_at_once_end_the_host_and_leave_a_handler_behind() -> Result<()> {
+    let app = app()?;
+    let function_timeout = Some(Duration::from_secs(1));
+    let host = Host::start(HostOptions { function_timeout, ..options(&app, &[])? }).await?;
+    let (first, port) = (host.pid(), host.port());
+    let hangs = (0..10).map(|_| host.run_queue_message("StoreEvents", "empty"));
+    let outcomes: Vec<_> = futures::future::join_all(hangs).await.into_iter().map(|invocation| invocation.outcome).collect();
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::TimedOut), "{outcomes:?}");
+    assert_eq!(host.failure().as_deref(), Some("the host died"));
+    let orphan = host.orphan().context("nothing was left behind")?;
+    assert_ne!(Some(orphan), first);
+    assert!(reqwest::get(format!("http://127.0.0.1:{port}/")).await?.status().is_success(), "it listens");
+    assert!(!host.run_queue_message("StoreEvents", "[]").await.outcome.is_success());
+    Ok(())
+}
+
 #[tokio::test]
 async fn restarts_by_exit_code() -> Result<()> {
     let app = app()?;

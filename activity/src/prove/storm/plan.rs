@@ -43,6 +43,8 @@ pub enum Act {
     Withdraw,
     /// A handler gets SIGKILL.
     Kill(usize),
+    /// A host dies, as the real one does when several invocations time out together, and another takes its place.
+    HostDies(usize),
     /// All access tokens become worthless.
     RevokeTokens,
     /// The tenant's clock jumps ahead by so many minutes.
@@ -170,6 +172,7 @@ impl Planner {
     fn kills(&mut self) {
         self.every(1500..=8000, |rng| vec![(0, Act::Kill(rng.random_range(0..2)))]);
         self.every(25_000..=60_000, |_| vec![(0, Act::Kill(0)), (0, Act::Kill(1))]);
+        self.every(10_000..=25_000, |rng| vec![(0, Act::HostDies(rng.random_range(0..2)))]);
     }
 
     fn tokens(&mut self) {
@@ -275,6 +278,7 @@ impl Act {
             Self::Publish { kind, .. } => format!("content: {kind}"),
             Self::Withdraw => "content: withdrawn by the service".to_owned(),
             Self::Kill(_) => "handler killed (SIGKILL)".to_owned(),
+            Self::HostDies(_) => "host died, its handler left behind".to_owned(),
             Self::RevokeTokens => "tokens revoked".to_owned(),
             Self::Jump(_) => "clock jumps ahead".to_owned(),
             Self::Purge => "queue purged".to_owned(),
@@ -361,6 +365,7 @@ mod tests {
             let ahead: u64 = steps.iter().map(|step| if let Act::Jump(minutes) = step.act { minutes } else { 0 }).sum();
             assert!(ahead <= MOST_AHEAD, "{ahead} minutes");
             assert!(steps.iter().any(|step| matches!(step.act, Act::Kill(_))));
+            assert!(steps.iter().any(|step| matches!(step.act, Act::HostDies(_))));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The parts that a storm rages over, and what each step of its plan does to them. What came of it is for the account.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, bail, ensure};
 use chrono::TimeDelta;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -32,6 +32,8 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(30);
 const PAGE: usize = 10;
 /// A message whose handler was killed comes back after this, in place of ten minutes.
 const LEASE: Duration = Duration::from_secs(20);
+/// A handler ends by itself so long after its host at the latest.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(2);
 /// The listeners look up so often, to see whether the storm is over.
 const SHIFT: Duration = Duration::from_secs(2);
 /// In calm, a queue on which nothing is visible for so long is worked off.
@@ -50,13 +52,47 @@ pub(super) struct World {
     pub(super) figures: Arc<Figures>,
     pub(super) foreign_calls: Arc<AtomicUsize>,
     foreign_url: String,
-    hosts: [Arc<Host>; 2],
+    hosts: [Arc<Place>; 2],
     azurite: Azurite,
     background: JoinSet<()>,
     offset: TimeDelta,
     /// The spells that go on, and how many requests had met a fault when they began.
     tenant_spell: Option<(String, u64)>,
     database_spell: Option<(String, u64)>,
+}
+
+/// One host after another, all with the same settings.
+struct Place {
+    handler: PathBuf,
+    settings: BTreeMap<String, String>,
+    figures: Arc<Figures>,
+    host: Mutex<Arc<Host>>,
+}
+
+impl Place {
+    async fn start(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<Figures>) -> Result<Arc<Self>> {
+        let host = Mutex::new(Arc::new(host(handler, settings, figures).await?));
+        Ok(Arc::new(Self { handler: handler.to_owned(), settings: settings.clone(), figures: figures.clone(), host }))
+    }
+
+    fn host(&self) -> Arc<Host> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the host die. The handler that it leaves behind ends by itself; then another host takes its place.
+    async fn lose_host(&self) -> Result<()> {
+        let dead = self.host();
+        if let Some(orphan) = dead.die().await {
+            let (process, begin) = (PathBuf::from(format!("/proc/{orphan}")), Instant::now());
+            while process.exists() {
+                ensure!(begin.elapsed() < ORPHAN_LIMIT, "a handler outlived its host by {} s", ORPHAN_LIMIT.as_secs());
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let next = Arc::new(host(&self.handler, &self.settings, &self.figures).await?);
+        *self.host.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
 }
 
 impl World {
@@ -85,7 +121,7 @@ impl World {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         settings.extend(own);
-        let hosts = [host(handler, &settings, &figures).await?, host(handler, &settings, &figures).await?];
+        let hosts = [Place::start(handler, &settings, &figures).await?, Place::start(handler, &settings, &figures).await?];
         Ok(Self {
             tenant,
             cosmos,
@@ -94,7 +130,7 @@ impl World {
             figures,
             foreign_calls,
             foreign_url,
-            hosts: hosts.map(Arc::new),
+            hosts,
             azurite,
             background,
             offset: TimeDelta::zero(),
@@ -112,37 +148,46 @@ impl World {
         }
         let begin = Instant::now();
         let mut timers = JoinSet::new();
+        let mut losses = JoinSet::new();
         for step in plan {
             sleep_until(begin + step.at).await;
             while timers.try_join_next().is_some() {}
             if let Some(kind) = step.act.kind() {
                 screen.part("storm", format_args!("{:>6.1} s  {kind}", step.at.as_secs_f64()));
             }
-            self.carry_out(&step.act, &mut timers)?;
+            self.carry_out(&step.act, &mut timers, &mut losses)?;
         }
         self.clear_up()?;
         over.store(true, Ordering::Relaxed);
         let ending = async {
+            while let Some(loss) = losses.join_next().await {
+                loss??;
+            }
             while timers.join_next().await.is_some() {}
             while listeners.join_next().await.is_some() {}
+            Ok(())
         };
-        timeout(LAST_RUNS, ending).await.map_err(|_| anyhow!("a run did not end within {} s after the storm", LAST_RUNS.as_secs()))?;
+        timeout(LAST_RUNS, ending).await.unwrap_or_else(|_| bail!("a run did not end within {} s after the storm", LAST_RUNS.as_secs()))?;
         self.are_up()
     }
 
-    fn carry_out(&mut self, act: &Act, timers: &mut JoinSet<()>) -> Result<()> {
+    fn carry_out(&mut self, act: &Act, timers: &mut JoinSet<()>, losses: &mut JoinSet<Result<()>>) -> Result<()> {
         if let Some(kind) = act.kind() {
             self.figures.count(&kind);
         }
         match act {
             Act::Tick { alongside, .. } if !timers.is_empty() && !alongside => self.figures.count("timer waits for the last run"),
             Act::Tick { host, .. } => {
-                let (host, figures) = (self.hosts[*host].clone(), self.figures.clone());
+                let (host, figures) = (self.hosts[*host].host(), self.figures.clone());
                 timers.spawn(async move { figures.timer(&host.run_timer("QueueEvents").await) });
             }
             Act::Publish { blobs, kind } => self.feed.publish(&self.tenant, *blobs, *kind),
             Act::Withdraw => self.feed.withdraw(&self.tenant),
-            Act::Kill(host) => self.hosts[*host].kill(),
+            Act::Kill(host) => self.hosts[*host].host().kill(),
+            Act::HostDies(host) => {
+                let place = self.hosts[*host].clone();
+                losses.spawn(async move { place.lose_host().await });
+            }
             Act::RevokeTokens => self.tenant.revoke_tokens(),
             Act::Jump(minutes) => self.advance(TimeDelta::minutes(i64::try_from(*minutes)?)),
             Act::Purge => {
@@ -196,7 +241,7 @@ impl World {
     }
 
     fn are_up(&self) -> Result<()> {
-        for host in &self.hosts {
+        for host in self.hosts.iter().map(|place| place.host()) {
             ensure!(host.failure().is_none(), "a handler is down: {}", host.failure().unwrap_or_default());
         }
         Ok(())
@@ -204,13 +249,14 @@ impl World {
 
     /// One run of the timer, then all that is visible on the queue.
     pub(super) async fn calm_tick(&self, host: usize) -> Result<()> {
-        let timer = self.hosts[host].run_timer("QueueEvents").await;
+        let timer = self.hosts[host].host().run_timer("QueueEvents").await;
         self.figures.timer(&timer);
         ensure!(timer.outcome.is_success(), "in calm, the timer failed: {:?}; {}", timer.outcome, self.figures.last_failure());
         let begin = Instant::now();
         loop {
             let until = QueueUntil::empty().within(QUIET);
-            let (one, other) = tokio::try_join!(self.hosts[0].run_queue(until), self.hosts[1].run_queue(until))?;
+            let [first, second] = self.hosts.each_ref().map(|place| place.host());
+            let (one, other) = tokio::try_join!(first.run_queue(until), second.run_queue(until))?;
             let is_quiet = one.invocations.len() + other.invocations.len() == 0;
             [one, other].iter().for_each(|summary| self.figures.queue(summary));
             if is_quiet {
@@ -223,7 +269,8 @@ impl World {
     /// Ends everything in good order.
     pub(super) async fn stop(mut self) {
         self.background.shutdown().await;
-        for host in self.hosts {
+        for host in self.hosts.map(|place| place.host()) {
+            // The place has let go of it by now.
             if let Some(host) = Arc::into_inner(host) {
                 host.stop().await;
             }
@@ -248,9 +295,9 @@ async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc
     Host::start(options).await
 }
 
-async fn listen(host: Arc<Host>, figures: Arc<Figures>, over: Arc<AtomicBool>) {
+async fn listen(place: Arc<Place>, figures: Arc<Figures>, over: Arc<AtomicBool>) {
     while !over.load(Ordering::Relaxed) {
-        let summary: Result<QueueSummary> = host.run_queue(QueueUntil::empty().within(SHIFT)).await;
+        let summary: Result<QueueSummary> = place.host().run_queue(QueueUntil::empty().within(SHIFT)).await;
         match summary {
             Ok(summary) => figures.queue(&summary),
             Err(_) => figures.count("listener gave up on the queue, and began anew"),

@@ -305,8 +305,15 @@ impl Organisation {
             ],
             "Target": [{ "ID": format!("User_{}", other.object_id), "Type": 2 }, { "ID": other.upn, "Type": 5 }],
         });
-        let operation =
-            *one(&["Update user.", "Add member to group.", "Reset user password.", "Add app role assignment grant to user."], rng);
+        let operation = *one(
+            &[
+                "Update user.",
+                "Add member to group.",
+                "Update StsRefreshTokenValidFrom Timestamp.",
+                "Add app role assignment grant to user.",
+            ],
+            rng,
+        );
         record(record(self.common(at, "AzureActiveDirectory", 8, operation, id), shared), own)
     }
 

@@ -92,10 +92,11 @@ fn events(tenant: &Organisation, begin: DateTime<Utc>, rng: &mut ChaCha8Rng) -> 
     let lead = format!("smtp:{COLLECTOR}");
     let forward = [("Identity", director.upn.as_str()), ("ForwardingSmtpAddress", &lead), ("DeliverToMailboxAndForward", "True")];
     events.push((EXCHANGE, 84, tenant.cmdlet(victim, "Set-Mailbox", &director.upn, &forward, at(84), rng)));
-    for (i, file) in FILES.iter().chain(&FILES).enumerate() {
-        let minute = 96 + i as i64;
-        let operation = if i < FILES.len() { "FileDownloaded" } else { "FileAccessed" };
-        events.push((SHAREPOINT, minute, tenant.takes(victim, i / FILES.len() * 3, file, operation, at(minute), rng)));
+    // Each file of seven team sites within a quarter of an hour, as a script takes them; then some are looked at.
+    for (i, file) in FILES.iter().cycle().take(8 * FILES.len()).enumerate() {
+        let (minute, site) = (96 + i as i64 / 4, i / FILES.len());
+        let operation = if site < 7 { "FileDownloaded" } else { "FileAccessed" };
+        events.push((SHAREPOINT, minute, tenant.takes(victim, site % 7, file, operation, at(minute), rng)));
     }
     events.push((SHAREPOINT, 118, tenant.shares(victim, at(118), rng)));
     events.push((ENTRA, 124, tenant.lets_in(victim, at(124), rng)));
@@ -158,7 +159,7 @@ impl Organisation {
 
     fn shares(&self, user: &User, at: DateTime<Utc>, rng: &mut ChaCha8Rng) -> Value {
         let guest = format!("{}#ext#@{DOMAIN}", COLLECTOR.replace('@', "_"));
-        let own = json!({ "EventData": "<Permissions granted>Contribute</Permissions granted>", "TargetUserOrGroupName": guest, "TargetUserOrGroupType": "Guest" });
+        let own = json!({ "EventData": "<Permissions granted>Full Control</Permissions granted>", "TargetUserOrGroupName": guest, "TargetUserOrGroupType": "Guest" });
         let shared = record(self.takes(user, 0, FILES[4], "SharingSet", at, rng), own);
         record(shared, json!({ "RecordType": 14 }))
     }
@@ -172,7 +173,10 @@ impl Organisation {
             "AzureActiveDirectoryEventType": 1, "InterSystemsId": guid(rng), "IntraSystemId": guid(rng), "ResultStatus": "Success",
             "ObjectId": app, "TargetContextId": self.id,
             "Target": [{ "ID": format!("ServicePrincipal_{app}"), "Type": 2 }, { "ID": app, "Type": 2 }, { "ID": "Mail Backup Pro", "Type": 1 }],
-            "ExtendedProperties": [], "ModifiedProperties": properties(&[("ConsentContext.IsAdminConsent", "False")]),
+            "ExtendedProperties": [], "ModifiedProperties": [
+                { "Name": "ConsentContext.IsAdminConsent", "OldValue": "", "NewValue": "False" },
+                { "Name": "ConsentAction.Permissions", "OldValue": "", "NewValue": format!("[] => [[Id: {app}, ConsentType: Principal, Scope: offline_access Mail.Read]]") },
+            ],
         });
         record(self.common(at, "AzureActiveDirectory", 8, "Consent to application.", guid(rng)), own)
     }

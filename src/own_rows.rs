@@ -1,0 +1,29 @@
+//! Keeps the table of edges as the state container has it: reads the administrator's rows at the start and then every hour.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{document::Table, error_text::chain, services::Services};
+
+const EVERY: Duration = Duration::from_secs(3600);
+const FOLDER: &str = "edges/";
+
+/// Reads the rows, again and again, for as long as it is polled. Trouble is a warning, and leaves the table as it is.
+pub(crate) async fn keep(services: Arc<Services>) {
+    let mut known = Vec::new();
+    loop {
+        match services.clients.state.own_files(FOLDER, ".toml").await {
+            Ok(files) if files != known => {
+                let (table, faults) = Table::with(&files);
+                for fault in faults {
+                    tracing::warn!(fault, "a row for the table of edges is left out");
+                }
+                tracing::info!(files = files.len(), "the table of edges has the rows of the state container");
+                services.storing.set_table(table);
+                known = files;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = chain(&error), "cannot read the rows for the table of edges"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
