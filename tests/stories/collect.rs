@@ -22,7 +22,7 @@ fn of_all_workloads() -> Setting {
     Setting { cosmos: CosmosOptions { partitions: 64, ..setting.cosmos }, ..setting }
 }
 
-const OWN: [&str; 5] = ["id", "pk", "ttl", "feed", "edges"];
+const OWN: [&str; 6] = ["id", "pk", "ttl", "feed", "edges", "findings"];
 
 /// A published blob, as far as documents tell of it.
 struct Published {
