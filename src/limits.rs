@@ -36,6 +36,8 @@ pub const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
 pub const MAX_LISTED: usize = 200_000;
 /// Pages of one listing beyond which something must be wrong.
 pub const MAX_PAGES: usize = 10_000;
+/// Bytes of an answer that Azure's SDKs read whole: tokens, errors, blobs of the state.
+pub const MAX_SDK_ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of an error's body.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
 

@@ -37,7 +37,7 @@ impl Connection {
     /// The TLS roots cannot be loaded.
     pub fn new(config: &Config, retry: RetryOptions) -> anyhow::Result<Self> {
         let http = http::client()?;
-        let transport = Transport::new(Arc::new(http.clone()));
+        let transport = http::transport(http.clone());
         Ok(Self { identity: managed_identity(config, &transport), http, transport, retry })
     }
 

@@ -13,7 +13,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("SCHEDULE", "the timer, an NCRONTAB expression of six fields, UTC. The host needs it set"),
     ("CONTENT_QUEUE", "the queue of content URIs. The host needs it set"),
     ("STATE_CONTAINER", "the blob container of checkpoints and journal: [STATE.md](STATE.md)"),
-    ("LOOKBACK_HOURS", "1 to 168: how long ago a workload without checkpoint starts"),
+    (
+        "LOOKBACK_HOURS",
+        "1 to 168: how long ago a workload without checkpoint starts; nothing that became available before it is collected, unless a person rewinds the checkpoint",
+    ),
     ("BATCH_SIZE", "1 to 1000: content URIs in a message, at most"),
     ("AzureWebJobsStorage", "the storage account's connection string, with key or shared access signature, as the host reads it"),
     ("AzureWebJobsStorage__accountName", "in its place: the account's name, which a managed identity then opens"),
