@@ -79,7 +79,8 @@ fn answers() -> BTreeMap<&'static str, Value> {
     let at = |address: &str, who: &str, events: u64, first: &str, last: &str| json!({"address": address, "who": who, "events": events, "firstSeen": first, "lastSeen": last});
     let operation = |workload: &str, operation: &str, events: u64, first: &str, last: &str| json!({"Workload": workload, "Operation": operation, "events": events, "firstSeen": day(first), "lastSeen": day(last)});
     let (megan, adele, app) = (["user", "megan@contoso.com"], ["user", "adele@contoso.com"], ["system", "app@sharepoint"]);
-    let (home, file, site) = (["ip", "203.0.113.7"], ["file", FILE], ["site", SITE]);
+    let (file_node, site_node) = (FILE.to_lowercase(), SITE.to_lowercase());
+    let (home, file, site) = (["ip", "203.0.113.7"], ["file", file_node.as_str()], ["site", site_node.as_str()]);
     let before = json!({"id": "1", "CreationTime": "2026-11-19T23:59:59", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": home[1]});
     let after = json!({"id": "A", "CreationTime": "2026-11-21T00:00:00", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": "192.0.2.66"});
     BTreeMap::from([
@@ -230,7 +231,7 @@ fn counted() -> Vec<String> {
         "1 SharePoint FileDownloaded: user megan@contoso.com -> ip 203.0.113.7, 09:05:00 to 09:05:00",
         "1 SharePoint FileDownloaded: user megan@contoso.com -> site SITE, 09:05:00 to 09:05:00",
     ]
-    .map(|edge| edge.replace("FILE", FILE).replace("SITE", SITE))
+    .map(|edge| edge.replace("FILE", &FILE.to_lowercase()).replace("SITE", &SITE.to_lowercase()))
     .into()
 }
 
