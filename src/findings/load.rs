@@ -1,6 +1,6 @@
 //! Reads Sigma rules: ours, and others' within bounds, so that none of them can stall the handler or fill its memory.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use regex::RegexBuilder;
 use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
@@ -142,7 +142,10 @@ impl Loaded {
         if self.rules.iter().any(|other| other.id == id) {
             return Err(format!("a rule with the id {id} is there already"));
         }
-        let compiled = compile_rule(rule).map_err(|error| error.to_string())?;
+        let mut compiled = compile_rule(rule).map_err(|error| error.to_string())?;
+        // Kept for nobody: findings have the title, the level and the id alone.
+        (compiled.tags, compiled.falsepositives, compiled.description) = (Vec::new(), Vec::new(), None);
+        compiled.custom_attributes = Arc::default();
         let unknown_fields = if is_theirs { unknown_fields(rule) } else { Vec::new() };
         self.rules.push(Rule {
             compiled,
