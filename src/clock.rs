@@ -16,7 +16,7 @@ pub struct Clock(Mutex<Told>);
 #[derive(Debug, Default)]
 struct Told {
     offset: TimeDelta,
-    is_told: bool,
+    is_known: bool,
     /// A jump that one witness told and no other has confirmed yet.
     doubt: Option<(TimeDelta, Witness)>,
 }
@@ -80,7 +80,7 @@ impl Clock {
     pub fn certain(&self) -> Result<(), TimeUncertain> {
         let told = self.told();
         match told.doubt {
-            None if told.is_told => Ok(()),
+            None if told.is_known => Ok(()),
             None => Err(TimeUncertain::Untold),
             Some((offset, _)) => Err(TimeUncertain::Doubtful { told: Utc::now() + offset, known: Utc::now() + told.offset }),
         }
@@ -88,9 +88,9 @@ impl Clock {
 
     /// Whether any answer told a time in this process, believed or not.
     #[must_use]
-    pub fn is_told(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         let told = self.told();
-        told.is_told || told.doubt.is_some()
+        told.is_known || told.doubt.is_some()
     }
 
     /// A jump that needs a second witness: how far ahead of the machine, and who told it.
@@ -113,9 +113,9 @@ impl Clock {
         let mut told = self.told();
         let is_near = |other: TimeDelta| (offset - other).abs() <= JUMP;
         let is_confirmed = told.doubt.is_some_and(|(doubt, by)| by != witness && is_near(doubt));
-        let is_believed = is_near(TimeDelta::zero()) || (told.is_told && is_near(told.offset)) || is_confirmed;
+        let is_believed = is_near(TimeDelta::zero()) || (told.is_known && is_near(told.offset)) || is_confirmed;
         *told = match is_believed {
-            true => Told { offset, is_told: true, doubt: None },
+            true => Told { offset, is_known: true, doubt: None },
             false => Told { doubt: Some((offset, witness)), ..*told },
         };
         is_believed

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The service hides a message for seven days at most.
-const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
+const MAX_HIDDEN: Duration = Duration::from_secs(7 * 86_400);
 
 /// The most messages that the service shows at once.
 /// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
@@ -131,7 +131,7 @@ impl ContentQueue {
     async fn put(&self, text: &str, delay: Duration) -> azure_core::Result<()> {
         let options = QueueClientSendMessageOptions {
             message_time_to_live: Some(-1),
-            visibility_timeout: i32::try_from(delay.min(LONGEST_DELAY).as_secs()).ok().filter(|seconds| *seconds > 0),
+            visibility_timeout: i32::try_from(delay.min(MAX_HIDDEN).as_secs()).ok().filter(|seconds| *seconds > 0),
             ..Default::default()
         };
         let message = QueueMessage { message_text: Some(text.to_owned()) };

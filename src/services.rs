@@ -11,7 +11,7 @@ use crate::{
     azure::Connection,
     clock::Clock,
     config::{Config, LeaveOut},
-    database::Cosmos,
+    database::Database,
     document::{Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
@@ -35,7 +35,7 @@ pub struct Services {
     /// What both functions reach the outside with.
     pub clients: Clients,
     /// What QueueEvents lists by.
-    pub listing: Listing,
+    pub listing: ListingSettings,
     /// What StoreEvents stores with.
     pub storing: Storing,
 }
@@ -49,7 +49,7 @@ pub struct Clients {
 }
 
 /// What QueueEvents lists by.
-pub struct Listing {
+pub struct ListingSettings {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) lookback: TimeDelta,
     pub(crate) batch_size: usize,
@@ -57,7 +57,7 @@ pub struct Listing {
 
 /// What StoreEvents stores with.
 pub struct Storing {
-    pub(crate) database: Cosmos,
+    pub(crate) database: Database,
     retention: TimeDelta,
     partitions_per_day: u8,
     matched_values: Treatment,
@@ -86,13 +86,13 @@ impl Services {
         }
         Ok(Self {
             clients: Clients::new(config, &connection)?,
-            listing: Listing {
+            listing: ListingSettings {
                 workloads: config.workloads.clone(),
                 lookback: TimeDelta::from_std(config.lookback)?,
                 batch_size: config.batch_size,
             },
             storing: Storing {
-                database: Cosmos::new(&config.cosmos, connection.identity().ok()),
+                database: Database::new(&config.cosmos, connection.identity().ok()),
                 retention: TimeDelta::from_std(config.documents.retention)?,
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),

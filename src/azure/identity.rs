@@ -39,7 +39,7 @@ pub fn managed_identity(config: &Config, transport: &Transport) -> azure_core::R
 /// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-pub struct Claims {
+pub struct TokenClaims {
     /// Whom it was given to.
     #[serde(rename = "appid", alias = "azp")]
     pub app_id: String,
@@ -50,7 +50,7 @@ pub struct Claims {
     pub roles: Vec<String>,
 }
 
-impl Claims {
+impl TokenClaims {
     /// Reads a JSON Web Token without verifying it, which is its audience's matter; none where it is in another form.
     #[must_use]
     pub fn read(token: &Secret) -> Option<Self> {

@@ -12,7 +12,7 @@ use crate::{clock::rfc3339, limits::HAND_MADE_LIFE, management_api::ContentBlob,
 
 /// Most text in one message, before base64: the queue takes 64 KiB of base64.
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message>
-pub const MOST_TEXT: usize = 48 * 1024;
+pub const MAX_TEXT: usize = 48 * 1024;
 
 /// One content blob on the queue. Everything but the URI may be missing, where an operator put it there by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

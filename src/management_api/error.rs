@@ -66,7 +66,7 @@ pub enum ActivityError {
 
 /// What to do about an [`ActivityError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Remedy {
     /// It passes: try again, after this long if the service said so.
     Passing(Option<Duration>),
     /// It stays: the content cannot be had, now or ever. The word is the journal's reason.
@@ -84,28 +84,28 @@ pub enum Trouble {
 impl ActivityError {
     /// The one place where an answer is judged: by the AF code first, by the HTTP status second.
     #[must_use]
-    pub fn trouble(&self) -> Trouble {
+    pub fn remedy(&self) -> Remedy {
         let (status, error, retry_after) = match self {
-            Self::Foreign { .. } => return Trouble::Foreign,
-            Self::Token(_) | Self::TooLarge { .. } => return Trouble::Refused,
-            Self::Connection { .. } | Self::Body { .. } => return Trouble::Passing(None),
+            Self::Foreign { .. } => return Remedy::Foreign,
+            Self::Token(_) | Self::TooLarge { .. } => return Remedy::Refused,
+            Self::Connection { .. } | Self::Body { .. } => return Remedy::Passing(None),
             Self::Service { status, error, retry_after, .. } => (*status, error, *retry_after),
         };
         match error.code.as_str() {
             // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
-            "AF429" | "429" => Trouble::Passing(retry_after),
-            code if code.starts_with("AF500") => Trouble::Passing(retry_after),
-            "AF20050" => Trouble::Doubtful("content does not exist"),
-            "AF20051" => Trouble::Lasting("content expired"),
-            "AF20052" => Trouble::Doubtful("content id invalid"),
-            code if code.starts_with("AF") => Trouble::Refused,
+            "AF429" | "429" => Remedy::Passing(retry_after),
+            code if code.starts_with("AF500") => Remedy::Passing(retry_after),
+            "AF20050" => Remedy::Doubtful("content does not exist"),
+            "AF20051" => Remedy::Lasting("content expired"),
+            "AF20052" => Remedy::Doubtful("content id invalid"),
+            code if code.starts_with("AF") => Remedy::Refused,
             _ => match status {
-                401 => Trouble::Unauthorised,
-                408 | 429 | 500..=599 => Trouble::Passing(retry_after),
+                401 => Remedy::Unauthorised,
+                408 | 429 | 500..=599 => Remedy::Passing(retry_after),
                 // A success without the promised body, from a proxy or a dropped connection.
-                200..=299 => Trouble::Passing(retry_after),
+                200..=299 => Remedy::Passing(retry_after),
                 // A bare 404 among them: the API itself would say AF20050, so it is a gateway's, and content is not given up for it.
-                _ => Trouble::Refused,
+                _ => Remedy::Refused,
             },
         }
     }
@@ -161,22 +161,22 @@ mod tests {
     #[test]
     fn the_code_in_the_body_is_believed_before_the_status() {
         for (status, code, expected) in [
-            (403, "AF429", Trouble::Passing(None)),
-            (403, "429", Trouble::Passing(None)),
-            (200, "AF50000", Trouble::Passing(None)),
-            (500, "AF50005", Trouble::Passing(None)),
-            (400, "AF20051", Trouble::Lasting("content expired")),
-            (500, "AF20050", Trouble::Doubtful("content does not exist")),
-            (400, "AF20052", Trouble::Doubtful("content id invalid")),
-            (400, "AF20022", Trouble::Refused),
-            (401, "AF10001", Trouble::Refused),
-            (401, "", Trouble::Unauthorised),
-            (404, "", Trouble::Refused),
-            (429, "", Trouble::Passing(None)),
-            (503, "", Trouble::Passing(None)),
-            (302, "", Trouble::Refused),
+            (403, "AF429", Remedy::Passing(None)),
+            (403, "429", Remedy::Passing(None)),
+            (200, "AF50000", Remedy::Passing(None)),
+            (500, "AF50005", Remedy::Passing(None)),
+            (400, "AF20051", Remedy::Lasting("content expired")),
+            (500, "AF20050", Remedy::Doubtful("content does not exist")),
+            (400, "AF20052", Remedy::Doubtful("content id invalid")),
+            (400, "AF20022", Remedy::Refused),
+            (401, "AF10001", Remedy::Refused),
+            (401, "", Remedy::Unauthorised),
+            (404, "", Remedy::Refused),
+            (429, "", Remedy::Passing(None)),
+            (503, "", Remedy::Passing(None)),
+            (302, "", Remedy::Refused),
         ] {
-            assert_eq!(service(status, code, "").trouble(), expected, "{status} {code}");
+            assert_eq!(service(status, code, "").remedy(), expected, "{status} {code}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     error_text::chain,
     management_api::SKEW,
-    state::{Figures, Gap, Noted, State, Subscriptions, Sums},
+    state::{Figures, Gap, State, SubscriptionNote, Subscriptions, Sums},
     workload::Workload,
 };
 
@@ -152,7 +152,7 @@ async fn workload_status(
 }
 
 /// As QueueEvents last noted it. Without a note the checkpoint tells: it only ever moves where the subscription is on.
-fn standing(noted: Option<&Noted>, has_checkpoint: bool, sums: &Sums) -> (Standing, Option<String>) {
+fn standing(noted: Option<&SubscriptionNote>, has_checkpoint: bool, sums: &Sums) -> (Standing, Option<String>) {
     let is_on = noted.map_or(has_checkpoint, |noted| noted.on);
     match (is_on, noted) {
         (true, _) if sums.is_seen => (Standing::Active, None),

@@ -26,7 +26,7 @@ use crate::{
     limits::{Deadline, OVERDUE},
     log::counted,
     management_api::{self, ActivityError, LISTABLE, Window},
-    services::{Clients, Listing},
+    services::{Clients, ListingSettings},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
     workload::Workload,
 };
@@ -38,18 +38,18 @@ const JOURNAL_HOURS: usize = 8;
 /// Where the time of the last deep sweep is not known, this long ago is taken for it.
 const UNKNOWN_SWEEP: TimeDelta = TimeDelta::days(3);
 /// Hours beyond what can be listed that a deep sweep looks through, at most.
-const MOST_PAST_HOURS: i64 = 31 * 24;
+const MAX_PAST_HOURS: i64 = 31 * 24;
 /// Upper bounds of the lateness histogram, in minutes, as the log names them.
 const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 360), ("26h", 1560), ("7d", i64::MAX)];
 
 /// What a run did: the log line's figures.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// One entry a workload.
     pub workloads: Vec<WorkloadReport>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RunReport {
     /// For a person who looks at one invocation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |count: fn(&WorkloadReport) -> usize| self.workloads.iter().map(count).sum::<usize>();
@@ -132,10 +132,10 @@ pub enum Outcome {
 /// # Errors
 /// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
 /// [`Failure::Unreached`] when the service has not answered this process yet.
-pub async fn run(clients: &Clients, listing: &Listing, deadline: Deadline) -> (Report, Result<(), Failure>) {
+pub async fn run(clients: &Clients, listing: &ListingSettings, deadline: Deadline) -> (RunReport, Result<(), Failure>) {
     let prepared = timeout_at(deadline.work, prepare(clients, listing)).await.unwrap_or(Err(Failure::OutOfTime));
     if prepared.is_err() {
-        return (Report { workloads: Vec::new() }, prepared);
+        return (RunReport { workloads: Vec::new() }, prepared);
     }
     let runs: Vec<_> = listing.workloads.iter().map(|workload| WorkloadRun::new(clients, listing, *workload).run(deadline)).collect();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
@@ -146,10 +146,10 @@ pub async fn run(clients: &Clients, listing: &Listing, deadline: Deadline) -> (R
         reports.push(report);
     }
     let result = if failures.is_empty() { Ok(()) } else { Err(Failure::Workloads(failures)) };
-    (Report { workloads: reports }, result)
+    (RunReport { workloads: reports }, result)
 }
 
-async fn prepare(clients: &Clients, listing: &Listing) -> Result<(), Failure> {
+async fn prepare(clients: &Clients, listing: &ListingSettings) -> Result<(), Failure> {
     clients.outbox.ensure_storage().await.map_err(Failure::Storage)?;
     subscriptions::keep_on(clients, &listing.workloads).await
 }
@@ -157,7 +157,7 @@ async fn prepare(clients: &Clients, listing: &Listing) -> Result<(), Failure> {
 /// One workload's part of a run.
 struct WorkloadRun<'a> {
     clients: &'a Clients,
-    listing: &'a Listing,
+    listing: &'a ListingSettings,
     workload: Workload,
     report: WorkloadReport,
     /// The checkpoint as last read or written.
@@ -171,7 +171,7 @@ struct WorkloadRun<'a> {
 }
 
 impl<'a> WorkloadRun<'a> {
-    fn new(clients: &'a Clients, listing: &'a Listing, workload: Workload) -> Self {
+    fn new(clients: &'a Clients, listing: &'a ListingSettings, workload: Workload) -> Self {
         let report = WorkloadReport::new(workload);
         Self {
             clients,
@@ -377,7 +377,7 @@ impl<'a> WorkloadRun<'a> {
         let newest = hour_of(now - LISTABLE) - TimeDelta::hours(1);
         // What was past at the last deep sweep was looked through then.
         let unseen = now - self.sweeps().deep_sweep.unwrap_or(now - UNKNOWN_SWEEP);
-        let hours = (0..(unseen.num_hours() + 2).clamp(1, MOST_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
+        let hours = (0..(unseen.num_hours() + 2).clamp(1, MAX_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
         let mut oldest_waiting = None;
         for (hour, shard) in self.journal(hours).await? {
             let past: Vec<_> = shard.queued_before(now - OVERDUE).collect();

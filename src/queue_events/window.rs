@@ -20,7 +20,7 @@ const SWEEP_EVERY: TimeDelta = TimeDelta::hours(1);
 const DEEP_SWEEP_EVERY: TimeDelta = TimeDelta::hours(12);
 /// The longest window. Nothing of a window is queued before its last page, so that one must fit a run even of a large
 /// tenant; a divisor of a day, so that the same cuts come again.
-const LONGEST: TimeDelta = TimeDelta::hours(6);
+const MAX_WINDOW: TimeDelta = TimeDelta::hours(6);
 
 /// What a run lists.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {
-        let next = from.duration_trunc(LONGEST).unwrap_or(from) + LONGEST;
+        let next = from.duration_trunc(MAX_WINDOW).unwrap_or(from) + MAX_WINDOW;
         let to = if end - next < OVERLAP { end } else { next };
         windows.push(Window { start: from, end: to });
         from = to;
@@ -206,7 +206,7 @@ mod tests {
             prop_assert_eq!(last.end, (now - SETTLE).trunc_subsecs(0));
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
             for window in &windows {
-                prop_assert!(window.start < window.end && window.end - window.start <= LONGEST + OVERLAP);
+                prop_assert!(window.start < window.end && window.end - window.start <= MAX_WINDOW + OVERLAP);
                 prop_assert_eq!(window.start.timestamp_subsec_nanos() + window.end.timestamp_subsec_nanos(), 0);
             }
         }

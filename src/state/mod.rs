@@ -22,7 +22,7 @@ pub use self::{
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
     rules::OwnRules,
-    subscriptions::{Noted, Subscriptions},
+    subscriptions::{SubscriptionNote, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };
 use crate::{

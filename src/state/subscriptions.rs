@@ -18,12 +18,12 @@ pub struct Subscriptions {
     /// UTC, RFC 3339.
     pub at: String,
     /// Each workload that is collected.
-    pub subscriptions: BTreeMap<Workload, Noted>,
+    pub subscriptions: BTreeMap<Workload, SubscriptionNote>,
 }
 
 /// One subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
+pub struct SubscriptionNote {
     /// Whether content is made available.
     pub on: bool,
     /// When its start was last asked for: UTC, RFC 3339.

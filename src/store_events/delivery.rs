@@ -10,7 +10,7 @@ use crate::{
     batch::Item,
     document::Document,
     error_text::chain,
-    management_api::Trouble,
+    management_api::Remedy,
     services::{Clients, Storing},
 };
 
@@ -48,9 +48,9 @@ pub async fn deliver(clients: &Clients, storing: &Storing, item: &Item, document
     };
     let (blob, ()) = join(fetch(clients, storing, 0, item, sender), hand_out).await;
     let Some(error) = blob.trouble else { return Delivery::Whole { records: blob.records } };
-    match error.trouble() {
-        Trouble::Lasting(reason) => Delivery::Refused { why: reason.to_owned(), code: error.code() },
-        Trouble::Passing(wait) => Delivery::Later { why: chain(&error), wait },
+    match error.remedy() {
+        Remedy::Lasting(reason) => Delivery::Refused { why: reason.to_owned(), code: error.code() },
+        Remedy::Passing(wait) => Delivery::Later { why: chain(&error), wait },
         // What a person has to mend, and what is not believed at the first word.
         _ => Delivery::Later { why: chain(&error), wait: None },
     }
