@@ -1,6 +1,6 @@
 -- Roles, groups and mailbox rights that were granted, oldest first: who got what stands in Target, ModifiedProperties and Parameters.
--- @start = "2026-11-24T00:00:00"
--- @end = "2026-11-25T00:00:00"
+-- @start = "2026-11-10T00:00:00"
+-- @end = "2026-11-11T00:00:00"
 SELECT c.CreationTime, c.UserId, c.Operation, c.ObjectId, c.Target, c.ModifiedProperties, c.Parameters, c.id
 FROM c
 WHERE c.CreationTime >= @start AND c.CreationTime < @end

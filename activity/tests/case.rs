@@ -70,7 +70,8 @@ async fn output(mut command: Command) -> Result<std::process::Output> {
 async fn export(cosmos: &Cosmos, folder: &Path, more: &[&str]) -> Result<Manifest> {
     let mut command = activity();
     command.env("COSMOS_KEY", cosmos.key());
-    command.args(["export", "--endpoint", cosmos.endpoint().as_str(), "--as", ALL, "--out"]).arg(folder).args(more);
+    let forms = if more.contains(&"--as") { &[][..] } else { &["--as", ALL] };
+    command.args(["export", "--endpoint", cosmos.endpoint().as_str()]).args(forms).arg("--out").arg(folder).args(more);
     let done = output(command).await?;
     ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     Manifest::read(folder)
@@ -328,5 +329,157 @@ async fn collecting_that_is_killed_twenty_times_ends_with_the_same_documents() -
     let before = collected(undisturbed.path())?.len();
     ensure!(output(collect(&tenant, undisturbed.path())).await?.status.success());
     assert!(collected(undisturbed.path())?.len() > before);
+    Ok(())
+}
+
+/// What a program that is not ours says on its standard output; none where it is not installed.
+async fn said(mut command: Command) -> Result<Option<String>> {
+    command.stderr(Stdio::piped());
+    match output(command).await {
+        Err(_) => Ok(None),
+        Ok(done) => {
+            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            Ok(Some(String::from_utf8(done.stdout)?))
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_the_findings_and_every_hour_and_runs_nothing_that_a_stranger_typed() -> Result<()> {
+    let (cosmos, folder) = (database().await?, TempDir::new()?);
+    export(&cosmos, folder.path(), &[]).await?;
+    let mut browser = Command::new("chromium");
+    let page = format!("file://{}", folder.path().join("timeline.html").display());
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", &page]);
+    let Some(dom) = said(browser).await? else {
+        eprintln!("SKIPPED: there is no chromium, so nobody looks at the timeline");
+        return Ok(());
+    };
+    assert!(dom.contains("300 records, 6 findings"), "{}", dom.lines().take(30).collect::<String>());
+    assert_eq!(dom.matches("<tr class=\"high\">").count(), 6);
+    assert!(dom.contains("Many &lt;downloads&gt;") && !dom.contains("<script"));
+    let hours: BTreeSet<_> =
+        documents().iter().map(|document| document["CreationTime"].as_str().unwrap_or_default()[..13].to_owned()).collect();
+    assert_eq!(dom.matches("<section>").count(), hours.len());
+    Ok(())
+}
+
+/// A MariaDB of its own, without a port; it ends with the test.
+struct MariaDb {
+    server: std::process::Child,
+    folder: TempDir,
+}
+
+impl MariaDb {
+    async fn start() -> Result<Option<Self>> {
+        let folder = TempDir::new()?;
+        let data = format!("--datadir={}", folder.path().join("data").display());
+        let mut install = Command::new("mariadb-install-db");
+        install.args(["--no-defaults", &data, "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        if said(install).await?.is_none() {
+            return Ok(None);
+        }
+        let socket = format!("--socket={}", folder.path().join("socket").display());
+        // Debian keeps it where only root's PATH leads.
+        let server = Command::new("/usr/sbin/mariadbd")
+            .args(["--no-defaults", "--user=root", &data, &socket, "--skip-networking"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let database = Self { server, folder };
+        for _ in 0..120 {
+            if database.ask("create database if not exists c", None).await.is_ok() {
+                return Ok(Some(database));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        anyhow::bail!("MariaDB does not answer")
+    }
+
+    async fn ask(&self, sql: &str, script: Option<&Path>) -> Result<String> {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "-uroot", "-N", "-r", "--default-character-set=utf8mb4"]);
+        client.arg(format!("--socket={}", self.folder.path().join("socket").display()));
+        match script {
+            Some(script) => drop(client.arg("c").stdin(fs::File::open(script)?)),
+            None => drop(client.args(["-e", sql]).stdin(Stdio::null())),
+        }
+        said(client).await?.context("there is no client of MariaDB")
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_holds_the_same_documents_and_edges() -> Result<()> {
+    let Some(maria) = MariaDb::start().await? else {
+        eprintln!("SKIPPED: MariaDB is not installed (apt-get install mariadb-server), so the SQL is read by nobody");
+        return Ok(());
+    };
+    let (cosmos, folder) = (database().await?, TempDir::new()?);
+    export(&cosmos, folder.path(), &[]).await?;
+    maria.ask("", Some(&folder.path().join("mysql.sql"))).await?;
+    let found = maria.ask("select document from c.activity", None).await?;
+    let mut found: Vec<Value> = found.lines().map(|line| Ok(serde_json::from_str(line)?)).collect::<Result<_>>()?;
+    let mut expected = documents();
+    for all in [&mut found, &mut expected] {
+        all.sort_by_key(|document| (document["pk"].to_string(), document["id"].to_string()));
+    }
+    assert_eq!(found, expected);
+    assert_eq!(maria.ask("select count(*) from c.edges", None).await?.trim(), "600");
+    let formula =
+        maria.ask("select count(*) from c.activity where ObjectId like '=HYPERLINK%' and CreationTime >= '2026-11-10'", None).await?;
+    assert_eq!(formula.trim(), "60");
+    Ok(())
+}
+
+/// Programs of PyPI, run where they are installed: DuckDB for Parquet, sqlglot for T-SQL.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_of_others_read_parquet_and_the_sql_for_azure() -> Result<()> {
+    const SQLGLOT: &str = "
+import sys, sqlglot
+rows = 0
+for batch in open(sys.argv[1] + '/azure.sql', encoding='utf-8').read().split('\\nGO\\n'):
+    for statement in sqlglot.parse(batch, read='tsql'):
+        if statement is not None and statement.key == 'insert':
+            rows += len(statement.expression.expressions)
+print(rows)
+";
+    const DUCKDB: &str = "
+import sys, json, duckdb
+documents = [json.loads(line) for line in open(sys.argv[1] + '/records.ndjson', encoding='utf-8')]
+rows = duckdb.sql(f\"select id, UserId, RecordType, ExternalAccess, CreationTime, Parameters from '{sys.argv[1]}/records.parquet'\").fetchall()
+for row, document in zip(rows, documents, strict=True):
+    assert row[:4] == tuple(document[name] for name in ('id', 'UserId', 'RecordType', 'ExternalAccess')), row
+    assert row[4].isoformat() == document['CreationTime'] and json.loads(row[5]) == document['Parameters'], row
+print(duckdb.sql(f\"select count(*) from '{sys.argv[1]}/edges.parquet'\").fetchall()[0][0])
+";
+    let python = std::env::var("CASE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = |module: &str| {
+        Command::new(&python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status().is_ok_and(|done| done.success())
+    };
+    let (cosmos, folder) = (database().await?, TempDir::new()?);
+    export(&cosmos, folder.path(), &[]).await?;
+    let run = |program: &str| {
+        let mut command = Command::new(&python);
+        command.args(["-c", program]).arg(folder.path());
+        command
+    };
+    if has("sqlglot") {
+        assert_eq!(said(run(SQLGLOT)).await?.as_deref().map(str::trim), Some("900"));
+    } else {
+        eprintln!("SKIPPED: python3 has no sqlglot, so the SQL for Azure is read by nobody");
+    }
+    if !cfg!(feature = "parquet") || !has("duckdb") {
+        eprintln!("SKIPPED: built without the feature parquet, or python3 has no duckdb, so no Parquet is read");
+        return Ok(());
+    }
+    export(&cosmos, folder.path(), &["--as", "ndjson,parquet"]).await?;
+    assert_eq!(said(run(DUCKDB)).await?.as_deref().map(str::trim), Some("600"));
     Ok(())
 }

@@ -155,10 +155,17 @@ async fn ctrl_c_while_cargo_runs_leaves_nothing_behind() -> Result<()> {
     let mut child = activity(&["--records-count", "50"]).env("CARGO", &slow).stdout(Stdio::piped()).spawn()?;
     until(&mut child, "takes minutes").await?;
     let pid = child.id().context("no process id")?;
-    let mut started = children(pid)?;
-    let below: Vec<_> = started.iter().flat_map(|child| children(*child).unwrap_or_default()).collect();
-    started.extend(below);
-    assert!(started.len() >= 3, "Azurite, cargo and what it runs: {started:?}");
+    // Azurite starts meanwhile.
+    let started = timeout(LIMIT, async {
+        loop {
+            let started = descendants(pid)?;
+            if started.len() >= 3 {
+                return anyhow::Ok(started);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let started = started.await.context("Azurite, cargo and what it runs")??;
 
     interrupt(pid)?;
     assert_eq!(timeout(Duration::from_secs(20), child.wait()).await??.code(), Some(130));
@@ -190,6 +197,14 @@ fn interrupt(pid: u32) -> Result<()> {
 
 fn process(pid: u32) -> Result<Pid> {
     Pid::from_raw(i32::try_from(pid)?).context("no process id")
+}
+
+/// Processes that it started, and those that these started.
+fn descendants(pid: u32) -> Result<Vec<u32>> {
+    let mut found = children(pid)?;
+    let below: Vec<_> = found.iter().flat_map(|child| children(*child).unwrap_or_default()).collect();
+    found.extend(below);
+    Ok(found)
 }
 
 /// Processes whose parent this is.

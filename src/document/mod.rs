@@ -127,13 +127,13 @@ pub(crate) fn judged(
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
-    let edges = |fields: &Fields<'_>| rules.table.edges(fields);
+    let looked_at = |fields: &Fields<'_>| (rules.table.edges(fields), judge(fields));
     match flags.kind {
-        Kind::Record => document_with(record, flags, Some(feed), rules, None, is_stored, edges, judge),
+        Kind::Record => document_with(record, flags, Some(feed), rules, None, is_stored, looked_at),
         Kind::Value => value_document(&String::from_utf8_lossy(record), flags, feed, rules).map(Some),
         Kind::Oversized(digest) => {
             let own_id = format!("sha256-{}", hexadecimal(&digest));
-            let document = document_with(record, flags, Some(feed), rules, Some(own_id), |_| false, edges, judge)?;
+            let document = document_with(record, flags, Some(feed), rules, Some(own_id), |_| false, looked_at)?;
             Ok(document.map(|document| if document.is_left_out { document } else { document.stub() }))
         }
     }
@@ -163,8 +163,8 @@ fn value_document(value: &str, flags: RecordFlags, feed: &Feed, rules: Rules<'_>
 /// The document of an object that holds nothing but this value. It is no record, so it counts as reduced.
 fn wrapped(value: &str, id: String, flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     let flags = RecordFlags { depth: flags.depth + 1, ..flags };
-    let (text, no_edges) = (in_object(value), |_: &Fields<'_>| "[]".to_owned());
-    let document = document_with(text.as_bytes(), flags, Some(feed), rules, Some(id), |_| false, no_edges, |_| None)?.ok_or(NotARecord)?;
+    let (text, nothing) = (in_object(value), |_: &Fields<'_>| ("[]".to_owned(), None));
+    let document = document_with(text.as_bytes(), flags, Some(feed), rules, Some(id), |_| false, nothing)?.ok_or(NotARecord)?;
     Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
 }
 
@@ -172,7 +172,7 @@ fn in_object(value: &str) -> String {
     format!("{{\"record_value\":{value}}}")
 }
 
-/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
+/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record whose flags are not known.
 ///
 /// # Errors
 /// The text is no JSON object.
@@ -183,16 +183,17 @@ pub(crate) fn explained(
 ) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
     let any = RecordFlags { depth: usize::MAX, surrogates: true, long_numbers: true, ..RecordFlags::default() };
     let mut rows = Vec::new();
-    let edges = |fields: &Fields<'_>| {
+    let looked_at = |fields: &Fields<'_>| {
         let (edges, explained) = rules.table.explained(fields);
         rows = explained;
-        edges
+        (edges, judge(fields))
     };
-    let document = document_with(record, any, None, rules, None, |_| false, edges, judge)?;
+    let document = document_with(record, any, None, rules, None, |_| false, looked_at)?;
     Ok((document.ok_or(NotARecord)?, rows))
 }
 
-/// `own_id` is the id if the record has none that can be used; without one, what it says tells it.
+/// `own_id` is the id if the record has none that can be used; without one, what it says tells it. `look_at` gives the edges
+/// and the findings of the record's fields, as JSON.
 fn document_with(
     record: &[u8],
     flags: RecordFlags,
@@ -200,8 +201,7 @@ fn document_with(
     rules: Rules<'_>,
     own_id: Option<String>,
     is_stored: impl FnOnce(&Digest) -> bool,
-    edges: impl FnOnce(&Fields<'_>) -> String,
-    judge: impl FnOnce(&Fields<'_>) -> Option<String>,
+    look_at: impl FnOnce(&Fields<'_>) -> (String, Option<String>),
 ) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
@@ -220,7 +220,7 @@ fn document_with(
         return Ok(None);
     }
     let created = fields.text("CreationTime").and_then(|time| parse_utc(&time));
-    let (edges, findings) = (edges(&fields), judge(&fields));
+    let (edges, findings) = look_at(&fields);
     let pk = partition(created, hash[0] % rules.partitions_per_day);
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 

@@ -6,9 +6,10 @@ mod storage;
 pub use storage::Storage;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -72,9 +73,10 @@ impl Azurite {
     ///
     /// One line that says what to do: Node.js or npm is missing, the install failed, or the process died.
     pub async fn start(options: AzuriteOptions) -> Result<Self> {
-        PACKAGE.install(options.progress).await?;
+        let package = package()?;
+        package.install(options.progress).await?;
         let key = new_key();
-        let mut process = spawn(&options, &key)?;
+        let mut process = spawn(&package, &options, &key)?;
         let pid = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).context("Azurite has no process id")?;
         let ports = ports(&mut process).await?;
         let scheme = if options.certificate.is_some() { "https" } else { "http" };
@@ -148,12 +150,40 @@ impl Azurite {
 }
 
 /// It pins Azurite and holds `start.mjs`.
-const PACKAGE: Package =
-    Package { folder: concat!(env!("CARGO_MANIFEST_DIR"), "/azurite"), what: "Azurite, the storage emulator,", size: "about 350 MB" };
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/azurite");
+/// The same, for a program that was downloaded and has no repository beside it.
+const FILES: [(&str, &str); 4] = [
+    (".npmrc", include_str!("../azurite/.npmrc")),
+    ("package.json", include_str!("../azurite/package.json")),
+    ("package-lock.json", include_str!("../azurite/package-lock.json")),
+    ("start.mjs", include_str!("../azurite/start.mjs")),
+];
 
-fn spawn(options: &AzuriteOptions, key: &str) -> Result<Child> {
+fn package() -> Result<Package> {
+    let folder = match Path::new(SOURCE).is_dir() {
+        true => PathBuf::from(SOURCE),
+        false => unpacked()?,
+    };
+    Ok(Package { folder, what: "Azurite, the storage emulator,", size: "about 350 MB" })
+}
+
+/// The files in this person's cache folder.
+/// <https://specifications.freedesktop.org/basedir-spec/latest/>
+fn unpacked() -> Result<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache =
+        cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let folder = cache.join("office365-activity/azurite");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    for (name, text) in FILES {
+        fs::write(folder.join(name), text).with_context(|| format!("write {name} into {}", folder.display()))?;
+    }
+    Ok(folder)
+}
+
+fn spawn(package: &Package, options: &AzuriteOptions, key: &str) -> Result<Child> {
     let mut command = Command::new("node");
-    command.arg("--no-deprecation").arg(PACKAGE.path().join("start.mjs"));
+    command.arg("--no-deprecation").arg(package.folder.join("start.mjs"));
     if let Some(Certificate { certificate, key }) = &options.certificate {
         command.arg("--tls").arg(certificate).arg(key);
     }
@@ -169,7 +199,7 @@ fn spawn(options: &AzuriteOptions, key: &str) -> Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| PACKAGE.cannot_run("node", &error))
+        .map_err(|error| package.cannot_run("node", &error))
 }
 
 #[derive(Deserialize)]

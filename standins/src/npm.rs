@@ -11,10 +11,10 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 
 /// A folder with a `package.json` and its lock file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Package {
     /// The folder: an absolute path.
-    pub folder: &'static str,
+    pub folder: PathBuf,
     /// What it is to a person, as in "Azurite, the storage emulator,".
     pub what: &'static str,
     /// What an install fetches, as in "about 350 MB".
@@ -22,29 +22,24 @@ pub struct Package {
 }
 
 impl Package {
-    /// Where it is.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(self.folder)
-    }
-
     /// Runs `npm ci` unless what is installed is what the lock file says. Two processes at once take turns.
     ///
     /// # Errors
     ///
     /// One line that says what to do: npm is missing, or the install failed.
     pub async fn install(&self, progress: impl Fn(&str)) -> Result<()> {
-        let path = self.path();
-        if is_installed(&path) {
+        let path = &self.folder;
+        if is_installed(path) {
             return Ok(());
         }
-        let _turn = take_turn(&path).await?;
-        if is_installed(&path) {
+        let _turn = take_turn(path).await?;
+        if is_installed(path) {
             return Ok(());
         }
         progress(&format!("installing {} (npm ci, once, {})…", self.what.trim_end_matches(','), self.size));
         let failed = format!("npm ci failed in {}", path.display());
         self.run("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], &failed).await?;
-        fs::copy(path.join("package-lock.json"), installed(&path)).with_context(|| format!("note that {} is installed", path.display()))?;
+        fs::copy(path.join("package-lock.json"), installed(path)).with_context(|| format!("note that {} is installed", path.display()))?;
         Ok(())
     }
 
@@ -56,7 +51,7 @@ impl Package {
     pub async fn run(&self, program: &str, arguments: &[&str], failed: &str) -> Result<Vec<u8>> {
         let output = Command::new(program)
             .args(arguments)
-            .current_dir(self.path())
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()

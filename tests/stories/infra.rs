@@ -18,10 +18,14 @@ use handler::{
     workload::Workload,
 };
 use serde_json::Value;
-use standins::{azurite::ACCOUNT, host::Level, tenant::NewBlob};
+use standins::{
+    azurite::ACCOUNT,
+    host::{self, Level, Line},
+    tenant::{NewBlob, generate},
+};
 use url::form_urlencoded::Serializer;
 
-use crate::world::{EXCHANGE, account_key, azurite, type_command, world};
+use crate::world::{EXCHANGE, Setting, account_key, azurite, type_command, world};
 
 /// Every role that is given, and to what; each file says why.
 const ROLES: [(&str, &str); 9] = [
@@ -366,6 +370,30 @@ async fn the_lines_that_alerts_look_for_are_found_in_what_is_printed() {
         assert!(alerts.contains(of_errors));
     }
     assert!(alerts.contains("SeverityLevel == 3 and Message has_any ('lost', 'gap', 'reduced')"));
+}
+
+/// Counts what OPERATIONS.md says of the log's cost.
+#[tokio::test]
+#[ignore = "measures: cargo test --test stories infra::what_the_log_costs -- --ignored --nocapture"]
+async fn what_the_log_costs() {
+    let world = Setting::of_all_workloads().start().await;
+    for blob in generate::generate(7, 20_000, world.tenant.now()) {
+        world.tenant.publish(blob);
+    }
+    world.tick().await;
+    let summary = world.store_all().await;
+    world.tick().await;
+    let lines = world.host.lines();
+    for function in ["QueueEvents", "StoreEvents"] {
+        let of_it = |line: &&Line| line.text.contains("\"message\":\"invocation\"") && line.text.contains(function);
+        let bytes: Vec<usize> = lines.iter().filter(of_it).map(|line| line.text.len()).collect();
+        println!("{function}: {} lines, {} bytes, the last {}", bytes.len(), bytes.iter().sum::<usize>(), bytes.last().unwrap());
+    }
+    let sentences = summary.invocations.iter().map(|invocation| match &invocation.outcome {
+        host::Outcome::Succeeded { logs, .. } => logs.iter().map(String::len).sum::<usize>(),
+        _ => 0,
+    });
+    println!("sentences of {} messages: {} bytes; {} lines in all", summary.invocations.len(), sentences.sum::<usize>(), lines.len());
 }
 
 /// As OPERATIONS.md has it: a person lends the handler a signature that reads the state container, and nothing else.

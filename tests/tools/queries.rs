@@ -57,10 +57,10 @@ fn records() -> Vec<String> {
         ("8", "2026-11-20T10:30:00", "MailItemsAccessed", "Adele@contoso.com", 0, "", &delegate),
         ("9", "2026-11-20T11:00:00", "Set-TransportConfig", "NT AUTHORITY\\SYSTEM (w3wp)", 3, "", &provisioning),
         ("A", "2026-11-21T00:00:00", "UserLoggedIn", "Megan@contoso.com", 0, "192.0.2.66", &sign_in),
-        ("B", "2026-11-24T09:00:00", "AnonymousLinkCreated", "ops@contoso.com", 0, "198.51.100.99", &link),
-        ("C", "2026-11-24T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
-        ("D", "2026-11-24T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
-        ("E", "2026-11-24T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
+        ("B", "2026-11-10T09:00:00", "AnonymousLinkCreated", "ops@contoso.com", 0, "198.51.100.99", &link),
+        ("C", "2026-11-10T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("D", "2026-11-10T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
+        ("E", "2026-11-10T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
     ]
     .map(|(id, time, operation, user, user_type, ip, more)| {
         let mut record =
@@ -74,12 +74,13 @@ fn records() -> Vec<String> {
 /// What each file answers with the samples in it: ids of documents; or rows, of which those that count come in any order.
 fn answers() -> BTreeMap<&'static str, Value> {
     let day = |hour: &str| format!("2026-11-20T{hour}");
-    let later = |hour: &str| format!("2026-11-24T{hour}");
+    let later = |hour: &str| format!("2026-11-10T{hour}");
     let edge = |id: &str, hour: &str, label: &str, from: [&str; 2], to: [&str; 2]| json!({"id": id, "CreationTime": day(hour), "label": label, "sourceType": from[0], "source": from[1], "targetType": to[0], "target": to[1]});
     let at = |address: &str, who: &str, events: u64, first: &str, last: &str| json!({"address": address, "who": who, "events": events, "firstSeen": first, "lastSeen": last});
     let operation = |workload: &str, operation: &str, events: u64, first: &str, last: &str| json!({"Workload": workload, "Operation": operation, "events": events, "firstSeen": day(first), "lastSeen": day(last)});
     let (megan, adele, app) = (["user", "megan@contoso.com"], ["user", "adele@contoso.com"], ["system", "app@sharepoint"]);
-    let (home, file, site) = (["ip", "203.0.113.7"], ["file", FILE], ["site", SITE]);
+    let (file, site) = (FILE.to_lowercase(), SITE.to_lowercase());
+    let (home, file, site) = (["ip", "203.0.113.7"], ["file", file.as_str()], ["site", site.as_str()]);
     let before = json!({"id": "1", "CreationTime": "2026-11-19T23:59:59", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": home[1]});
     let after = json!({"id": "A", "CreationTime": "2026-11-21T00:00:00", "label": "UserLoggedIn", "sourceType": "user", "source": megan[1], "targetType": "ip", "target": "192.0.2.66"});
     BTreeMap::from([
@@ -128,7 +129,7 @@ fn answers() -> BTreeMap<&'static str, Value> {
                 {"CreationTime": day("10:00:00"), "level": "medium", "title": "Inbox rule forwards mail", "Operation": "New-InboxRule", "userId": "megan@contoso.com", "clientIp": "192.0.2.66:1", "objectId": "megan\\x", "id": "6"},
             ]),
         ),
-        ("sharepoint-sites-by-use", json!([{"site": SITE, "events": 2}])),
+        ("sharepoint-sites-by-use", json!([{"site": site[1], "events": 2}])),
         (
             "file-access-by-user-type",
             json!([
@@ -230,7 +231,7 @@ fn counted() -> Vec<String> {
         "1 SharePoint FileDownloaded: user megan@contoso.com -> ip 203.0.113.7, 09:05:00 to 09:05:00",
         "1 SharePoint FileDownloaded: user megan@contoso.com -> site SITE, 09:05:00 to 09:05:00",
     ]
-    .map(|edge| edge.replace("FILE", FILE).replace("SITE", SITE))
+    .map(|edge| edge.replace("FILE", &FILE.to_lowercase()).replace("SITE", &SITE.to_lowercase()))
     .into()
 }
 

@@ -1,10 +1,12 @@
 //! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal says of the range.
 
 use std::env;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use azure_data_cosmos::clients::ContainerClient;
+use azure_data_cosmos::options::{MaxItemCountHint, QueryOptions};
 use azure_data_cosmos::{FeedScope, Query};
 use clap::Args;
 use futures::TryStreamExt as _;
@@ -25,7 +27,9 @@ use crate::screen::Screen;
 use crate::table::Count;
 
 /// Documents handed from reading to writing at once: neither runs ahead of the other.
-const CHUNK: usize = 200;
+const CHUNK: usize = 50;
+/// Documents asked for in one request; the service cuts a page off at 4 MB.
+const PAGE: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// Settings of the handler that no export needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 1] = [("OFFICE365_TENANT_ID", "00000000-0000-0000-0000-000000000000")];
 
@@ -85,7 +89,8 @@ async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>
     let (mut chunk, mut count) = (Vec::with_capacity(CHUNK), 0);
     for partition in partitions {
         let query = Query::from("SELECT * FROM c ORDER BY c.id");
-        let mut items = container.query_items::<Value>(query, FeedScope::partition(partition), None).await.context(refused)?;
+        let page = QueryOptions::default().with_max_item_count(MaxItemCountHint::Limit(PAGE));
+        let mut items = container.query_items::<Value>(query, FeedScope::partition(partition), Some(page)).await.context(refused)?;
         while let Some(item) = items.try_next().await.context(refused)? {
             if let Value::Object(fields) = without_system_properties(item) {
                 chunk.push(Document::new(fields));

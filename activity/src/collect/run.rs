@@ -6,6 +6,7 @@ pub mod log;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,17 +56,18 @@ pub struct Account {
 ///
 /// One line that says what to do: a part could not be started, or the functions cannot work at all.
 pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Screen) -> Result<Account> {
-    let stack = Stack::start(options, screen).await?;
     let log = Arc::new(Log::default());
-    let (handler, host) = match staged {
+    let (stack, handler, host) = match staged {
         Some(folder) => {
+            let stack = Stack::start(options, screen).await?;
             screen.part("handler", format_args!("what is staged in {}", folder.display()));
-            (folder.join(EXECUTABLE), stack.staged_host(folder, Some(log.sink(screen))).await?)
+            let host = stack.staged_host(folder, Some(log.sink(screen))).await?;
+            (stack, folder.join(EXECUTABLE), host)
         }
         None => {
-            let handler = build(screen).await?;
+            let (stack, handler) = start_and_build(options, screen).await?;
             let host = stack.host(&handler, Some(log.sink(screen))).await?;
-            (handler, host)
+            (stack, handler, host)
         }
     };
     screen.part("host", format_args!("stand-in for the Functions host, the handler answered after {} ms", host.ready_after().as_millis()));
@@ -81,6 +83,26 @@ pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Scre
         None => None,
     };
     Ok(Account { first, seconds, again, again_seconds, faults, handler, somebody, stack })
+}
+
+/// Starts the stack while cargo builds the handler: the first time, both take minutes. If both fail, the stack's error is
+/// returned.
+async fn start_and_build(options: StackOptions, screen: &Screen) -> Result<(Stack, PathBuf)> {
+    let (mut building, mut built) = (pin!(build(screen)), None);
+    let stack = {
+        let mut starting = pin!(Stack::start(options, screen));
+        loop {
+            tokio::select! {
+                stack = &mut starting => break stack?,
+                result = &mut building, if built.is_none() => built = Some(result),
+            }
+        }
+    };
+    let handler = match built {
+        Some(result) => result?,
+        None => building.await?,
+    };
+    Ok((stack, handler))
 }
 
 /// A run in progress.

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -60,6 +60,10 @@ pub async fn build(screen: &Screen) -> Result<PathBuf> {
 ///
 /// One line that says what to do: cargo is missing, or the handler does not build.
 pub async fn build_as(build: &Build, screen: &Screen) -> Result<PathBuf> {
+    ensure!(
+        repository().is_dir(),
+        "there is no repository here to build the handler from: unpack the released package, and name it with --staged DIR"
+    );
     let command = format!("cargo {}", build.arguments().join(" "));
     let task = screen.task("handler", &command);
     let mut cargo = Cargo::start(build)?;
