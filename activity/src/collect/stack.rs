@@ -237,7 +237,7 @@ async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
 /// The records of Purview's CSV export, one a line; none where the file is no such export.
 fn records_of_csv(path: &Path) -> Result<Option<NamedTempFile>> {
     let what = || format!("the records {} cannot be read", path.display());
-    let file = fs::File::open(path).with_context(what)?;
+    let file = fs::File::open(path).with_context(|| format!("the records {} cannot be opened", path.display()))?;
     let mut records = RecordReader::new(BufReader::new(file)).with_context(what)?;
     if !records.is_csv() {
         return Ok(None);
