@@ -33,7 +33,7 @@ pub enum Witness {
     Content,
 }
 
-/// Why no state may rest on the time.
+/// The reason why no state may rest on the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeUncertain {
     /// No answer told it.
@@ -46,7 +46,7 @@ pub enum TimeUncertain {
         rfc3339(*.told), rfc3339(*.known)
     )]
     Doubtful {
-        /// What an answer says.
+        /// The time in an answer.
         told: DateTime<Utc>,
         /// By what was told before, or else the machine.
         known: DateTime<Utc>,
@@ -60,13 +60,13 @@ impl Clock {
         Utc::now() + self.skew()
     }
 
-    /// How far the service's clock is ahead of the machine's.
+    /// The time by which the service's clock is ahead of the machine's.
     #[must_use]
     pub fn skew(&self) -> TimeDelta {
         self.told().offset
     }
 
-    /// Whether the service has told its time in this process, and no answer since has told another. Until then [`Clock::now`] is
+    /// True if the service has told its time in this process, and no answer since has told another. Until then [`Clock::now`] is
     /// a guess: no checkpoint moves by it, and nothing is given up.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -86,7 +86,7 @@ impl Clock {
         }
     }
 
-    /// Whether any answer told a time in this process, believed or not.
+    /// True if any answer told a time in this process, believed or not.
     #[must_use]
     pub fn is_known(&self) -> bool {
         let told = self.told();

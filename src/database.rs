@@ -34,7 +34,7 @@ const MAX_TRANSACTIONS: usize = 4;
 /// Single creates at a time.
 const MAX_CREATES: usize = 8;
 
-/// What became of a document.
+/// The result of creating a document.
 #[derive(Debug)]
 pub enum Written {
     /// It is new.
@@ -45,7 +45,7 @@ pub enum Written {
     Refused(DatabaseError),
 }
 
-/// Why documents were not written.
+/// The reason why documents were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// It passes: throttled, unreachable, too slow.
@@ -73,7 +73,7 @@ impl From<CosmosError> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// What to do, where that is known.
+    /// The next step, if it is known.
     #[must_use]
     pub fn next_step(&self) -> Option<&'static str> {
         match self {
@@ -286,7 +286,7 @@ enum IdsPage {
     One(String),
 }
 
-/// What became of a batch.
+/// The result of creating a batch.
 enum Transaction {
     /// All of its documents are created.
     Committed,

@@ -31,7 +31,7 @@ use crate::{
 /// Largest request taken; a queue message is 64 KiB at most.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// What each request is served with.
+/// The parts that each request is served with.
 #[derive(Clone)]
 struct Served {
     services: Arc<Services>,

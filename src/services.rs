@@ -1,4 +1,4 @@
-//! What both functions work with, built once a process.
+//! The clients and settings that both functions work with, built once a process.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -27,20 +27,20 @@ const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
 
-/// How long the administrator's own rules stay before they are read again.
+/// The time after which the administrator's own rules are read again.
 const OWN_RULES_STAY: TimeDelta = TimeDelta::hours(1);
 
 /// All of it. Each function is handed the clients and its own part.
 pub struct Services {
-    /// What both functions reach the outside with.
+    /// The clients that both functions use.
     pub clients: Clients,
-    /// What QueueEvents lists by.
+    /// The settings of QueueEvents.
     pub listing: ListingSettings,
-    /// What StoreEvents stores with.
+    /// The database, the settings and the bounds of StoreEvents.
     pub storing: Storing,
 }
 
-/// What both functions reach the outside with.
+/// The clients that both functions use.
 pub struct Clients {
     pub(crate) clock: Arc<Clock>,
     pub(crate) activity: ActivityClient,
@@ -48,14 +48,14 @@ pub struct Clients {
     pub(crate) outbox: Outbox,
 }
 
-/// What QueueEvents lists by.
+/// The settings of QueueEvents.
 pub struct ListingSettings {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) lookback: TimeDelta,
     pub(crate) batch_size: usize,
 }
 
-/// What StoreEvents stores with.
+/// The database, the settings and the bounds of StoreEvents.
 pub struct Storing {
     pub(crate) database: Database,
     retention: TimeDelta,
@@ -142,7 +142,7 @@ impl Storing {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
     }
 
-    /// How documents are made at this time, with a table of edges; the built-in one where there is no other.
+    /// The rules by which documents are made at this time, with a table of edges; the built-in one if there is no other.
     pub(crate) fn rules<'a>(&'a self, now: DateTime<Utc>, table: Option<&'a Table>) -> Rules<'a> {
         Rules {
             partitions_per_day: self.partitions_per_day,

@@ -1,4 +1,4 @@
-//! Packs content blobs into messages: pure. What is done with what fits none is the functions' matter.
+//! Packs content blobs into messages, and returns those that fit into none. Pure.
 
 use super::{Item, MAX_TEXT, encode};
 

@@ -46,7 +46,7 @@ pub struct Config {
     pub storage: StorageAccount,
     /// The database.
     pub cosmos: CosmosAccount,
-    /// What decides a document besides its record.
+    /// The settings that decide a document, besides its record.
     pub documents: Documents,
     /// Client id of the user-assigned managed identity; none: the system-assigned one.
     pub identity_client_id: Option<String>,

@@ -8,21 +8,21 @@ use super::{Database, DatabaseError, OperationResult};
 
 /// A partition that no record has, and nobody reads.
 const PARTITION: &str = "check";
-/// How long what could not be removed stays, in seconds.
+/// Seconds that a document stays which could not be removed.
 const LIFE: u32 = 60;
 
-/// How the container is made.
+/// The container's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerSettings {
     /// Paths of the partition key.
     pub partition_key: Vec<String>,
-    /// Whether documents may expire.
+    /// True if documents may expire.
     pub expires: bool,
     /// After how many seconds, where a document does not say.
     pub default_ttl: Option<u32>,
 }
 
-/// What is read of the container's properties.
+/// The part of the container's properties that is read.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/get-a-collection>
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -36,7 +36,7 @@ use crate::{
 
 /// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const MAX_ID_BYTES: usize = 1023;
-/// What arrives older than its retention stays a day, so that it is seen at all.
+/// Seconds that a document stays if it arrives older than its retention: a day, so that it is seen at all.
 const MIN_TTL: i64 = 86_400;
 
 /// Where a record came from: the document's `feed`.
@@ -51,12 +51,12 @@ pub struct Feed {
     pub content_created: Option<String>,
 }
 
-/// What a document depends on besides its record.
+/// The rules that a document depends on, besides its record.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
-    /// How long a document lives after its event.
+    /// The time that a document lives after its event.
     pub retention: TimeDelta,
     /// The service's time.
     pub now: DateTime<Utc>,

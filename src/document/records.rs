@@ -7,7 +7,7 @@ use super::skim::{Skim, Skimmed};
 /// The longest record taken. The largest seen in the field are tens of kilobytes; this bounds memory, not content.
 const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 
-/// What was noticed of a record on the way, so that the many plain ones need no second look.
+/// Traits of a record that were noticed on the way, so that the many plain ones need no second look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordFlags {
     /// Levels of objects and arrays, the record's own included.
@@ -16,11 +16,11 @@ pub struct RecordFlags {
     pub surrogates: bool,
     /// A number occurs that a double may change: one of over 15 characters, or with an exponent.
     pub long_numbers: bool,
-    /// Whether it is a record at all.
+    /// True if it is a record at all.
     pub kind: Kind,
 }
 
-/// What stands where a record should.
+/// The kind of element that stands where a record should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// An object.
@@ -32,7 +32,7 @@ pub enum Kind {
     Oversized([u8; 32]),
 }
 
-/// Why a body is no array of records. Positions, never content.
+/// The reason why a body is no array of records. Positions, never content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Something else stands where the array should.
@@ -98,7 +98,7 @@ impl Splitter {
     /// Takes the next chunk; calls `record` for every element of the array that it completes.
     ///
     /// # Errors
-    /// What arrived is no array. Records handed out before stay handed out.
+    /// The body is no array. Records handed out before stay handed out.
     pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], RecordFlags)) -> Result<(), BodyError> {
         let (mut at, mut start) = (0, 0);
         while at < chunk.len() {

@@ -31,7 +31,7 @@ use crate::{
     workload::Workload,
 };
 
-/// How far back content can be listed. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
+/// The time that content can be listed back. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
 pub const LISTABLE: TimeDelta = TimeDelta::days(7);
 
 /// The newest seconds are left out of a listing: it may still be settling there.
@@ -119,7 +119,7 @@ impl ActivityClient {
         })
     }
 
-    /// What the access token says of itself; none where it is not to be read.
+    /// Reads the access token's claims; none if they cannot be read.
     ///
     /// # Errors
     /// No token could be had.
@@ -201,7 +201,7 @@ impl ActivityClient {
         Ok(ContentBody { content_type: content_type(&answer.response), answer, what })
     }
 
-    /// Whether content is outside the configured root or tenant.
+    /// True if content is outside the configured root or tenant.
     #[must_use]
     pub fn is_foreign(&self, uri: &str, tenant: Option<&str>) -> bool {
         self.own_content(uri, tenant).is_err()
@@ -411,7 +411,7 @@ impl ContentBody {
     }
 }
 
-/// What came, and whether that is all of it: no more than so many bytes are read, as they are after decompression.
+/// Reads a body up to so many bytes after decompression; returns them, and true if that is all of it.
 async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Result<(Vec<u8>, bool)> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

@@ -1,4 +1,4 @@
-//! What a call to the API can fail with, and the one place where an answer is judged.
+//! The errors of a call to the API, and the one place where an answer is judged.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     wire::ServiceError,
 };
 
-/// Why a call got no usable answer.
+/// The reason why a call got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivityError {
     /// The address is not the configured API root's, so nothing was sent.
@@ -30,7 +30,7 @@ pub enum ActivityError {
         status: u16,
         /// The body's word on it.
         error: ServiceError,
-        /// How long the service asks to be left alone.
+        /// The time for which the service asks to be left alone.
         retry_after: Option<Duration>,
     },
     /// The connection failed before or within an answer.
@@ -38,7 +38,7 @@ pub enum ActivityError {
     Connection {
         /// The call, in words.
         what: String,
-        /// What reqwest says, without the address.
+        /// The error of reqwest, without the address.
         #[source]
         source: reqwest::Error,
     },
@@ -47,7 +47,7 @@ pub enum ActivityError {
     TooLarge {
         /// The call, in words.
         what: String,
-        /// What is taken at most.
+        /// The largest that is taken.
         limit: String,
     },
     /// An answer that should have been JSON of a known form is not.
@@ -55,7 +55,7 @@ pub enum ActivityError {
     Body {
         /// The call, in words.
         what: String,
-        /// What is wrong, without any of the content.
+        /// The fault, without any of the content.
         reason: String,
         /// Bytes read until that was clear.
         length: usize,
@@ -64,7 +64,7 @@ pub enum ActivityError {
     },
 }
 
-/// What to do about an [`ActivityError`].
+/// The remedy for an [`ActivityError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
     /// It passes: try again, after this long if the service said so.
@@ -120,7 +120,7 @@ impl ActivityError {
         }
     }
 
-    /// What is wrong and what to do, if this is a refusal that people are known to be stuck at.
+    /// Advice, if this is a refusal that people are known to be stuck at.
     #[must_use]
     pub fn advice(&self) -> Option<Advice> {
         match self {
@@ -129,7 +129,7 @@ impl ActivityError {
         }
     }
 
-    /// Whether the service says that calls come too fast.
+    /// True if the service says that calls come too fast.
     pub(super) fn is_throttling(&self) -> bool {
         matches!(self, Self::Service { status, error, .. } if *status == 429 || ["AF429", "429"].contains(&error.code.as_str()))
     }

@@ -41,7 +41,7 @@ pub(super) async fn keep_on(clients: &Clients, workloads: &[Workload]) -> Result
     Ok(())
 }
 
-/// What is asked for is remembered before it is asked, and what came of it afterwards.
+/// Starts subscriptions. Each request is noted before it is made, and its result afterwards.
 async fn start_missing(clients: &Clients, workloads: &[Workload], listed: &[management_api::Subscription]) -> azure_core::Result<()> {
     let now = clients.clock.now();
     let before = clients.state.subscriptions().await?.unwrap_or_default();

@@ -14,24 +14,24 @@ use crate::{
     services::{Clients, Storing},
 };
 
-/// How fetching a content blob ended.
+/// The end of fetching a content blob.
 #[derive(Debug)]
 pub enum Delivery {
     /// All its records were handed out.
     Whole {
-        /// How many there were.
+        /// The number of them.
         records: u64,
     },
     /// It can be had later; what was handed out comes again then.
     Later {
-        /// Why not now.
+        /// The reason.
         why: String,
-        /// How long the service asks to wait.
+        /// The time that the service asks to wait.
         wait: Option<Duration>,
     },
     /// The service says that it cannot be had.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
         /// The AF code or HTTP status.
         code: Option<String>,

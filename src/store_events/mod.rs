@@ -221,7 +221,7 @@ impl Journal {
         self.0.get(&Self::hour(item)?)
     }
 
-    /// Whether this collector queued it, or another that shares its state.
+    /// True if this collector queued it, or another that shares its state.
     fn is_known(&self, item: &Item) -> bool {
         self.shard(item).is_some_and(|shard| shard.standing(&item.id).is_some())
     }
@@ -235,7 +235,7 @@ impl Journal {
 /// A content blob after fetching and writing.
 #[derive(Debug, Default)]
 struct Blob {
-    /// Why it is not stored whole.
+    /// The reason why it is not stored whole.
     trouble: Option<Shortfall>,
     bytes: u64,
     records: u64,
@@ -246,7 +246,7 @@ struct Blob {
     reduced: Vec<(String, Vec<String>)>,
 }
 
-/// Why a content blob is not stored whole.
+/// The reason why a content blob is not stored whole.
 #[derive(Debug, thiserror::Error)]
 enum Shortfall {
     /// It could not be fetched.
@@ -273,11 +273,11 @@ impl Shortfall {
     }
 }
 
-/// What fetching and writing came to.
+/// The result of fetching and writing.
 struct Finished {
     /// For each item of the message; none if it was neither written whole nor refused.
     blobs: Vec<Option<Blob>>,
-    /// Why they did not come to their end.
+    /// The reason why they did not come to their end.
     end: Result<(), End>,
 }
 
@@ -332,12 +332,12 @@ fn into_inner<T>(shared: Mutex<T>) -> T {
 }
 
 impl Blob {
-    /// Whether what becomes of it depends on what was said of it before.
+    /// True if its fate depends on what was said of it before.
     fn needs_journal(&self) -> bool {
         matches!(self.trouble.as_ref().map(Shortfall::remedy), Some(Remedy::Doubtful(_) | Remedy::Foreign))
     }
 
-    /// What the fetch came to, for the count of refusals.
+    /// The result of the fetch, for the count of refusals.
     fn fetched(&self) -> Fetched {
         match &self.trouble {
             None | Some(Shortfall::Write(..)) => Fetched::Served,

@@ -73,7 +73,7 @@ enum Fate {
     PutOff(Option<Duration>),
 }
 
-/// Whether the blob may be given up by the time alone.
+/// True if the blob may be given up by the time alone.
 fn needs_time(item: &Item, blob: &Blob, clock: &Clock) -> bool {
     let Some(error) = &blob.trouble else { return false };
     let latest = clock.now().max(clock.doubt().map_or(DateTime::UNIX_EPOCH, |(offset, _)| Utc::now() + offset));
@@ -136,7 +136,7 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
     reduced.into_iter().chain([stored])
 }
 
-/// What a person has to mend is an error; what passes is not.
+/// Logs an error if a person has to mend it, a warning if it passes.
 fn warn_put_off(item: &Item, error: &Shortfall) {
     let (content_id, attempt, why) = (&item.id, item.attempt, chain(error));
     match error {

@@ -105,11 +105,11 @@ struct Record<'r, 'a> {
     table: &'r Table,
     reading: Reading<'r, 'a>,
     operation: &'r str,
-    /// What a cmdlet is about: `New-InboxRule` about an `InboxRule`.
+    /// The noun of a cmdlet: of `New-InboxRule` it is `InboxRule`.
     noun: &'r str,
     workload: &'r str,
     record_type: Option<u32>,
-    /// Whether each `when` holds, once it was asked.
+    /// True if each `when` holds, once it was asked.
     holds: Vec<Option<bool>>,
 }
 

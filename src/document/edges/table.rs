@@ -51,7 +51,7 @@ struct EdgeText {
     own: bool,
 }
 
-/// What a text is that wholly names something and that no other row read.
+/// The reading of a text that wholly names something and that no other row read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnywhereText {
@@ -63,7 +63,7 @@ struct AnywhereText {
     label: Option<String>,
 }
 
-/// What a text can be seen to name, wherever it stands.
+/// The kinds of name that can be told from the text alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -180,7 +180,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Whether it reads only a part of what a text names.
+    /// True if it reads only a part of what a text names.
     pub(super) fn is_part(&self) -> bool {
         self.reader == Reader::SiteOf
     }
@@ -223,7 +223,7 @@ impl When {
         self.text.alone
     }
 
-    /// Whether a record's type and workload are among those that are meant.
+    /// True if a record's type and workload are among those that are meant.
     pub(super) fn is_for(&self, record_type: Option<u32>, workload: &str) -> bool {
         let WhenText { r#type, not_type, workload: workloads, not_workload, .. } = &self.text;
         let is_among = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(workload));

@@ -9,7 +9,7 @@ use crate::{
     database::{Database, DatabaseError},
 };
 
-/// What every document is filed under.
+/// The path of the partition key.
 const PARTITION_KEY: &str = "/pk";
 
 pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {

@@ -14,7 +14,7 @@ use crate::{
     workload::Workload,
 };
 
-/// What is listed to see whether it can be.
+/// The length of the listing that is tried.
 const LISTED: TimeDelta = TimeDelta::hours(1);
 
 pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
