@@ -293,9 +293,9 @@ impl<'a> WorkloadRun<'a> {
         }
         let mut parts = vec![window];
         while let Some(part) = parts.pop() {
-            match self.clients.activity.list(self.workload, part).await {
-                Err(ActivityError::TooLarge { .. }) if let Some((first, second)) = halves(part) => parts.extend([second, first]),
-                listed => self.queue_new(listed?, now).await?,
+            match (self.clients.activity.list(self.workload, part).await, halves(part)) {
+                (Err(ActivityError::TooLarge { .. }), Some((first, second))) => parts.extend([second, first]),
+                (listed, _) => self.queue_new(listed?, now).await?,
             }
         }
         Ok(window)
