@@ -119,13 +119,15 @@ impl Drop for Claims<'_> {
 mod tests {
     use super::*;
 
-    /// Spreads numbers as a hash does.
+    /// Spreads numbers as a hash does: each half by SplitMix64's last steps.
     fn digest(number: usize) -> Digest {
-        (u128::MAX / 3 * 2 + 1)
-            .wrapping_mul(number as u128 + 1)
-            .rotate_left(61)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            .to_le_bytes()
+        let mix = |number: u64| {
+            let once = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let twice = (once ^ (once >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            twice ^ (twice >> 31)
+        };
+        let low = mix((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (u128::from(mix(low ^ 0x5851_f42d_4c95_7f2d)) << 64 | u128::from(low)).to_le_bytes()
     }
 
     #[test]

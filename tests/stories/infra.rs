@@ -317,7 +317,7 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
     let source: String = files(&root().join("src"), &["rs"]).iter().map(|file| read(file)).collect();
     let alerts = infra("alerts.bicep");
     let queries: Vec<&str> = alerts.split("'''").skip(1).step_by(2).collect();
-    assert_eq!(queries.len(), 6);
+    assert_eq!(queries.len(), 7);
     let mut messages = 0;
     for query in &queries {
         let named = query.split("line.message ").skip(1).flat_map(|rest| {
@@ -329,7 +329,7 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
             messages += 1;
         }
         for field in words_after(query, "line.") {
-            assert!(source.contains(&format!("{field}: ")) && ["message", "workloads", "function"].contains(&field), "{field}");
+            assert!(source.contains(&format!("{field}: ")) && ["message", "workloads", "function", "rule"].contains(&field), "{field}");
         }
         let printed = queue_events_fields();
         for field in words_after(query, "entry.") {
