@@ -15,9 +15,9 @@ use reqwest::{Client, redirect::Policy};
 
 use crate::limits::MAX_SDK_ANSWER_BYTES;
 
-/// How long a connection may take to open.
+/// The time that a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a server may stay silent in the middle of an answer; a whole answer may take longer.
+/// The time that a server may stay silent in the middle of an answer; a whole answer may take longer.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Builds the client. Certificates are verified against the machine's roots, or those that `SSL_CERT_FILE` names.

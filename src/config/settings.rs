@@ -1,4 +1,4 @@
-//! What each setting means, for docs/SETTINGS.md, which is generated from here and from the reading of the settings.
+//! The meaning of each setting, for docs/SETTINGS.md, which is generated from here and from the reading of the settings.
 
 /// Each setting with what it means, in the order of the page.
 pub(super) const MEANINGS: &[(&str, &str)] = &[
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Setting};
 
-    /// What is set decides what is asked for: together these ask for all settings. The last tells what is required.
+    /// Sets of variables that together ask for all settings: what is set decides what is asked for. The last tells what is required.
     const WAYS: [&[(&str, &str)]; 3] = [
         &[("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://c.example/")],
         &[("AzureWebJobsStorage__blobServiceUri", "https://b.example/"), ("AzureWebJobsStorage__queueServiceUri", "https://q.example/")],

@@ -14,7 +14,7 @@ const SETS: usize = 1 << 16;
 /// After this time all is forgotten, and the database is asked again: a person may have deleted documents meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is known of ids. What it does not know, the database does: forgetting one costs a request, no document.
+/// Ids that are known. The database knows all others: forgetting one costs a request, no document.
 #[derive(Debug)]
 pub struct Ids(Mutex<Known>);
 
@@ -27,7 +27,7 @@ struct Known {
     in_flight: HashSet<Digest>,
 }
 
-/// What is known of an id.
+/// The knowledge of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdState {
     /// Nothing.
@@ -45,7 +45,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// Whether a document of this id is known to be stored.
+    /// True if a document of this id is known to be stored.
     #[must_use]
     pub fn is_stored(&self, digest: &Digest) -> bool {
         self.known().is_stored(digest)

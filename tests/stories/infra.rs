@@ -91,8 +91,8 @@ fn the_container_is_made_for_the_documents_that_the_handler_writes() {
     let feed = Feed { content_type: Some(Workload::Exchange), content_id: "c".to_owned(), content_created: None };
     let rules = Rules::by_default(Utc::now());
     splitter
-        .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, traits| {
-            documents.push(document(record, traits, &feed, rules).unwrap());
+        .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, flags| {
+            documents.push(document(record, flags, &feed, rules).unwrap());
         })
         .unwrap();
     let made: Value = serde_json::from_str(&documents[0].json).unwrap();
@@ -426,7 +426,7 @@ fn by_container_signature(container: &str) -> String {
 #[test]
 fn the_documents_explain_every_field_and_every_code() {
     let operations = read(&root().join("docs/OPERATIONS.md"));
-    let store_events = serde_json::to_value(store_events::Report::default()).unwrap();
+    let store_events = serde_json::to_value(store_events::MessageReport::default()).unwrap();
     let fields = queue_events_fields().into_iter().chain(store_events.as_object().unwrap().keys().cloned());
     for field in fields.chain(["succeeded", "milliseconds", "invocation", "function"].map(str::to_owned)) {
         assert!(operations.contains(&format!("`{field}`")), "OPERATIONS.md does not explain {field}");

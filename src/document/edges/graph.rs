@@ -46,12 +46,12 @@ impl<'a> Graph<'a> {
         self.is_full
     }
 
-    /// Whether some node bears just this text for a name.
+    /// True if some node bears just this text for a name.
     pub(super) fn bears_text(&self, text: &str) -> bool {
         self.nodes.len() <= FEW && self.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(text))
     }
 
-    /// Whether some node bears a name, of whatever type.
+    /// True if some node bears a name, of whatever type.
     pub(super) fn bears(&self, name: &str) -> bool {
         if self.nodes.len() <= FEW { self.nodes.iter().any(|node| node.name == name) } else { self.names.contains(name) }
     }

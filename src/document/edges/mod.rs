@@ -204,7 +204,7 @@ impl<'r, 'a> Record<'r, 'a> {
         }
     }
 
-    /// Whether a record has the fields and values that rows ask for.
+    /// True if a record has the fields and values that rows ask for.
     fn holds(&self, when: usize) -> bool {
         let (when, texts) = (&self.table.whens[when], self.reading.texts);
         when.has.iter().all(|place| texts.has(*place))

@@ -54,7 +54,7 @@ struct EdgeText {
     own: bool,
 }
 
-/// What a text is that wholly names something and that no other row read.
+/// The reading of a text that wholly names something and that no other row read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnywhereText {
@@ -66,7 +66,7 @@ struct AnywhereText {
     label: Option<String>,
 }
 
-/// What a text can be seen to name, wherever it stands.
+/// The kinds of name that can be told from the text alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -158,7 +158,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Whether it is one of these: they were made first, and name nothing.
+    /// True if it is one of these: they were made first, and name nothing.
     pub(super) fn has(&self, place: Place) -> bool {
         (self.operation..=self.organization_name).contains(&place)
     }
@@ -204,7 +204,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Whether it reads only a part of what a text names.
+    /// True if it reads only a part of what a text names.
     pub(super) fn is_part(&self) -> bool {
         self.reader == Reader::SiteOf
     }
@@ -243,7 +243,7 @@ pub(super) struct When {
 }
 
 impl When {
-    /// Whether records of a kind are meant, whatever else they hold.
+    /// True if records of a kind are meant, whatever else they hold.
     fn fits(&self, record_type: &str, workload: &str, operation: &str) -> bool {
         let WhenText { r#type, not_type, workload: workloads, not_workload, .. } = &self.text;
         let record_type = record_type.parse().ok();
@@ -259,13 +259,13 @@ impl When {
     }
 }
 
-/// What a cmdlet is about: `New-InboxRule` about an `InboxRule`.
+/// The noun of a cmdlet: of `New-InboxRule` it is `InboxRule`.
 fn noun(operation: &str) -> &str {
     let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     operation.split_once('-').filter(|(verb, noun)| is_word(verb) && is_word(noun)).map_or("", |(_, noun)| noun)
 }
 
-/// Whether one of the patterns is that of a text.
+/// True if one of the patterns is that of a text.
 pub(super) fn matches(globs: &[Glob], text: &str) -> bool {
     globs.iter().any(|glob| glob.matches(text))
 }

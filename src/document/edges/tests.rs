@@ -1,4 +1,4 @@
-//! What records become, row by row; and what holds of every record.
+//! The edges that records give, row by row; and what holds of every record.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ fn found_in(operation: &str, kind: u64, workload: &str, fields: Value) -> Vec<St
     found(record)
 }
 
-/// What the user did, and no more.
+/// A record of what the user did, and no more.
 fn of_me<const N: usize>(to: [&str; N]) -> Vec<String> {
     to.iter().map(|to| format!("user {ME} -> {to}")).collect()
 }
@@ -556,7 +556,7 @@ fn every_published_case_has_the_edges_that_it_must_have_and_none_that_it_must_no
     }
 }
 
-/// Whether a node is what a case writes as `type name`, with `*` for any.
+/// True if a node is what a case writes as `type name`, with `*` for any.
 fn is_meant(pattern: &str, kind: NodeType, name: &str) -> bool {
     let (kinds, names) = pattern.split_once(' ').unwrap();
     (kinds == "*" || kinds == kind.as_str()) && (names == "*" || names.eq_ignore_ascii_case(name))

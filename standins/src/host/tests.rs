@@ -175,6 +175,13 @@ async fn restarts_by_exit_code() -> Result<()> {
     let host = Host::start(options(&app, &[])?).await?;
     host.run_queue_message("StoreEvents", "exit 0").await;
     assert!(!host.run_queue_message("StoreEvents", "[]").await.outcome.is_success());
+    // The caller may see the end of the connection before the host sees that of the process.
+    for _ in 0..2000 {
+        if host.pid().is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     assert_eq!((host.pid(), host.failure()), (None, None));
     Ok(())
 }
