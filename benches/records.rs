@@ -9,7 +9,7 @@ use std::{
 use chrono::Utc;
 use handler::document::{
     Feed, Rules, document,
-    records::{Splitter, Traits},
+    records::{RecordFlags, Splitter},
 };
 use standins::tenant::{Body, generate};
 
@@ -35,14 +35,14 @@ fn main() {
         });
     });
     tell("cut and document", || {
-        cut(&body, |record, traits| drop(black_box(document(record, traits, &feed, rules))));
+        cut(&body, |record, flags| drop(black_box(document(record, flags, &feed, rules))));
     });
 }
 
 /// Bodies arrive in pieces of about this size.
 const CHUNK: usize = 16 * 1024;
 
-fn cut(body: &str, mut record: impl FnMut(&[u8], Traits)) {
+fn cut(body: &str, mut record: impl FnMut(&[u8], RecordFlags)) {
     let mut splitter = Splitter::default();
     for chunk in body.as_bytes().chunks(CHUNK) {
         if let Err(error) = splitter.push(chunk, &mut record) {

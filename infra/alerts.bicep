@@ -150,7 +150,7 @@ AppTraces
 AppTraces
 | where SeverityLevel == 2 and Message contains 'the database is not answering'
 | extend line = parse_json(substring(Message, indexof(Message, '{')))
-| where line.message == 'the database is not answering; the message goes back on the queue'
+| where line.message == 'the database is not answering; what is not stored goes back on the queue'
 '''
   }
 ]

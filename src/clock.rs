@@ -16,7 +16,7 @@ pub struct Clock(Mutex<Told>);
 #[derive(Debug, Default)]
 struct Told {
     offset: TimeDelta,
-    is_told: bool,
+    is_known: bool,
     /// A jump that one witness told and no other has confirmed yet.
     doubt: Option<(TimeDelta, Witness)>,
 }
@@ -33,7 +33,7 @@ pub enum Witness {
     Content,
 }
 
-/// Why no state may rest on the time.
+/// The reason why no state may rest on the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeUncertain {
     /// No answer told it.
@@ -46,7 +46,7 @@ pub enum TimeUncertain {
         rfc3339(*.told), rfc3339(*.known)
     )]
     Doubtful {
-        /// What an answer says.
+        /// The time in an answer.
         told: DateTime<Utc>,
         /// By what was told before, or else the machine.
         known: DateTime<Utc>,
@@ -60,13 +60,13 @@ impl Clock {
         Utc::now() + self.skew()
     }
 
-    /// How far the service's clock is ahead of the machine's.
+    /// The time by which the service's clock is ahead of the machine's.
     #[must_use]
     pub fn skew(&self) -> TimeDelta {
         self.told().offset
     }
 
-    /// Whether the service has told its time in this process, and no answer since has told another. Until then [`Clock::now`] is
+    /// True if the service has told its time in this process, and no answer since has told another. Until then [`Clock::now`] is
     /// a guess: no checkpoint moves by it, and nothing is given up.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -80,17 +80,17 @@ impl Clock {
     pub fn certain(&self) -> Result<(), TimeUncertain> {
         let told = self.told();
         match told.doubt {
-            None if told.is_told => Ok(()),
+            None if told.is_known => Ok(()),
             None => Err(TimeUncertain::Untold),
             Some((offset, _)) => Err(TimeUncertain::Doubtful { told: Utc::now() + offset, known: Utc::now() + told.offset }),
         }
     }
 
-    /// Whether any answer told a time in this process, believed or not.
+    /// True if any answer told a time in this process, believed or not.
     #[must_use]
-    pub fn is_told(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         let told = self.told();
-        told.is_told || told.doubt.is_some()
+        told.is_known || told.doubt.is_some()
     }
 
     /// A jump that needs a second witness: how far ahead of the machine, and who told it.
@@ -113,9 +113,9 @@ impl Clock {
         let mut told = self.told();
         let is_near = |other: TimeDelta| (offset - other).abs() <= JUMP;
         let is_confirmed = told.doubt.is_some_and(|(doubt, by)| by != witness && is_near(doubt));
-        let is_believed = is_near(TimeDelta::zero()) || (told.is_told && is_near(told.offset)) || is_confirmed;
+        let is_believed = is_near(TimeDelta::zero()) || (told.is_known && is_near(told.offset)) || is_confirmed;
         *told = match is_believed {
-            true => Told { offset, is_told: true, doubt: None },
+            true => Told { offset, is_known: true, doubt: None },
             false => Told { doubt: Some((offset, witness)), ..*told },
         };
         is_believed

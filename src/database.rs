@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     ids::{Claims, IdState, Ids},
-    probe::Made,
+    probe::ContainerSettings,
 };
 use crate::{config, document::Document};
 
@@ -34,7 +34,7 @@ const MAX_TRANSACTIONS: usize = 4;
 /// Single creates at a time.
 const MAX_CREATES: usize = 8;
 
-/// What became of a document.
+/// The result of creating a document.
 #[derive(Debug)]
 pub enum Written {
     /// It is new.
@@ -45,7 +45,7 @@ pub enum Written {
     Refused(DatabaseError),
 }
 
-/// Why documents were not written.
+/// The reason why documents were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// It passes: throttled, unreachable, too slow.
@@ -73,7 +73,7 @@ impl From<CosmosError> for DatabaseError {
 }
 
 impl DatabaseError {
-    /// What to do, where that is known.
+    /// The next step, if it is known.
     #[must_use]
     pub fn next_step(&self) -> Option<&'static str> {
         match self {
@@ -106,24 +106,24 @@ fn statuses(error: &CosmosError) -> (u16, Option<u16>) {
 }
 
 /// The container that documents go to. The connection is made at the first write, so that a start waits for nothing.
-pub struct Cosmos {
-    config: config::Cosmos,
+pub struct Database {
+    config: config::CosmosAccount,
     identity: Option<Arc<dyn TokenCredential>>,
-    connection: OnceCell<Connection>,
+    connection: OnceCell<OpenContainer>,
     ids: Ids,
 }
 
 /// The driver does what the SDK does by it: routing, retries, sessions and authentication. The SDK itself is left out: it
 /// builds a `serde_json::Value` of every document in a batch, which took more time than all else here.
-struct Connection {
+struct OpenContainer {
     driver: Arc<CosmosDriver>,
     container: ContainerReference,
 }
 
-impl Cosmos {
+impl Database {
     /// Of the account that the settings name, opened with its key or else the identity.
     #[must_use]
-    pub fn new(config: &config::Cosmos, identity: Option<Arc<dyn TokenCredential>>) -> Self {
+    pub fn new(config: &config::CosmosAccount, identity: Option<Arc<dyn TokenCredential>>) -> Self {
         Self { config: config.clone(), identity, connection: OnceCell::new(), ids: Ids::default() }
     }
 
@@ -154,11 +154,11 @@ impl Cosmos {
         Ok(written)
     }
 
-    async fn connection(&self) -> Result<&Connection, DatabaseError> {
+    async fn connection(&self) -> Result<&OpenContainer, DatabaseError> {
         self.connection.get_or_try_init(|| self.connect()).await
     }
 
-    async fn connect(&self) -> Result<Connection, DatabaseError> {
+    async fn connect(&self) -> Result<OpenContainer, DatabaseError> {
         let endpoint = self.config.endpoint.clone();
         let account = match (&self.config.key, &self.identity) {
             (Some(key), _) => AccountReference::with_account_key(endpoint, key.clone()),
@@ -176,11 +176,11 @@ impl Cosmos {
             let context = format!("failed to resolve container metadata for '{database}/{container}'");
             CosmosErrorBuilder::from_error(error).with_context(context).build()
         })?;
-        Ok(Connection { driver, container })
+        Ok(OpenContainer { driver, container })
     }
 }
 
-impl Connection {
+impl OpenContainer {
     async fn execute(&self, operation: CosmosOperation) -> Result<CosmosResponse, CosmosError> {
         self.driver.execute_singleton_operation(operation, OperationOptions::default()).await
     }
@@ -286,7 +286,7 @@ enum IdsPage {
     One(String),
 }
 
-/// What became of a batch.
+/// The result of creating a batch.
 enum Transaction {
     /// All of its documents are created.
     Committed,

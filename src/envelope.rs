@@ -1,5 +1,4 @@
-//! The host's envelope: what the Functions host posts to a custom handler, and what it wants back. Which function runs is
-//! the router's matter.
+//! The host's envelope: the JSON that the Functions host posts to a custom handler, and the JSON that it wants back.
 //! <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#request-payload>
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,7 @@ use crate::clock::parse_utc;
 /// The host's header that tells invocations apart.
 pub const INVOCATION_ID: &str = "x-azure-functions-invocationid";
 
-/// What the host posts: one entry of `Data` a binding, and what it knows of the trigger.
+/// The host's request: one entry of `Data` a binding, and what it knows of the trigger.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Payload {
@@ -27,7 +26,7 @@ pub struct QueueMessage {
     pub text: String,
     /// The queue's id of it; empty where the host did not say.
     pub id: String,
-    /// How often it was delivered, this time included; 1 where the host did not say.
+    /// The number of its deliveries, this one included; 1 if the host did not say.
     pub dequeue_count: u32,
     /// When it was put on the queue, by the queue's clock; none if the host did not say.
     pub inserted: Option<DateTime<Utc>>,
@@ -38,7 +37,7 @@ pub struct QueueMessage {
 #[error("the request is no invocation of a queue trigger: {0}")]
 pub struct NotAnInvocation(String);
 
-/// What the host takes for success: always an object, since an empty answer or `null` is waited for until the time-out.
+/// The answer that the host takes for success: always an object, since an empty answer or `null` is waited for until the time-out.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Reply {

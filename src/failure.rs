@@ -1,4 +1,4 @@
-//! What an invocation can fail with, and the two decisions about it: what the host is answered, and how loud it is logged.
+//! The failures of an invocation, and the two decisions about each: the answer to the host, and the level of the log line.
 //! Errors are logged here, once, at the boundary.
 
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use crate::{
     management_api::ActivityError, workload::Workload,
 };
 
-/// Why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
+/// The reason why an invocation failed. The host then delivers a queue message again, and after its last delivery moves it to the
 /// poison queue; a timer's work is done by its next run.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// How loud it is logged.
+    /// The level that it is logged at.
     #[must_use]
     pub fn level(&self) -> Level {
         match self {

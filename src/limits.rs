@@ -27,7 +27,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(55 * 60);
 pub const DOUBT: TimeDelta = TimeDelta::minutes(61);
 /// The service's clock is known as closely as this: a `Date` header has a resolution of a second, and travels.
 pub const CLOCK_RESOLUTION: TimeDelta = TimeDelta::seconds(2);
-/// What tells no expiry of its own, such as a bare URI, is tried for so long after its message was put.
+/// The time that an item is tried after its message was put, if it tells no expiry of its own, as a bare URI.
 pub const HAND_MADE_LIFE: TimeDelta = TimeDelta::days(7);
 
 /// Bytes of an answer of the API that is read whole, decompressed: a page of a listing.
@@ -36,6 +36,8 @@ pub const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
 pub const MAX_LISTED: usize = 200_000;
 /// Pages of one listing beyond which something must be wrong.
 pub const MAX_PAGES: usize = 10_000;
+/// Bytes of an answer that Azure's SDKs read whole: tokens, errors, blobs of the state.
+pub const MAX_SDK_ANSWER_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of an error's body.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
 

@@ -55,14 +55,14 @@ impl Outbox {
     }
 
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.
-    pub(crate) async fn pack(&self, items: Vec<Item>, most_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
-        let packed = pack(items, most_items);
+    pub(crate) async fn pack(&self, items: Vec<Item>, max_items: usize) -> azure_core::Result<Vec<Vec<Item>>> {
+        let packed = pack(items, max_items);
         let lost = packed.too_long.iter().map(|item| (item, self.lost(item.workload_name(), &item.id, "content uri too long")));
         self.journal(lost.collect()).await?;
         Ok(packed.batches)
     }
 
-    /// Says that content is lost that was never asked for, and how the journal puts it.
+    /// Logs that content is lost which was never asked for, and returns the journal's line of it.
     pub(crate) fn lost(&self, workload: &str, content_id: &str, reason: &str) -> Line {
         tracing::error!(workload, content_id, reason, "lost: this content cannot be had");
         Line { reason: Some(reason.to_owned()), ..Line::new(self.clock.now(), Event::Lost, content_id) }
@@ -87,8 +87,8 @@ impl Outbox {
         }
     }
 
-    /// Journals each line with its content blob's workload and hour; one append an hour, of which one that fails holds back
-    /// no other.
+    /// Journals each line under its content blob's workload and hour, with one append an hour. If one append fails, the others
+    /// are made all the same.
     pub(crate) async fn journal(&self, lines: Vec<(&Item, Line)>) -> azure_core::Result<()> {
         let mut by_hour: HashMap<_, Vec<Line>> = HashMap::new();
         for (item, line) in lines {
@@ -98,8 +98,8 @@ impl Outbox {
         join_all(appends).await.into_iter().collect()
     }
 
-    /// Fails where these could not be journalled once they are queued: each run would queue them again. Only hours to which
-    /// an append failed before are tried, with a line that says nothing.
+    /// Checks that these items can be journalled before they are queued. If they could not, every run would queue them again.
+    /// Only hours whose last append failed are tested, by appending an empty line.
     pub(crate) async fn ensure_journal(&self, items: impl Iterator<Item = &Item>) -> azure_core::Result<()> {
         let hours: HashSet<_> = items.map(|item| self.journal_hour(item)).collect();
         let doubtful: Vec<_> = self.unwritable.lock().unwrap_or_else(PoisonError::into_inner).intersection(&hours).copied().collect();
@@ -122,14 +122,14 @@ impl Outbox {
     }
 }
 
-/// What became of messages sent.
+/// The result of sending messages.
 pub(crate) struct Sent {
     /// Messages that the queue acknowledged.
     pub(crate) messages: usize,
     /// Content blobs in them.
     pub(crate) items: usize,
-    /// Whether the journal knows of those.
+    /// The result of journalling those.
     pub(crate) journalled: azure_core::Result<()>,
-    /// Whether the queue took them all.
+    /// An error if the queue did not take them all.
     pub(crate) taken: azure_core::Result<()>,
 }

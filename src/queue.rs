@@ -1,5 +1,5 @@
-//! The door to the content queue: sends batches, and makes the queue where it is missing. What is in a batch, and when it
-//! is sent, is the functions' matter; receiving is the host's.
+//! The client of the content queue: sends batches, and makes the queue if it is missing. [`crate::batch`] encodes them; the host
+//! receives them.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::{
 };
 
 /// The service hides a message for seven days at most.
-const LONGEST_DELAY: Duration = Duration::from_secs(7 * 86_400);
+const MAX_HIDDEN: Duration = Duration::from_secs(7 * 86_400);
 
 /// The most messages that the service shows at once.
 /// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
 const MAX_PEEKED: i32 = 32;
 
-/// How long a message that is only a trial lives, in seconds.
+/// Seconds that a message lives which is only a trial.
 const PROBE_LIFE: i32 = 60;
 
 /// The content queue.
@@ -37,7 +37,7 @@ pub struct ContentQueue {
 /// A message that waits on the queue.
 #[derive(Debug)]
 pub struct WaitingMessage {
-    /// What it carries; nothing if that cannot be read.
+    /// The items in it; none if they cannot be read.
     pub items: Vec<Item>,
     /// When it was put, by the queue's clock, in seconds.
     pub put: DateTime<Utc>,
@@ -98,7 +98,7 @@ impl ContentQueue {
         }))
     }
 
-    /// Whether the queue is there.
+    /// True if the queue is there.
     ///
     /// # Errors
     /// Storage refused or could not be reached.
@@ -131,7 +131,7 @@ impl ContentQueue {
     async fn put(&self, text: &str, delay: Duration) -> azure_core::Result<()> {
         let options = QueueClientSendMessageOptions {
             message_time_to_live: Some(-1),
-            visibility_timeout: i32::try_from(delay.min(LONGEST_DELAY).as_secs()).ok().filter(|seconds| *seconds > 0),
+            visibility_timeout: i32::try_from(delay.min(MAX_HIDDEN).as_secs()).ok().filter(|seconds| *seconds > 0),
             ..Default::default()
         };
         let message = QueueMessage { message_text: Some(text.to_owned()) };

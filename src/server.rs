@@ -31,7 +31,7 @@ use crate::{
 /// Largest request taken; a queue message is 64 KiB at most.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// What each request is served with.
+/// The parts that each request is served with.
 #[derive(Clone)]
 struct Served {
     services: Arc<Services>,
@@ -61,7 +61,7 @@ async fn store_events(State(served): State<Served>, headers: HeaderMap, body: By
     let invocation = Invocation::begin("StoreEvents", &headers);
     let message = match QueueMessage::read(&body) {
         Ok(message) => message,
-        Err(error) => return invocation.end(&store_events::Report::default(), Err(error.into()), "the host decides"),
+        Err(error) => return invocation.end(&store_events::MessageReport::default(), Err(error.into()), "the host decides"),
     };
     let what_follows = format!(
         "message {} was delivered {} times; the host delivers it again, and after its last delivery moves it to the poison \
@@ -177,7 +177,7 @@ mod tests {
             Invocation { began: begun - ANSWER + Duration::from_millis(50), ..Invocation::begin("StoreEvents", &HeaderMap::new()) };
         let run = async move {
             let _ = released.recv();
-            (store_events::Report::default(), Ok(()))
+            (store_events::MessageReport::default(), Ok(()))
         };
         let front = Builder::new_current_thread().enable_all().build().unwrap();
         let answer = front.block_on(invocation.of(run, work.handle(), "the host decides"));
@@ -192,7 +192,7 @@ mod tests {
         let run = async { panic!("of megan@contoso.example") };
         let body = Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let invocation = Invocation::begin("StoreEvents", &HeaderMap::new());
-            let answer = invocation.of::<store_events::Report>(run, work.handle(), "the host decides").await;
+            let answer = invocation.of::<store_events::MessageReport>(run, work.handle(), "the host decides").await;
             assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
             to_bytes(answer.into_body(), MAX_BODY).await.unwrap()
         });

@@ -1,4 +1,4 @@
-//! What both functions work with, built once a process.
+//! The clients and settings that both functions work with, built once a process.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,7 +11,7 @@ use crate::{
     azure::Connection,
     clock::Clock,
     config::{Config, LeaveOut},
-    database::Cosmos,
+    database::Database,
     document::{Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
@@ -27,20 +27,20 @@ const FETCHES: usize = 8;
 /// Batches being written in the whole process: likewise.
 const WRITES: usize = 4;
 
-/// How long the administrator's own rules stay before they are read again.
+/// The time after which the administrator's own rules are read again.
 const OWN_RULES_STAY: TimeDelta = TimeDelta::hours(1);
 
 /// All of it. Each function is handed the clients and its own part.
 pub struct Services {
-    /// What both functions reach the outside with.
+    /// The clients that both functions use.
     pub clients: Clients,
-    /// What QueueEvents lists by.
-    pub listing: Listing,
-    /// What StoreEvents stores with.
+    /// The settings of QueueEvents.
+    pub listing: ListingSettings,
+    /// The database, the settings and the bounds of StoreEvents.
     pub storing: Storing,
 }
 
-/// What both functions reach the outside with.
+/// The clients that both functions use.
 pub struct Clients {
     pub(crate) clock: Arc<Clock>,
     pub(crate) activity: ActivityClient,
@@ -48,16 +48,16 @@ pub struct Clients {
     pub(crate) outbox: Outbox,
 }
 
-/// What QueueEvents lists by.
-pub struct Listing {
+/// The settings of QueueEvents.
+pub struct ListingSettings {
     pub(crate) workloads: Vec<Workload>,
     pub(crate) lookback: TimeDelta,
     pub(crate) batch_size: usize,
 }
 
-/// What StoreEvents stores with.
+/// The database, the settings and the bounds of StoreEvents.
 pub struct Storing {
-    pub(crate) database: Cosmos,
+    pub(crate) database: Database,
     retention: TimeDelta,
     partitions_per_day: u8,
     matched_values: Treatment,
@@ -86,13 +86,13 @@ impl Services {
         }
         Ok(Self {
             clients: Clients::new(config, &connection)?,
-            listing: Listing {
+            listing: ListingSettings {
                 workloads: config.workloads.clone(),
                 lookback: TimeDelta::from_std(config.lookback)?,
                 batch_size: config.batch_size,
             },
             storing: Storing {
-                database: Cosmos::new(&config.cosmos, connection.identity().ok()),
+                database: Database::new(&config.cosmos, connection.identity().ok()),
                 retention: TimeDelta::from_std(config.documents.retention)?,
                 partitions_per_day: config.documents.partitions_per_day,
                 matched_values: Treatment::new(&config.documents.dlp_values, &config.office365.tenant_id),
@@ -142,7 +142,7 @@ impl Storing {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
     }
 
-    /// How documents are made at this time, with a table of edges; the built-in one where there is no other.
+    /// The rules by which documents are made at this time, with a table of edges; the built-in one if there is no other.
     pub(crate) fn rules<'a>(&'a self, now: DateTime<Utc>, table: Option<&'a Table>) -> Rules<'a> {
         Rules {
             partitions_per_day: self.partitions_per_day,

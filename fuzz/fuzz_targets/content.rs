@@ -5,7 +5,7 @@
 use chrono::DateTime;
 use handler::document::{
     Feed, Rules, document,
-    records::{BodyError, Splitter, Traits},
+    records::{BodyError, Splitter, RecordFlags},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -13,24 +13,24 @@ fuzz_target!(|input: (u8, &[u8])| {
     let (size, body) = input;
     let whole = split(body, usize::MAX);
     assert_eq!(whole, split(body, usize::from(size) + 1));
-    for (record, traits) in whole.into_iter().flatten() {
-        check(&record, traits);
+    for (record, flags) in whole.into_iter().flatten() {
+        check(&record, flags);
     }
 });
 
-fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, Traits)>, BodyError> {
+fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, RecordFlags)>, BodyError> {
     let (mut splitter, mut records) = (Splitter::default(), Vec::new());
     for chunk in body.chunks(size) {
-        splitter.push(chunk, |record, traits| records.push((record.to_vec(), traits)))?;
+        splitter.push(chunk, |record, flags| records.push((record.to_vec(), flags)))?;
     }
     splitter.finish()?;
     Ok(records)
 }
 
-fn check(record: &[u8], traits: Traits) {
+fn check(record: &[u8], flags: RecordFlags) {
     let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
     let rules = Rules::by_default(DateTime::UNIX_EPOCH);
-    let Ok(document) = document(record, traits, &feed, rules) else { return };
+    let Ok(document) = document(record, flags, &feed, rules) else { return };
     let json: serde_json::Value = serde_json::from_str(&document.json).expect("a document is valid JSON");
     assert_eq!(json["id"], document.id);
     assert_eq!(json["pk"], document.pk);
@@ -38,6 +38,6 @@ fn check(record: &[u8], traits: Traits) {
     assert!(!document.id.is_empty() && document.id.len() <= 1023);
     assert!(!document.id.contains(['/', '\\', '?', '#']) && !document.id.ends_with(' '));
     assert!(document.json.len() <= 2 * 1024 * 1024);
-    let again = handler::document::document(record, traits, &feed, rules).expect("the same again");
+    let again = handler::document::document(record, flags, &feed, rules).expect("the same again");
     assert_eq!((document.id, document.pk), (again.id, again.pk));
 }

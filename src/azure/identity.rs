@@ -1,5 +1,5 @@
-//! Who we are: the credential for the Activity API, and the managed identity for storage and database. How a token is had
-//! is the identity library's matter; when it is renewed is decided here.
+//! The handler's identities: the credential for the Activity API, and the managed identity for storage and database. The identity
+//! library gets tokens; this file decides when they are renewed.
 
 use std::sync::Arc;
 
@@ -35,11 +35,11 @@ pub fn managed_identity(config: &Config, transport: &Transport) -> azure_core::R
     Ok(credential)
 }
 
-/// What a person may know of an access token: nothing that could be used in its place.
+/// The claims in an access token that a person may know: nothing that could be used in its place.
 /// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-pub struct Claims {
+pub struct TokenClaims {
     /// Whom it was given to.
     #[serde(rename = "appid", alias = "azp")]
     pub app_id: String,
@@ -50,8 +50,8 @@ pub struct Claims {
     pub roles: Vec<String>,
 }
 
-impl Claims {
-    /// Reads a JSON Web Token without verifying it, which is its audience's matter; none where it is in another form.
+impl TokenClaims {
+    /// Reads a JSON Web Token without verifying it, which its audience does; none if it is in another form.
     #[must_use]
     pub fn read(token: &Secret) -> Option<Self> {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(token.secret().split('.').nth(1)?).ok()?;
@@ -63,7 +63,7 @@ impl Claims {
 pub struct ActivityToken {
     config: Config,
     transport: Transport,
-    /// What the API expects a token to be for.
+    /// The scope of a token for the API.
     scope: String,
     /// Holds the library's own cache; replaced when the service refuses a token that the cache thinks good.
     credential: Mutex<Arc<dyn TokenCredential>>,

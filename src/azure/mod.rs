@@ -17,14 +17,14 @@ use azure_core::{
 use self::identity::managed_identity;
 use crate::config::Config;
 
-/// What every client is built with, in the service and in the commands alike.
+/// The parts that every client is built with, in the service and in the commands alike.
 #[derive(Debug)]
 pub struct Connection {
     /// The process's one HTTP client.
     pub http: reqwest::Client,
     /// The same for Azure's SDKs.
     pub transport: Transport,
-    /// How often a request to storage is tried again before its failure is told.
+    /// The retries of a request to storage before its failure is told.
     retry: RetryOptions,
     /// The managed identity; an error where there is none, which matters only to what needs one.
     identity: azure_core::Result<Arc<dyn TokenCredential>>,
@@ -37,7 +37,7 @@ impl Connection {
     /// The TLS roots cannot be loaded.
     pub fn new(config: &Config, retry: RetryOptions) -> anyhow::Result<Self> {
         let http = http::client()?;
-        let transport = Transport::new(Arc::new(http.clone()));
+        let transport = http::transport(http.clone());
         Ok(Self { identity: managed_identity(config, &transport), http, transport, retry })
     }
 

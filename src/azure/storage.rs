@@ -64,26 +64,26 @@ fn address(account: &StorageAccount, endpoint: &Url, name: &str) -> azure_core::
     Ok(url)
 }
 
-/// Whether an error says that the thing asked for is not there (404).
+/// True if an error says that the thing asked for is not there (404).
 #[must_use]
 pub fn is_not_found(error: &Error) -> bool {
     error.http_status() == Some(StatusCode::NotFound)
 }
 
-/// Whether an error says that the thing exists, or changed meanwhile (409, 412).
+/// True if an error says that the thing exists, or changed meanwhile (409, 412).
 #[must_use]
 pub fn is_conflict(error: &Error) -> bool {
     matches!(error.http_status(), Some(StatusCode::Conflict | StatusCode::PreconditionFailed))
 }
 
-/// Whether an error says that the blob is no append blob (409): a person's tools upload block blobs.
+/// True if an error says that the blob is no append blob (409): a person's tools upload block blobs.
 /// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
 #[must_use]
 pub fn is_another_type(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(code), .. } if code == "InvalidBlobType")
 }
 
-/// Whether an error says that an append blob takes no further append: it has 50,000.
+/// True if an error says that an append blob takes no further append: it has 50,000.
 /// <https://learn.microsoft.com/rest/api/storageservices/append-block>
 #[must_use]
 pub fn is_full(error: &Error) -> bool {

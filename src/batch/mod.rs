@@ -1,5 +1,5 @@
-//! The queue message: a JSON array of content blobs to fetch. The one type that both functions know, with both directions
-//! of the wire side by side, and how items are packed into messages; sending and receiving are elsewhere.
+//! The queue message, a JSON array of content blobs to fetch: encoding, decoding and packing. [`crate::queue`] sends it; the host
+//! receives it.
 
 mod pack;
 
@@ -12,7 +12,7 @@ use crate::{clock::rfc3339, limits::HAND_MADE_LIFE, management_api::ContentBlob,
 
 /// Most text in one message, before base64: the queue takes 64 KiB of base64.
 /// <https://learn.microsoft.com/rest/api/storageservices/put-message>
-pub const MOST_TEXT: usize = 48 * 1024;
+pub const MAX_TEXT: usize = 48 * 1024;
 
 /// One content blob on the queue. Everything but the URI may be missing, where an operator put it there by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Item {
     /// contentExpiration.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
     pub expires: Option<DateTime<Utc>>,
-    /// How often it was put off.
+    /// The number of times that it was put off.
     #[serde(default)]
     pub attempt: u32,
     /// The tenant that listed it.
@@ -39,7 +39,7 @@ pub struct Item {
     pub tenant: Option<String>,
 }
 
-/// Why a message is not understood.
+/// The reason why a message is not understood.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the queue message is {found}; expected a JSON array of {{\"uri\",\"type\",\"id\",\"created\",\"expires\",\"attempt\"}} or of content URIs"
@@ -49,7 +49,7 @@ pub struct NotABatch {
 }
 
 impl Item {
-    /// What a tenant's listing says of a blob, as it is queued for the first time.
+    /// An item of a blob in a tenant's listing, as it is queued for the first time.
     #[must_use]
     pub fn listed(workload: Workload, blob: &ContentBlob, tenant: &str) -> Self {
         Self {

@@ -1,6 +1,6 @@
-//! Packs content blobs into messages: pure. What is done with what fits none is the functions' matter.
+//! Packs content blobs into messages, and returns those that fit into none. Pure.
 
-use super::{Item, MOST_TEXT, encode};
+use super::{Item, MAX_TEXT, encode};
 
 /// Items as they go on the queue.
 #[derive(Debug, Default)]
@@ -11,18 +11,18 @@ pub(crate) struct Packed {
     pub(crate) too_long: Vec<Item>,
 }
 
-/// Soonest expiry first; at most `most_items` in a message, and [`MOST_TEXT`] bytes. The last short batch counts too.
-pub(crate) fn pack(mut items: Vec<Item>, most_items: usize) -> Packed {
+/// Soonest expiry first; at most `max_items` in a message, and [`MAX_TEXT`] bytes. The last short batch counts too.
+pub(crate) fn pack(mut items: Vec<Item>, max_items: usize) -> Packed {
     items.sort_by_key(|item| item.expires);
     let mut packed = Packed::default();
     let (mut batch, mut text) = (Vec::new(), BRACKETS);
     for item in items {
         let length = encode(std::slice::from_ref(&item)).map_or(usize::MAX, |text| text.len() - BRACKETS);
-        if length > MOST_TEXT - BRACKETS {
+        if length > MAX_TEXT - BRACKETS {
             packed.too_long.push(item);
             continue;
         }
-        if batch.len() == most_items || text + length > MOST_TEXT {
+        if batch.len() == max_items || text + length > MAX_TEXT {
             packed.batches.push(std::mem::take(&mut batch));
             text = BRACKETS;
         }
@@ -85,10 +85,10 @@ mod tests {
             prop_assert_eq!(packed.batches.iter().map(Vec::len).sum::<usize>() + packed.too_long.len(), count);
             for batch in &packed.batches {
                 prop_assert!(!batch.is_empty() && batch.len() <= most);
-                prop_assert!(encode(batch).unwrap().len() <= MOST_TEXT);
+                prop_assert!(encode(batch).unwrap().len() <= MAX_TEXT);
             }
             for item in &packed.too_long {
-                prop_assert!(encode(std::slice::from_ref(item)).unwrap().len() > MOST_TEXT);
+                prop_assert!(encode(std::slice::from_ref(item)).unwrap().len() > MAX_TEXT);
             }
         }
     }

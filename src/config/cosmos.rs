@@ -7,7 +7,7 @@ use super::vars::Vars;
 
 /// The Cosmos DB account, and the container in it.
 #[derive(Clone, Debug)]
-pub struct Cosmos {
+pub struct CosmosAccount {
     /// Account endpoint, such as `https://name.documents.azure.com:443/`.
     pub endpoint: Url,
     /// Account key; none: managed identity.
@@ -18,7 +18,7 @@ pub struct Cosmos {
     pub container: String,
 }
 
-impl Cosmos {
+impl CosmosAccount {
     pub(super) fn read(vars: &mut Vars<'_>) -> Option<Self> {
         let endpoint = vars.required("COSMOS_ENDPOINT").and_then(|_| vars.secure_url("COSMOS_ENDPOINT", None));
         let key = vars.optional("COSMOS_KEY").map(Secret::from);

@@ -1,4 +1,4 @@
-//! What decides a document besides its record.
+//! The settings that decide a document, besides its record.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use azure_core::credentials::Secret;
 
 use super::{Faults, LeaveOut, vars::Vars};
 
-/// What decides a document besides its record.
+/// The settings that decide a document, besides its record.
 #[derive(Clone, Debug)]
 pub struct Documents {
-    /// How long a document lives, counted from its record's CreationTime.
+    /// The time that a document lives, counted from its record's CreationTime.
     pub retention: Duration,
     /// Logical partitions a day of records is spread over.
     pub partitions_per_day: u8,
@@ -17,7 +17,7 @@ pub struct Documents {
     pub dlp_values: DlpValues,
     /// Records that are not stored.
     pub leave_out: LeaveOut,
-    /// Whether rules are asked of each record.
+    /// True if rules are asked of each record.
     pub findings: bool,
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::workload::Workload;
 
-/// What is left out. Empty: every record is stored.
+/// Records that are left out. Empty: every record is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaveOut(Vec<Pattern>);
 
@@ -32,7 +32,7 @@ enum Records {
 pub struct NoPattern(usize);
 
 impl LeaveOut {
-    /// Whether a record is left out. `workload` is the content type that it came under.
+    /// True if a record is left out. `workload` is the content type that it came under.
     #[must_use]
     pub fn matches(&self, workload: Option<Workload>, operation: Option<&str>, record_type: Option<&str>) -> bool {
         self.0.iter().any(|pattern| {
@@ -44,7 +44,7 @@ impl LeaveOut {
         })
     }
 
-    /// Whether every record is stored.
+    /// True if every record is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

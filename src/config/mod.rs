@@ -14,7 +14,7 @@ mod vars;
 use std::{net::Ipv4Addr, time::Duration};
 
 pub use self::{
-    cosmos::Cosmos,
+    cosmos::CosmosAccount,
     documents::{DlpValues, Documents},
     leave_out::{LeaveOut, NoPattern},
     office365::Office365,
@@ -45,8 +45,8 @@ pub struct Config {
     /// The storage account of queue and state.
     pub storage: StorageAccount,
     /// The database.
-    pub cosmos: Cosmos,
-    /// What decides a document besides its record.
+    pub cosmos: CosmosAccount,
+    /// The settings that decide a document, besides its record.
     pub documents: Documents,
     /// Client id of the user-assigned managed identity; none: the system-assigned one.
     pub identity_client_id: Option<String>,
@@ -88,7 +88,7 @@ impl Config {
         let lookback = vars.parsed("LOOKBACK_HOURS", "168", "hours from 1 to 168", |hours: &u64| (1..=168).contains(hours));
         let batch_size = vars.parsed("BATCH_SIZE", "20", "a number from 1 to 1000", |size: &usize| (1..=1000).contains(size));
         let storage = StorageAccount::read(vars);
-        let cosmos = Cosmos::read(vars);
+        let cosmos = CosmosAccount::read(vars);
         let documents = Documents::read(vars);
         let identity_client_id = vars.optional(IDENTITY).and_then(|id| vars.guid(IDENTITY, id));
         schedule?;

@@ -18,7 +18,7 @@ pub(super) fn read(vars: &mut Vars<'_>) -> Option<String> {
     vars.parsed("SCHEDULE", "0 */5 * * * *", "an NCRONTAB expression of six fields", |text: &String| is_ncrontab(text))
 }
 
-/// Whether the host accepts an expression, and there is a time at which it fires.
+/// True if the host accepts an expression, and there is a time at which it fires.
 fn is_ncrontab(text: &str) -> bool {
     let fields: Vec<&str> = text.split_whitespace().collect();
     if fields.len() != FIELDS.len() {

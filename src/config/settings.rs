@@ -1,4 +1,4 @@
-//! What each setting means, for docs/SETTINGS.md, which is generated from here and from the reading of the settings.
+//! The meaning of each setting, for docs/SETTINGS.md, which is generated from here and from the reading of the settings.
 
 /// Each setting with what it means, in the order of the page.
 pub(super) const MEANINGS: &[(&str, &str)] = &[
@@ -13,7 +13,10 @@ pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("SCHEDULE", "the timer, an NCRONTAB expression of six fields, UTC. The host needs it set"),
     ("CONTENT_QUEUE", "the queue of content URIs. The host needs it set"),
     ("STATE_CONTAINER", "the blob container of checkpoints and journal: [STATE.md](STATE.md)"),
-    ("LOOKBACK_HOURS", "1 to 168: how long ago a workload without checkpoint starts"),
+    (
+        "LOOKBACK_HOURS",
+        "1 to 168: how long ago a workload without checkpoint starts; nothing that became available before it is collected, unless a person rewinds the checkpoint",
+    ),
     ("BATCH_SIZE", "1 to 1000: content URIs in a message, at most"),
     ("AzureWebJobsStorage", "the storage account's connection string, with key or shared access signature, as the host reads it"),
     ("AzureWebJobsStorage__accountName", "in its place: the account's name, which a managed identity then opens"),
@@ -43,7 +46,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Setting};
 
-    /// What is set decides what is asked for: together these ask for all settings. The last tells what is required.
+    /// Sets of variables that together ask for all settings: what is set decides what is asked for. The last tells what is required.
     const WAYS: [&[(&str, &str)]; 3] = [
         &[("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://c.example/")],
         &[("AzureWebJobsStorage__blobServiceUri", "https://b.example/"), ("AzureWebJobsStorage__queueServiceUri", "https://q.example/")],

@@ -13,7 +13,7 @@ const DEVELOPMENT_STORAGE: &str = "DefaultEndpointsProtocol=http;AccountName=dev
     AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;\
     BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1";
 
-/// What names an account that an identity opens.
+/// Settings that name an account that an identity opens.
 pub(crate) const IDENTITY_SETTINGS: [&str; 3] =
     ["AzureWebJobsStorage__accountName", "AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__queueServiceUri"];
 
@@ -25,11 +25,11 @@ pub struct StorageAccount {
     pub blob_endpoint: Url,
     /// Address of the queue service.
     pub queue_endpoint: Url,
-    /// How requests are authorised.
+    /// The way in which requests are authorised.
     pub access: Access,
 }
 
-/// How requests are authorised. Secrets redact themselves.
+/// The way in which requests are authorised. Secrets redact themselves.
 #[derive(Clone, Debug)]
 pub enum Access {
     /// By the account's key.
@@ -46,7 +46,7 @@ pub enum Access {
 }
 
 impl StorageAccount {
-    /// Whether the managed identity is what opens this account.
+    /// True if the managed identity opens this account.
     #[must_use]
     pub fn needs_identity(&self) -> bool {
         matches!(self.access, Access::Identity)

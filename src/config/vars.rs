@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use url::Url;
 use uuid::Uuid;
 
-/// How a Key Vault reference begins.
+/// The beginning of a Key Vault reference.
 const KEY_VAULT: &str = "@Microsoft.KeyVault(";
 const UNRESOLVED: &str = "is a Key Vault reference that the platform did not resolve: does the secret exist, and may the app's identity \
                           read it (role Key Vault Secrets User)? The portal says why, under the app's environment variables";
@@ -28,11 +28,11 @@ impl std::error::Error for Faults {}
 pub struct Setting {
     /// The variable.
     pub name: String,
-    /// What it is set to; none where it is not set.
+    /// Its value; none if it is not set.
     pub value: Option<String>,
-    /// What holds where it is not set.
+    /// The value that holds if it is not set.
     pub default: Option<String>,
-    /// What is wrong with it.
+    /// The fault in it.
     pub fault: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Vars<'a> {
         Self { lookup, faults: Vec::new(), asked: Vec::new() }
     }
 
-    /// What was read, if nothing was found wrong with any of it.
+    /// Returns what was read, if nothing was found wrong with any of it.
     pub(super) fn judge<T>(self, read: Option<T>) -> Result<T, Faults> {
         match read {
             Some(read) if self.faults.is_empty() => Ok(read),
@@ -65,14 +65,14 @@ impl<'a> Vars<'a> {
         }
     }
 
-    /// Whether the platform left a Key Vault reference as it is, because it could not read the secret.
+    /// True if the platform left a Key Vault reference as it is, because it could not read the secret.
     /// <https://learn.microsoft.com/azure/app-service/app-service-key-vault-references#troubleshoot-key-vault-references>
     pub(super) fn is_unresolved(&self, name: &str) -> bool {
         (self.lookup)(name)
             .is_some_and(|text| text.trim_start().get(..KEY_VAULT.len()).is_some_and(|head| head.eq_ignore_ascii_case(KEY_VAULT)))
     }
 
-    /// Whether something was found wrong with a variable whose name begins so.
+    /// True if something was found wrong with a variable whose name begins so.
     pub(super) fn has_fault(&self, prefix: &str) -> bool {
         self.faults.iter().any(|(name, _)| name.starts_with(prefix))
     }
@@ -100,7 +100,7 @@ impl<'a> Vars<'a> {
         self.value(name)
     }
 
-    /// Whether a variable has a value. It does not count as asked for.
+    /// True if a variable has a value. It does not count as asked for.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
@@ -163,18 +163,18 @@ impl<'a> Vars<'a> {
     }
 }
 
-/// Whether an address is nothing but an address: what else it may hold may be a secret.
+/// True if an address is nothing but an address: what else it may hold may be a secret.
 fn is_plain(url: &Url) -> bool {
     url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none()
 }
 
-/// Whether a text has the shape of a GUID, in either case.
+/// True if a text has the shape of a GUID, in either case.
 pub(crate) fn is_guid(text: &str) -> bool {
     // Other forms, in braces or without hyphens, are of other lengths.
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }
 
-/// Whether an address stays on this machine.
+/// True if an address stays on this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

@@ -14,7 +14,7 @@ const SETS: usize = 1 << 16;
 /// After this time all is forgotten, and the database is asked again: a person may have deleted documents meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is known of ids. What it does not know, the database does: forgetting one costs a request, no document.
+/// Ids that are known. The database knows all others: forgetting one costs a request, no document.
 #[derive(Debug)]
 pub struct Ids(Mutex<Known>);
 
@@ -27,7 +27,7 @@ struct Known {
     in_flight: HashSet<Digest>,
 }
 
-/// What is known of an id.
+/// The knowledge of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdState {
     /// Nothing.
@@ -45,7 +45,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// Whether a document of this id is known to be stored.
+    /// True if a document of this id is known to be stored.
     #[must_use]
     pub fn is_stored(&self, digest: &Digest) -> bool {
         self.known().is_stored(digest)
@@ -119,13 +119,15 @@ impl Drop for Claims<'_> {
 mod tests {
     use super::*;
 
-    /// Spreads numbers as a hash does.
+    /// Spreads numbers as a hash does: each half by SplitMix64's last steps.
     fn digest(number: usize) -> Digest {
-        (u128::MAX / 3 * 2 + 1)
-            .wrapping_mul(number as u128 + 1)
-            .rotate_left(61)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            .to_le_bytes()
+        let mix = |number: u64| {
+            let once = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let twice = (once ^ (once >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            twice ^ (twice >> 31)
+        };
+        let low = mix((number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (u128::from(mix(low ^ 0x5851_f42d_4c95_7f2d)) << 64 | u128::from(low)).to_le_bytes()
     }
 
     #[test]

@@ -4,25 +4,25 @@
 use azure_data_cosmos_driver::{CosmosError, models::CosmosOperation};
 use serde::{Deserialize, Serialize};
 
-use super::{Cosmos, DatabaseError, OperationResult};
+use super::{Database, DatabaseError, OperationResult};
 
 /// A partition that no record has, and nobody reads.
 const PARTITION: &str = "check";
-/// How long what could not be removed stays, in seconds.
+/// Seconds that a document stays which could not be removed.
 const LIFE: u32 = 60;
 
-/// How the container is made.
+/// The container's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct ContainerSettings {
     /// Paths of the partition key.
     pub partition_key: Vec<String>,
-    /// Whether documents may expire.
+    /// True if documents may expire.
     pub expires: bool,
     /// After how many seconds, where a document does not say.
     pub default_ttl: Option<u32>,
 }
 
-/// What is read of the container's properties.
+/// The part of the container's properties that is read.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/get-a-collection>
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,16 +53,16 @@ struct Probe<'a> {
     note: &'a str,
 }
 
-impl Cosmos {
+impl Database {
     /// Reads how the container is made.
     ///
     /// # Errors
     /// The database refused or could not be reached.
-    pub async fn made(&self) -> Result<Made, DatabaseError> {
+    pub async fn container_settings(&self) -> Result<ContainerSettings, DatabaseError> {
         let connection = self.connection().await?;
         let read = connection.execute(CosmosOperation::read_container(connection.container.clone())).await?;
         let properties: Properties = read.into_body().into_single()?;
-        Ok(Made {
+        Ok(ContainerSettings {
             partition_key: properties.partition_key.paths,
             expires: properties.default_ttl.is_some(),
             default_ttl: properties.default_ttl.and_then(|seconds| u32::try_from(seconds).ok()),

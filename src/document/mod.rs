@@ -23,7 +23,7 @@ pub use self::{
 };
 use self::{
     fields::Field,
-    records::{Kind, Traits},
+    records::{Kind, RecordFlags},
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
@@ -36,7 +36,7 @@ use crate::{
 
 /// Longest id, in bytes. <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
 const MAX_ID_BYTES: usize = 1023;
-/// What arrives older than its retention stays a day, so that it is seen at all.
+/// Seconds that a document stays if it arrives older than its retention: a day, so that it is seen at all.
 const MIN_TTL: i64 = 86_400;
 
 /// Where a record came from: the document's `feed`.
@@ -51,12 +51,12 @@ pub struct Feed {
     pub content_created: Option<String>,
 }
 
-/// What a document depends on besides its record.
+/// The rules that a document depends on, besides its record.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
-    /// How long a document lives after its event.
+    /// The time that a document lives after its event.
     pub retention: TimeDelta,
     /// The service's time.
     pub now: DateTime<Utc>,
@@ -113,27 +113,27 @@ pub struct NotARecord;
 ///
 /// # Errors
 /// The text is no JSON.
-pub fn document(record: &[u8], traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    judged(record, traits, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
+pub fn document(record: &[u8], flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    judged(record, flags, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
 
 /// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one. None if
 /// `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
 pub(crate) fn judged(
     record: &[u8],
-    traits: Traits,
+    flags: RecordFlags,
     feed: &Feed,
     rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
     let looked_at = |fields: &Fields<'_>| (rules.table.edges(fields), judge(fields));
-    match traits.kind {
-        Kind::Record => document_with(record, traits, Some(feed), rules, None, is_stored, looked_at),
-        Kind::Value => value_document(&String::from_utf8_lossy(record), traits, feed, rules).map(Some),
+    match flags.kind {
+        Kind::Record => document_with(record, flags, Some(feed), rules, None, is_stored, looked_at),
+        Kind::Value => value_document(&String::from_utf8_lossy(record), flags, feed, rules).map(Some),
         Kind::Oversized(digest) => {
             let own_id = format!("sha256-{}", hexadecimal(&digest));
-            let document = document_with(record, traits, Some(feed), rules, Some(own_id), |_| false, looked_at)?;
+            let document = document_with(record, flags, Some(feed), rules, Some(own_id), |_| false, looked_at)?;
             Ok(document.map(|document| if document.is_left_out { document } else { document.stub() }))
         }
     }
@@ -146,25 +146,25 @@ pub(crate) fn judged(
 pub fn document_of_text(element: &[u8], feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     let text = String::from_utf8_lossy(element);
     let value = serde_json::to_string(&text).map_err(|_| NotARecord)?;
-    wrapped(&value, sha256_id(text.as_bytes()), Traits::default(), feed, rules)
+    wrapped(&value, sha256_id(text.as_bytes()), RecordFlags::default(), feed, rules)
 }
 
 /// The document of an element that is no object.
-fn value_document(value: &str, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+fn value_document(value: &str, flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     // Without the values that were matched, as with a record that has no Id.
     let dropped = redact(&in_object(value), Treatment::Drop).and_then(|(text, _)| serde_json::from_str::<serde_json::Value>(&text).ok());
     let id = match dropped {
         Some(object) => sha256_id(object["record_value"].to_string().as_bytes()),
         None => sha256_id(&canonical(value)),
     };
-    wrapped(value, id, traits, feed, rules)
+    wrapped(value, id, flags, feed, rules)
 }
 
 /// The document of an object that holds nothing but this value. It is no record, so it counts as reduced.
-fn wrapped(value: &str, id: String, traits: Traits, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    let traits = Traits { depth: traits.depth + 1, ..traits };
+fn wrapped(value: &str, id: String, flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    let flags = RecordFlags { depth: flags.depth + 1, ..flags };
     let (text, nothing) = (in_object(value), |_: &Fields<'_>| ("[]".to_owned(), None));
-    let document = document_with(text.as_bytes(), traits, Some(feed), rules, Some(id), |_| false, nothing)?.ok_or(NotARecord)?;
+    let document = document_with(text.as_bytes(), flags, Some(feed), rules, Some(id), |_| false, nothing)?.ok_or(NotARecord)?;
     Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
 }
 
@@ -172,7 +172,7 @@ fn in_object(value: &str) -> String {
     format!("{{\"record_value\":{value}}}")
 }
 
-/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record of unknown traits.
+/// The same document without `feed`, and which row of the table gave each of its edges. Takes a record whose flags are not known.
 ///
 /// # Errors
 /// The text is no JSON object.
@@ -181,7 +181,7 @@ pub(crate) fn explained(
     rules: Rules<'_>,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<(Document, Vec<ExplainedEdge>), NotARecord> {
-    let any = Traits { depth: usize::MAX, surrogates: true, long_numbers: true, ..Traits::default() };
+    let any = RecordFlags { depth: usize::MAX, surrogates: true, long_numbers: true, ..RecordFlags::default() };
     let mut rows = Vec::new();
     let looked_at = |fields: &Fields<'_>| {
         let (edges, explained) = rules.table.explained(fields);
@@ -196,7 +196,7 @@ pub(crate) fn explained(
 /// and the findings of the record's fields, as JSON.
 fn document_with(
     record: &[u8],
-    traits: Traits,
+    flags: RecordFlags,
     feed: Option<&Feed>,
     rules: Rules<'_>,
     own_id: Option<String>,
@@ -205,7 +205,7 @@ fn document_with(
 ) -> Result<Option<Document>, NotARecord> {
     let text = String::from_utf8_lossy(record);
     let mut repaired = matches!(text, Cow::Owned(_));
-    let text = if traits.long_numbers || traits.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
+    let text = if flags.long_numbers || flags.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
     let redaction = redact(&text, rules.matched_values);
     let redacted = redaction.as_ref().map(|(_, redacted)| *redacted);
     let original = &text;
@@ -225,7 +225,7 @@ fn document_with(
     let head = Head { id: &id, pk: &pk, ttl: time_to_live(created, rules), feed };
 
     rename_reserved(&mut fields.0);
-    let omitted = omit(&mut fields.0, traits.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
+    let omitted = omit(&mut fields.0, flags.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
     let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
     Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
@@ -385,7 +385,7 @@ mod tests {
     fn made(record: &str) -> (Document, Value) {
         let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
         splitter
-            .push(format!("[{record}]").as_bytes(), |record, traits| documents.push(document(record, traits, &feed(), rules()).unwrap()))
+            .push(format!("[{record}]").as_bytes(), |record, flags| documents.push(document(record, flags, &feed(), rules()).unwrap()))
             .unwrap();
         let document = documents.remove(0);
         let value = serde_json::from_str(&document.json).unwrap();
@@ -502,7 +502,7 @@ mod tests {
     }
 
     fn document_of_bytes(record: &[u8]) -> Document {
-        document(record, Traits::default(), &feed(), rules()).unwrap()
+        document(record, RecordFlags::default(), &feed(), rules()).unwrap()
     }
 
     #[test]
@@ -548,9 +548,9 @@ mod tests {
         #[test]
         fn key_and_partition_are_the_records_alone(id in ".{0,40}", time in "[0-9T:-]{0,20}", content_id in ".{0,20}", later in 0_i64..10_000_000) {
             let record = json!({"Id": id, "CreationTime": time, "X": [1, {"y": null}]}).to_string();
-            let first = document(record.as_bytes(), Traits::default(), &feed(), rules()).unwrap();
+            let first = document(record.as_bytes(), RecordFlags::default(), &feed(), rules()).unwrap();
             let other = Feed { content_id, content_type: None, content_created: None };
-            let again = document(record.as_bytes(), Traits::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
+            let again = document(record.as_bytes(), RecordFlags::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
             prop_assert_eq!((&first.id, &first.pk), (&again.id, &again.pk));
             prop_assert!(!first.id.is_empty() && first.id.len() <= MAX_ID_BYTES);
             prop_assert!(!first.id.contains(['/', '\\', '?', '#']) && !first.id.ends_with(' '));

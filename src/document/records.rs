@@ -7,20 +7,20 @@ use super::skim::{Skim, Skimmed};
 /// The longest record taken. The largest seen in the field are tens of kilobytes; this bounds memory, not content.
 const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 
-/// What was noticed of a record on the way, so that the many plain ones need no second look.
+/// Traits of a record that were noticed on the way, so that the many plain ones need no second look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
+pub struct RecordFlags {
     /// Levels of objects and arrays, the record's own included.
     pub depth: usize,
     /// An escape of a surrogate occurs; whether it stands alone is not known yet.
     pub surrogates: bool,
     /// A number occurs that a double may change: one of over 15 characters, or with an exponent.
     pub long_numbers: bool,
-    /// Whether it is a record at all.
+    /// True if it is a record at all.
     pub kind: Kind,
 }
 
-/// What stands where a record should.
+/// The kind of element that stands where a record should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// An object.
@@ -32,7 +32,7 @@ pub enum Kind {
     Oversized([u8; 32]),
 }
 
-/// Why a body is no array of records. Positions, never content.
+/// The reason why a body is no array of records. Positions, never content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Something else stands where the array should.
@@ -79,7 +79,7 @@ struct Element {
     number: usize,
     /// A number, `true`, `false` or `null`: it ends where something else begins.
     is_bare: bool,
-    traits: Traits,
+    flags: RecordFlags,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,8 +98,8 @@ impl Splitter {
     /// Takes the next chunk; calls `record` for every element of the array that it completes.
     ///
     /// # Errors
-    /// What arrived is no array. Records handed out before stay handed out.
-    pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], Traits)) -> Result<(), BodyError> {
+    /// The body is no array. Records handed out before stay handed out.
+    pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], RecordFlags)) -> Result<(), BodyError> {
         let (mut at, mut start) = (0, 0);
         while at < chunk.len() {
             if self.place != Place::InElement {
@@ -175,8 +175,8 @@ impl Splitter {
         Ok(self.place == Place::InElement)
     }
 
-    fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(&[u8], Traits)) {
-        let traits = self.element.traits;
+    fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(&[u8], RecordFlags)) {
+        let flags = self.element.flags;
         let is_split = !self.pending.is_empty() || self.skim.is_some();
         if is_split || tail.len() > MAX_RECORD_BYTES {
             self.hold(tail);
@@ -184,13 +184,13 @@ impl Splitter {
         match self.skim.take() {
             Some(skim) => {
                 let Skimmed { json, digest } = skim.finish();
-                record(&json, Traits { kind: Kind::Oversized(digest), ..traits });
+                record(&json, RecordFlags { kind: Kind::Oversized(digest), ..flags });
             }
             None if is_split => {
-                record(&self.pending, traits);
+                record(&self.pending, flags);
                 self.pending.clear();
             }
-            None => record(tail, traits),
+            None => record(tail, flags),
         }
         self.records += 1;
         self.place = Place::AfterElement;
@@ -200,7 +200,7 @@ impl Splitter {
 impl Element {
     fn beginning(byte: u8) -> Self {
         let kind = if byte == b'{' { Kind::Record } else { Kind::Value };
-        Self { is_bare: !matches!(byte, b'{' | b'[' | b'"'), traits: Traits { kind, ..Traits::default() }, ..Self::default() }
+        Self { is_bare: !matches!(byte, b'{' | b'[' | b'"'), flags: RecordFlags { kind, ..RecordFlags::default() }, ..Self::default() }
     }
 
     /// Scans on; the count of bytes up to and with the element's last, or none if it goes on beyond.
@@ -245,7 +245,7 @@ impl Element {
             (Text::AfterBackslash, b'u') => Text::Escape,
             (Text::Escape, b'd' | b'D') => Text::EscapeD,
             (Text::EscapeD, b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                self.traits.surrogates = true;
+                self.flags.surrogates = true;
                 Text::Inside
             }
             // A quote here is no hexadecimal digit: the text ends, and the parser will refuse it.
@@ -259,17 +259,17 @@ impl Element {
         match byte {
             b'0'..=b'9' | b'-' | b'+' | b'.' => {
                 self.number += 1;
-                self.traits.long_numbers |= self.number > 15;
+                self.flags.long_numbers |= self.number > 15;
                 return false;
             }
             b'e' | b'E' if self.number > 0 => {
-                self.traits.long_numbers = true;
+                self.flags.long_numbers = true;
                 return false;
             }
             b'"' => self.text = Text::Inside,
             b'{' | b'[' => {
                 self.depth += 1;
-                self.traits.depth = self.traits.depth.max(self.depth);
+                self.flags.depth = self.flags.depth.max(self.depth);
             }
             b'}' | b']' => {
                 self.depth -= 1;
@@ -289,10 +289,10 @@ mod tests {
     use super::*;
 
     /// Records of a body that arrives in chunks of a size.
-    fn split(body: &[u8], size: usize) -> Result<Vec<(String, Traits)>, BodyError> {
+    fn split(body: &[u8], size: usize) -> Result<Vec<(String, RecordFlags)>, BodyError> {
         let (mut splitter, mut records) = (Splitter::default(), Vec::new());
         for chunk in body.chunks(size.max(1)) {
-            splitter.push(chunk, |record, traits| records.push((String::from_utf8_lossy(record).into_owned(), traits)))?;
+            splitter.push(chunk, |record, flags| records.push((String::from_utf8_lossy(record).into_owned(), flags)))?;
         }
         let count = splitter.finish()?;
         assert_eq!(count, records.len());
@@ -305,7 +305,7 @@ mod tests {
         let whole = split(body, body.len()).unwrap();
         let texts: Vec<_> = whole.iter().map(|(text, _)| text.as_str()).collect();
         assert_eq!(texts, [r#"{"a":"}]\"\\"}"#, r#"{"b":[{},[]],"c":1e5}"#, "{}"]);
-        assert_eq!(whole[1].1, Traits { depth: 3, long_numbers: true, ..Traits::default() });
+        assert_eq!(whole[1].1, RecordFlags { depth: 3, long_numbers: true, ..RecordFlags::default() });
         for size in 1..body.len() {
             assert_eq!(split(body, size).unwrap(), whole, "chunks of {size}");
         }
@@ -338,12 +338,12 @@ mod tests {
 
     #[test]
     fn what_needs_a_second_look_is_noticed() {
-        let traits = |record: &str| split(format!("[{record}]").as_bytes(), 2).unwrap()[0].1;
-        assert!(traits(r#"{"a":"\ud83d"}"#).surrogates);
-        assert!(traits(r#"{"a":"\uDE00"}"#).surrogates);
-        assert!(!traits(r#"{"a":"\u00d8 \\ud83d"}"#).surrogates);
-        assert!(traits(r#"{"a":1234567890123456}"#).long_numbers);
-        assert!(!traits(r#"{"a":123456789012345,"b":true,"c":"1234567890123456"}"#).long_numbers);
+        let flags = |record: &str| split(format!("[{record}]").as_bytes(), 2).unwrap()[0].1;
+        assert!(flags(r#"{"a":"\ud83d"}"#).surrogates);
+        assert!(flags(r#"{"a":"\uDE00"}"#).surrogates);
+        assert!(!flags(r#"{"a":"\u00d8 \\ud83d"}"#).surrogates);
+        assert!(flags(r#"{"a":1234567890123456}"#).long_numbers);
+        assert!(!flags(r#"{"a":123456789012345,"b":true,"c":"1234567890123456"}"#).long_numbers);
     }
 
     #[test]
@@ -354,7 +354,7 @@ mod tests {
         let expected =
             ["null", "-1.5e3", r#""a]\"\ud800""#, r#"[1,{"b":[2]}]"#, "true", r#"{"c":"},["}"#, "[]", r#""""#, "12345678901234567"];
         assert_eq!(texts, expected);
-        let is_record: Vec<_> = whole.iter().map(|(_, traits)| traits.kind == Kind::Record).collect();
+        let is_record: Vec<_> = whole.iter().map(|(_, flags)| flags.kind == Kind::Record).collect();
         assert_eq!(is_record, [false, false, false, false, false, true, false, false, false]);
         assert!(whole[2].1.surrogates && whole[1].1.long_numbers && whole[8].1.long_numbers && whole[3].1.depth == 3);
         for size in 1..body.len() {

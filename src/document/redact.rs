@@ -83,7 +83,7 @@ impl fmt::Debug for HashKey {
     }
 }
 
-/// What a document says of values that it does not have.
+/// A document's word on values that it does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Redacted {
     /// [`RULE`].
@@ -104,7 +104,7 @@ pub(super) fn redact(json: &str, treatment: Treatment) -> Option<(String, Redact
     Some((redacted, Redacted { rule: RULE, values: redaction.values }))
 }
 
-/// Whether a text may name matched values: in either letter case, or with letters escaped, which no sender does but every parser reads.
+/// True if a text may name matched values: in either letter case, or with letters escaped, which no sender does but every parser reads.
 /// Nearly all records end here.
 fn may_hold_values(json: &str) -> bool {
     let bytes = json.as_bytes();
@@ -235,7 +235,7 @@ impl Redaction {
         Some(format!("{{{}:{}}}", quoted(&value.name), quoted(&token)))
     }
 
-    /// What stands in place of something that may hold values and that no parser takes.
+    /// The text in place of something that may hold values and that no parser takes.
     fn give_up(&mut self, empty: &str) -> String {
         self.values += 1;
         empty.to_owned()

@@ -22,7 +22,7 @@ pub(super) struct Skim {
     kept: Vec<u8>,
 }
 
-/// What is left of a record that was too large to hold.
+/// The remains of a record that was too large to hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Skimmed {
     /// An object of its small fields.
@@ -80,7 +80,7 @@ impl Skim {
         self.is_long = false;
     }
 
-    /// What is left of it, after its closing bracket.
+    /// Returns what is left of it, after its closing bracket.
     pub(super) fn finish(self) -> Skimmed {
         let json = [b"{", self.kept.as_slice(), b"}"].concat();
         // What is no JSON inside, or no object at all, tells nothing.

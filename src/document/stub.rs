@@ -4,7 +4,7 @@ use super::{Document, fields::Fields};
 
 /// Names that stay.
 const KEPT: [&str; 7] = ["id", "pk", "ttl", "feed", "edges", "findings", "redacted"];
-/// What is said to be omitted.
+/// The word for what is omitted.
 const ALL: &str = "all";
 
 impl Document {

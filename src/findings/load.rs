@@ -1,6 +1,6 @@
 //! Reads Sigma rules: ours, and others' within bounds, so that none of them can stall the handler or fill its memory.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use regex::RegexBuilder;
 use rsigma_eval::{CompiledRule, compile_rule, evaluate_rule};
@@ -21,12 +21,12 @@ const MAX_PATTERNS: usize = 200;
 /// Longest condition, in bytes.
 const MAX_CONDITION: usize = 2000;
 
-/// Why a file, or a rule in it, is not asked.
+/// The reason why a file, or a rule in it, is not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The file.
     pub file: String,
-    /// What is wrong, the rule's title included where it has one.
+    /// The fault, with the rule's title if it has one.
     pub why: String,
 }
 
@@ -62,13 +62,13 @@ impl Rule {
         evaluate_rule(&self.compiled, record).is_some()
     }
 
-    /// Whether a rule over time means this rule.
+    /// True if a rule over time means this rule.
     pub(super) fn is_called(&self, reference: &str) -> bool {
         self.id == reference || self.name.as_deref() == Some(reference)
     }
 }
 
-/// What was read: rules, rules over time with their files, and what was refused.
+/// The result of reading: rules, rules over time with their files, and what was refused.
 pub(super) struct Loaded {
     pub(super) rules: Vec<Rule>,
     pub(super) correlations: Vec<(Box<str>, CorrelationRule)>,
@@ -142,7 +142,10 @@ impl Loaded {
         if self.rules.iter().any(|other| other.id == id) {
             return Err(format!("a rule with the id {id} is there already"));
         }
-        let compiled = compile_rule(rule).map_err(|error| error.to_string())?;
+        let mut compiled = compile_rule(rule).map_err(|error| error.to_string())?;
+        // Kept for nobody: findings have the title, the level and the id alone.
+        (compiled.tags, compiled.falsepositives, compiled.description) = (Vec::new(), Vec::new(), None);
+        compiled.custom_attributes = Arc::default();
         let unknown_fields = if is_theirs { unknown_fields(rule) } else { Vec::new() };
         self.rules.push(Rule {
             compiled,
@@ -235,7 +238,7 @@ fn unknown_fields(rule: &SigmaRule) -> Vec<String> {
     unknown
 }
 
-/// Whether audit records have a field of this name.
+/// True if audit records have a field of this name.
 fn is_field(name: &str) -> bool {
     static FIELDS: std::sync::LazyLock<HashSet<&str>> =
         std::sync::LazyLock::new(|| include_str!("fields.txt").split_whitespace().collect());

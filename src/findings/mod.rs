@@ -19,7 +19,7 @@ pub use self::{
 };
 use crate::document::Fields;
 
-/// How much a person must look: Sigma's levels.
+/// Sigma's levels: the need for a person to look.
 /// <https://sigmahq.io/docs/basics/rules.html#level>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,9 +55,9 @@ impl Level {
 pub struct Finding<'r> {
     /// Sigma's id; the title where a rule has none.
     pub rule: &'r str,
-    /// What was found, for people.
+    /// The title, for people.
     pub title: &'r str,
-    /// How much a person must look.
+    /// The need for a person to look.
     pub level: Level,
     /// The file that the rule stands in.
     #[serde(skip)]
@@ -106,13 +106,13 @@ impl RuleSet {
         self.rules.len() + self.correlations.len()
     }
 
-    /// Whether no rule can be asked.
+    /// True if no rule can be asked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What of the administrator's rules cannot be used, and why.
+    /// The administrator's rules that cannot be used, each with the reason.
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused

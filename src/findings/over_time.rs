@@ -16,7 +16,7 @@ use crate::{clock::parse_utc, document::Fields};
 
 /// Most records that one group of one rule keeps.
 const MAX_KEPT: usize = 10_000;
-/// How far one rule over time may rest on another.
+/// The depth to which one rule over time may rest on another.
 const MAX_CHAIN: usize = 5;
 /// Most rules that one rule over time rests on.
 const MAX_BASES: usize = 50;
@@ -35,7 +35,7 @@ pub(super) struct Correlation {
     group_by: Vec<Vec<String>>,
     /// The names under which groups go up to a rule that rests on this one.
     group_names: Vec<String>,
-    /// What is counted by `value_count`.
+    /// The field whose values `value_count` counts.
     counted: Vec<String>,
     seconds: i64,
     predicates: Vec<(ConditionOperator, u64)>,
@@ -138,11 +138,11 @@ fn link(file: &str, rule: &CorrelationRule, base: impl Fn(&str) -> Option<Base>)
     })
 }
 
-/// What of a correlation's window is kept.
+/// The part of a correlation's window that is kept.
 #[derive(Default)]
 struct Window {
     entries: VecDeque<Entry>,
-    /// How often each value stands in `entries`.
+    /// The number of times that each value stands in `entries`.
     values: HashMap<Box<[u32]>, u32>,
     /// When the condition last held: while it goes on, it is one finding.
     held: Option<i64>,
@@ -173,7 +173,7 @@ impl Window {
         }
     }
 
-    /// Whether all bases came, each after the one before it.
+    /// True if all bases came, each after the one before it.
     fn is_in_order(&self, bases: usize) -> bool {
         self.entries.iter().fold(0, |next, entry| if entry.base == next { next + 1 } else { next }) >= bases
     }

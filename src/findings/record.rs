@@ -172,7 +172,7 @@ fn of_command_line(text: String) -> Map<String, Value> {
     map
 }
 
-/// What stands at a path below a value: through objects by name (a name may hold dots), lists by all of their elements, and texts that are JSON.
+/// The values at a path below a value: through objects by name (a name may hold dots), lists by all of their elements, and texts that are JSON.
 fn collect<'v>(value: &'v Value, path: &str, depth: usize, found: &mut Vec<EventValue<'v>>) {
     if depth == 0 || found.len() >= MAX_VALUES {
         return;

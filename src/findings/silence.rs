@@ -1,4 +1,4 @@
-//! What an administrator has said is known: findings of a rule, an account or an address that are not shown until a date, with the reason.
+//! Silences, by which an administrator says what is known: findings of a rule, an account or an address are not shown until a date, with the reason.
 
 use chrono::{NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::Finding;
 use crate::document::Fields;
 
-/// Why `silence.toml` cannot be used.
+/// The reason why `silence.toml` cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("silence.toml cannot be used: {0}")]
 pub struct BadSilence(String);
 
-/// What is silenced.
+/// The part that is silenced.
 #[derive(Clone, Debug, Default)]
 pub struct Silences(Vec<Silence>);
 
@@ -23,7 +23,7 @@ struct Silence {
     rule: Option<String>,
     account: Option<String>,
     address: Option<String>,
-    /// Why it is no trouble, for who reads the file later.
+    /// The reason why it is no trouble, for who reads the file later.
     reason: String,
     /// The last day on which it is silent, UTC.
     #[serde(deserialize_with = "day")]
@@ -84,7 +84,7 @@ impl Silences {
         findings.retain(|finding| !self.0.iter().any(|entry| is_silent(entry, finding)));
     }
 
-    /// Whether everything about a record's account or address is silenced today, so that it does not count over time either.
+    /// True if everything about a record's account or address is silenced today, so that it does not count over time either.
     pub(super) fn is_silent(&self, fields: &Fields<'_>) -> bool {
         let today = Utc::now().date_naive();
         self.0.iter().any(|entry| entry.rule.is_none() && entry.until >= today && entry.is_about(fields))

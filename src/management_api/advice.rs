@@ -1,4 +1,4 @@
-//! What to do about refusals that people are known to be stuck at.
+//! Advice for refusals that people are known to be stuck at: what is wrong, and what to do.
 
 use super::wire::ServiceError;
 
@@ -16,9 +16,9 @@ pub(super) fn explain(error: &ServiceError) -> String {
 /// A refusal that people are known to be stuck at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Advice {
-    /// What is the matter.
+    /// The fault.
     pub what: &'static str,
-    /// What to do.
+    /// The remedy.
     pub next: &'static str,
 }
 
@@ -51,7 +51,7 @@ fn is_auditing_off(error: &ServiceError) -> bool {
 }
 
 impl ServiceError {
-    /// Whether the API itself says so, and no proxy or gateway on the way.
+    /// True if the API itself says so, and no proxy or gateway on the way.
     pub(super) fn is_the_services_own(&self) -> bool {
         self.code.starts_with("AF") || is_auditing_off(self)
     }

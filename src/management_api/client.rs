@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::{
-    error::{ActivityError, Trouble, body_error, connection_error},
+    error::{ActivityError, Remedy, body_error, connection_error},
     pace::Pace,
     wire::{ContentBlob, ServiceError, Subscription},
 };
 use crate::{
     azure::{
         Connection,
-        identity::{ActivityToken, Claims},
+        identity::{ActivityToken, TokenClaims},
     },
     clock::{Clock, TimeUncertain, Witness, rfc3339},
     config::{Config, is_guid},
@@ -31,7 +31,7 @@ use crate::{
     workload::Workload,
 };
 
-/// How far back content can be listed. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
+/// The time that content can be listed back. <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#list-available-content>
 pub const LISTABLE: TimeDelta = TimeDelta::days(7);
 
 /// The newest seconds are left out of a listing: it may still be settling there.
@@ -44,7 +44,7 @@ const TRIES: u32 = 4;
 /// Pause before the second try; doubled before each further one, and jittered.
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// A `Retry-After` beyond this is not waited for, since waiting costs compute: the caller puts the work off instead.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// An answer that took longer says too little about the time.
 const MAX_PROMPT: Duration = Duration::from_secs(2);
 /// The longest that the time is asked for.
@@ -119,13 +119,13 @@ impl ActivityClient {
         })
     }
 
-    /// What the access token says of itself; none where it is not to be read.
+    /// Reads the access token's claims; none if they cannot be read.
     ///
     /// # Errors
     /// No token could be had.
-    pub async fn claims(&self) -> Result<Option<Claims>, ActivityError> {
+    pub async fn claims(&self) -> Result<Option<TokenClaims>, ActivityError> {
         let token = self.token.get().await.map_err(ActivityError::Token)?;
-        Ok(Claims::read(&token))
+        Ok(TokenClaims::read(&token))
     }
 
     /// Which subscriptions there are.
@@ -201,7 +201,7 @@ impl ActivityClient {
         Ok(ContentBody { content_type: content_type(&answer.response), answer, what })
     }
 
-    /// Whether content is outside the configured root or tenant.
+    /// True if content is outside the configured root or tenant.
     #[must_use]
     pub fn is_foreign(&self, uri: &str, tenant: Option<&str>) -> bool {
         self.own_content(uri, tenant).is_err()
@@ -301,14 +301,14 @@ impl ActivityClient {
             if error.is_throttling() && method != Method::POST {
                 self.pace.halve(sent);
             }
-            match error.trouble() {
-                Trouble::Unauthorised if !renewed => {
+            match error.remedy() {
+                Remedy::Unauthorised if !renewed => {
                     renewed = true;
                     token = self.token.renew(&token).await.map_err(ActivityError::Token)?;
                 }
-                Trouble::Passing(retry_after) if attempt < tries => {
+                Remedy::Passing(retry_after) if attempt < tries => {
                     let pause = pause(attempt, retry_after);
-                    if pause > LONGEST_PAUSE {
+                    if pause > MAX_PAUSE {
                         return Err(error);
                     }
                     tracing::debug!(what, attempt, error = %error, "passing trouble, trying again");
@@ -411,7 +411,7 @@ impl ContentBody {
     }
 }
 
-/// What came, and whether that is all of it: no more than so many bytes are read, as they are after decompression.
+/// Reads a body up to so many bytes after decompression; returns them, and true if that is all of it.
 async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Result<(Vec<u8>, bool)> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {

@@ -1,4 +1,4 @@
-//! What a call to the API can fail with, and the one place where an answer is judged.
+//! The errors of a call to the API, and the one place where an answer is judged.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     wire::ServiceError,
 };
 
-/// Why a call got no usable answer.
+/// The reason why a call got no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivityError {
     /// The address is not the configured API root's, so nothing was sent.
@@ -30,7 +30,7 @@ pub enum ActivityError {
         status: u16,
         /// The body's word on it.
         error: ServiceError,
-        /// How long the service asks to be left alone.
+        /// The time for which the service asks to be left alone.
         retry_after: Option<Duration>,
     },
     /// The connection failed before or within an answer.
@@ -38,7 +38,7 @@ pub enum ActivityError {
     Connection {
         /// The call, in words.
         what: String,
-        /// What reqwest says, without the address.
+        /// The error of reqwest, without the address.
         #[source]
         source: reqwest::Error,
     },
@@ -47,7 +47,7 @@ pub enum ActivityError {
     TooLarge {
         /// The call, in words.
         what: String,
-        /// What is taken at most.
+        /// The largest that is taken.
         limit: String,
     },
     /// An answer that should have been JSON of a known form is not.
@@ -55,7 +55,7 @@ pub enum ActivityError {
     Body {
         /// The call, in words.
         what: String,
-        /// What is wrong, without any of the content.
+        /// The fault, without any of the content.
         reason: String,
         /// Bytes read until that was clear.
         length: usize,
@@ -64,9 +64,9 @@ pub enum ActivityError {
     },
 }
 
-/// What to do about an [`ActivityError`].
+/// The remedy for an [`ActivityError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Remedy {
     /// It passes: try again, after this long if the service said so.
     Passing(Option<Duration>),
     /// It stays: the content cannot be had, now or ever. The word is the journal's reason.
@@ -84,28 +84,28 @@ pub enum Trouble {
 impl ActivityError {
     /// The one place where an answer is judged: by the AF code first, by the HTTP status second.
     #[must_use]
-    pub fn trouble(&self) -> Trouble {
+    pub fn remedy(&self) -> Remedy {
         let (status, error, retry_after) = match self {
-            Self::Foreign { .. } => return Trouble::Foreign,
-            Self::Token(_) | Self::TooLarge { .. } => return Trouble::Refused,
-            Self::Connection { .. } | Self::Body { .. } => return Trouble::Passing(None),
+            Self::Foreign { .. } => return Remedy::Foreign,
+            Self::Token(_) | Self::TooLarge { .. } => return Remedy::Refused,
+            Self::Connection { .. } | Self::Body { .. } => return Remedy::Passing(None),
             Self::Service { status, error, retry_after, .. } => (*status, error, *retry_after),
         };
         match error.code.as_str() {
             // Throttled; it comes as 403 as well, and at the start of a subscription without the letters.
-            "AF429" | "429" => Trouble::Passing(retry_after),
-            code if code.starts_with("AF500") => Trouble::Passing(retry_after),
-            "AF20050" => Trouble::Doubtful("content does not exist"),
-            "AF20051" => Trouble::Lasting("content expired"),
-            "AF20052" => Trouble::Doubtful("content id invalid"),
-            code if code.starts_with("AF") => Trouble::Refused,
+            "AF429" | "429" => Remedy::Passing(retry_after),
+            code if code.starts_with("AF500") => Remedy::Passing(retry_after),
+            "AF20050" => Remedy::Doubtful("content does not exist"),
+            "AF20051" => Remedy::Lasting("content expired"),
+            "AF20052" => Remedy::Doubtful("content id invalid"),
+            code if code.starts_with("AF") => Remedy::Refused,
             _ => match status {
-                401 => Trouble::Unauthorised,
-                408 | 429 | 500..=599 => Trouble::Passing(retry_after),
+                401 => Remedy::Unauthorised,
+                408 | 429 | 500..=599 => Remedy::Passing(retry_after),
                 // A success without the promised body, from a proxy or a dropped connection.
-                200..=299 => Trouble::Passing(retry_after),
+                200..=299 => Remedy::Passing(retry_after),
                 // A bare 404 among them: the API itself would say AF20050, so it is a gateway's, and content is not given up for it.
-                _ => Trouble::Refused,
+                _ => Remedy::Refused,
             },
         }
     }
@@ -120,7 +120,7 @@ impl ActivityError {
         }
     }
 
-    /// What is wrong and what to do, if this is a refusal that people are known to be stuck at.
+    /// Advice, if this is a refusal that people are known to be stuck at.
     #[must_use]
     pub fn advice(&self) -> Option<Advice> {
         match self {
@@ -129,7 +129,7 @@ impl ActivityError {
         }
     }
 
-    /// Whether the service says that calls come too fast.
+    /// True if the service says that calls come too fast.
     pub(super) fn is_throttling(&self) -> bool {
         matches!(self, Self::Service { status, error, .. } if *status == 429 || ["AF429", "429"].contains(&error.code.as_str()))
     }
@@ -161,22 +161,22 @@ mod tests {
     #[test]
     fn the_code_in_the_body_is_believed_before_the_status() {
         for (status, code, expected) in [
-            (403, "AF429", Trouble::Passing(None)),
-            (403, "429", Trouble::Passing(None)),
-            (200, "AF50000", Trouble::Passing(None)),
-            (500, "AF50005", Trouble::Passing(None)),
-            (400, "AF20051", Trouble::Lasting("content expired")),
-            (500, "AF20050", Trouble::Doubtful("content does not exist")),
-            (400, "AF20052", Trouble::Doubtful("content id invalid")),
-            (400, "AF20022", Trouble::Refused),
-            (401, "AF10001", Trouble::Refused),
-            (401, "", Trouble::Unauthorised),
-            (404, "", Trouble::Refused),
-            (429, "", Trouble::Passing(None)),
-            (503, "", Trouble::Passing(None)),
-            (302, "", Trouble::Refused),
+            (403, "AF429", Remedy::Passing(None)),
+            (403, "429", Remedy::Passing(None)),
+            (200, "AF50000", Remedy::Passing(None)),
+            (500, "AF50005", Remedy::Passing(None)),
+            (400, "AF20051", Remedy::Lasting("content expired")),
+            (500, "AF20050", Remedy::Doubtful("content does not exist")),
+            (400, "AF20052", Remedy::Doubtful("content id invalid")),
+            (400, "AF20022", Remedy::Refused),
+            (401, "AF10001", Remedy::Refused),
+            (401, "", Remedy::Unauthorised),
+            (404, "", Remedy::Refused),
+            (429, "", Remedy::Passing(None)),
+            (503, "", Remedy::Passing(None)),
+            (302, "", Remedy::Refused),
         ] {
-            assert_eq!(service(status, code, "").trouble(), expected, "{status} {code}");
+            assert_eq!(service(status, code, "").remedy(), expected, "{status} {code}");
         }
     }
 

@@ -12,6 +12,6 @@ pub(crate) use self::refusals::{Fetched, Refusals};
 pub use self::{
     advice::Advice,
     client::{ActivityClient, ContentBody, LISTABLE, Listing, SETTLE, SKEW, ToldTime, Window},
-    error::{ActivityError, Trouble, body_error},
+    error::{ActivityError, Remedy, body_error},
     wire::{ContentBlob, ServiceError, Subscription},
 };

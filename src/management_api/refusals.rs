@@ -12,7 +12,7 @@ const ALARMING: u64 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<BTreeMap<&'static str, u64>>);
 
-/// What a fetch came to, as far as it counts here.
+/// The result of a fetch, as far as it counts here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fetched {
     /// A body came.

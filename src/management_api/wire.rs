@@ -34,7 +34,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Whether content of this workload is being made available.
+    /// True if content of this workload is being made available.
     #[must_use]
     pub fn is_on(&self, workload: Workload) -> bool {
         self.content_type.eq_ignore_ascii_case(workload.as_str())
@@ -42,7 +42,7 @@ impl Subscription {
     }
 }
 
-/// What an answer other than success says: `{"error":{"code":"AF20022","message":"…"}}`.
+/// The body of an answer other than success: `{"error":{"code":"AF20022","message":"…"}}`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ServiceError {
     /// Such as `AF20022`; empty where the service gave none.

@@ -19,7 +19,7 @@ use crate::{
     findings::{self, Finding, RuleSet},
 };
 
-/// What a line of input becomes.
+/// The answer to a line of input.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Line {

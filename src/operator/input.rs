@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Chain, Cursor, Read};
 /// The column of Purview's export that holds the record, as JSON.
 /// <https://learn.microsoft.com/purview/audit-log-export-records>
 const COLUMN: &str = "AuditData";
-/// What a spreadsheet may have put between the cells.
+/// Signs that a spreadsheet may have put between the cells.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The first line that PowerShell's Export-Csv writes unless told not to.
@@ -54,7 +54,7 @@ impl<R: BufRead> RecordReader<R> {
         Ok(Self { form })
     }
 
-    /// Whether the input is CSV.
+    /// True if the input is CSV.
     pub fn is_csv(&self) -> bool {
         matches!(self.form, Form::Csv { .. })
     }

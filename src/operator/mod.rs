@@ -1,4 +1,4 @@
-//! What the handler does for the person who operates it, at a command line: `check` tries everything it needs, `status` tells
+//! The handler's commands for the person who operates it: `check` tries everything it needs, `status` tells
 //! how far it is, `explain` what becomes of a record. None of them serves the host, starts a subscription or moves a checkpoint.
 
 mod check;
@@ -25,7 +25,7 @@ struct Cli {
     command: Option<Command>,
 }
 
-/// What a person asks of the handler.
+/// A person's command to the handler.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Tries all that the collector needs, and says what to do about what is wrong
@@ -57,7 +57,7 @@ pub enum Command {
     },
 }
 
-/// What it looks like.
+/// The form of the answer.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Form {
     /// For machines: one JSON object

@@ -1,5 +1,4 @@
-//! How figures and times stand on a terminal: columns under each other, thousands apart, times in words. What they mean is
-//! the callers' matter.
+//! Writes figures and times for a terminal: columns under each other, thousands apart, times in words.
 
 use std::fmt;
 

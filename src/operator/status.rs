@@ -16,23 +16,23 @@ use crate::{
     config::Config,
     error_text::chain,
     management_api::SKEW,
-    state::{Figures, Gap, Noted, State, Subscriptions, Sums},
+    state::{Figures, Gap, State, SubscriptionNote, Subscriptions, Sums},
     workload::Workload,
 };
 
-/// How long all of it may take.
+/// The time that all of it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Gaps that were found longer ago are old news.
 const RECENT: TimeDelta = TimeDelta::days(7);
 
-/// How far the collector is.
+/// The progress of the collector.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     /// Now, by this machine's clock, or by the service's as QueueEvents last heard it if that is later.
     at: String,
     /// When QueueEvents last heard from the service.
     last_run: Option<String>,
-    /// Whether this machine's clock is behind the service's.
+    /// True if this machine's clock is behind the service's.
     is_clock_behind: bool,
     workloads: Vec<WorkloadStatus>,
     /// `DLP_VALUES`: drop, hash or keep.
@@ -43,7 +43,7 @@ pub(super) struct Status {
 struct WorkloadStatus {
     workload: Workload,
     standing: Standing,
-    /// Why it is not Active, where that is known.
+    /// The reason why it is not Active, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Everything that became available before it is queued.
@@ -58,7 +58,7 @@ struct WorkloadStatus {
     gaps: Vec<Range>,
 }
 
-/// How a workload stands.
+/// The standing of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum Standing {
     /// Subscription on, content seen.
@@ -152,7 +152,7 @@ async fn workload_status(
 }
 
 /// As QueueEvents last noted it. Without a note the checkpoint tells: it only ever moves where the subscription is on.
-fn standing(noted: Option<&Noted>, has_checkpoint: bool, sums: &Sums) -> (Standing, Option<String>) {
+fn standing(noted: Option<&SubscriptionNote>, has_checkpoint: bool, sums: &Sums) -> (Standing, Option<String>) {
     let is_on = noted.map_or(has_checkpoint, |noted| noted.on);
     match (is_on, noted) {
         (true, _) if sums.is_seen => (Standing::Active, None),
@@ -213,7 +213,7 @@ impl Status {
         write!(f, "\n{table}")
     }
 
-    /// What a person should look at.
+    /// Writes what a person should look at.
     fn remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let oldest = self.workloads.iter().filter_map(|workload| Some((workload.workload, workload.oldest_waiting.as_ref()?)));
         match oldest.max_by_key(|(_, oldest)| oldest.seconds) {

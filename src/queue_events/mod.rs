@@ -26,7 +26,7 @@ use crate::{
     limits::{Deadline, OVERDUE},
     log::counted,
     management_api::{self, ActivityError, LISTABLE, Window},
-    services::{Clients, Listing},
+    services::{Clients, ListingSettings},
     state::{Checkpoint, CheckpointError, Line, Shard, Standing, Sweeps, hour_of},
     workload::Workload,
 };
@@ -38,18 +38,18 @@ const JOURNAL_HOURS: usize = 8;
 /// Where the time of the last deep sweep is not known, this long ago is taken for it.
 const UNKNOWN_SWEEP: TimeDelta = TimeDelta::days(3);
 /// Hours beyond what can be listed that a deep sweep looks through, at most.
-const MOST_PAST_HOURS: i64 = 31 * 24;
+const MAX_PAST_HOURS: i64 = 31 * 24;
 /// Upper bounds of the lateness histogram, in minutes, as the log names them.
 const LATE_BY: [(&str, i64); 6] = [("10m", 10), ("1h", 60), ("2h", 120), ("6h", 360), ("26h", 1560), ("7d", i64::MAX)];
 
-/// What a run did: the log line's figures.
+/// Counts of a run, for the log line.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// One entry a workload.
     pub workloads: Vec<WorkloadReport>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RunReport {
     /// For a person who looks at one invocation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |count: fn(&WorkloadReport) -> usize| self.workloads.iter().map(count).sum::<usize>();
@@ -59,12 +59,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// What a run did for one workload.
+/// Counts of a run for one workload.
 #[derive(Debug, Serialize)]
 pub struct WorkloadReport {
     /// The content type.
     pub workload: Workload,
-    /// How it ended.
+    /// The end of it.
     pub outcome: Outcome,
     /// Windows listed to their last page.
     pub windows: usize,
@@ -80,7 +80,7 @@ pub struct WorkloadReport {
     pub overdue: usize,
     /// Content blobs that turned up in time that was listed before.
     pub late: usize,
-    /// How late: counts by upper bound of (first seen minus contentCreated).
+    /// Their lateness: counts by upper bound of (first seen minus contentCreated).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub late_by: BTreeMap<&'static str, usize>,
     /// The checkpoint that was found; none at the first run.
@@ -113,7 +113,7 @@ impl WorkloadReport {
     }
 }
 
-/// How a workload's part of a run ended.
+/// The end of a workload's part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -127,15 +127,15 @@ pub enum Outcome {
     Failed,
 }
 
-/// Runs all workloads side by side; one's trouble holds back no other.
+/// Runs all workloads side by side. If one fails, the others go on.
 ///
 /// # Errors
 /// [`Failure::Workloads`] when any workload failed, after the others have run; the report is of all of them.
 /// [`Failure::Unreached`] when the service has not answered this process yet.
-pub async fn run(clients: &Clients, listing: &Listing, deadline: Deadline) -> (Report, Result<(), Failure>) {
+pub async fn run(clients: &Clients, listing: &ListingSettings, deadline: Deadline) -> (RunReport, Result<(), Failure>) {
     let prepared = timeout_at(deadline.work, prepare(clients, listing)).await.unwrap_or(Err(Failure::OutOfTime));
     if prepared.is_err() {
-        return (Report { workloads: Vec::new() }, prepared);
+        return (RunReport { workloads: Vec::new() }, prepared);
     }
     let runs: Vec<_> = listing.workloads.iter().map(|workload| WorkloadRun::new(clients, listing, *workload).run(deadline)).collect();
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
@@ -146,10 +146,10 @@ pub async fn run(clients: &Clients, listing: &Listing, deadline: Deadline) -> (R
         reports.push(report);
     }
     let result = if failures.is_empty() { Ok(()) } else { Err(Failure::Workloads(failures)) };
-    (Report { workloads: reports }, result)
+    (RunReport { workloads: reports }, result)
 }
 
-async fn prepare(clients: &Clients, listing: &Listing) -> Result<(), Failure> {
+async fn prepare(clients: &Clients, listing: &ListingSettings) -> Result<(), Failure> {
     clients.outbox.ensure_storage().await.map_err(Failure::Storage)?;
     subscriptions::keep_on(clients, &listing.workloads).await
 }
@@ -157,7 +157,7 @@ async fn prepare(clients: &Clients, listing: &Listing) -> Result<(), Failure> {
 /// One workload's part of a run.
 struct WorkloadRun<'a> {
     clients: &'a Clients,
-    listing: &'a Listing,
+    listing: &'a ListingSettings,
     workload: Workload,
     report: WorkloadReport,
     /// The checkpoint as last read or written.
@@ -166,12 +166,12 @@ struct WorkloadRun<'a> {
     known_until: DateTime<Utc>,
     /// The sweep that is due, and how far it got.
     sweeping: Option<Sweeping>,
-    /// What failed so far; the first is told.
+    /// Failures so far; the first is returned.
     failures: Vec<anyhow::Error>,
 }
 
 impl<'a> WorkloadRun<'a> {
-    fn new(clients: &'a Clients, listing: &'a Listing, workload: Workload) -> Self {
+    fn new(clients: &'a Clients, listing: &'a ListingSettings, workload: Workload) -> Self {
         let report = WorkloadReport::new(workload);
         Self {
             clients,
@@ -186,25 +186,22 @@ impl<'a> WorkloadRun<'a> {
     }
 
     async fn run(mut self, deadline: Deadline) -> (WorkloadReport, anyhow::Result<()>) {
-        let result = match timeout_at(deadline.end, self.collect(deadline.work)).await {
-            Ok(result) => result,
+        let ended = match timeout_at(deadline.end, self.collect(deadline.work)).await {
+            Ok(ended) => ended,
             Err(_) => {
-                self.report.outcome = Outcome::Deadline;
                 tracing::warn!(workload = %self.workload, "time ran out before it could be noted how far this run came");
-                self.first_failure()
+                self.first_failure().map(|()| Outcome::Deadline)
             }
         };
-        let result = match result {
+        let (outcome, result) = match ended {
+            Ok(outcome) => (outcome, Ok(())),
             Err(error) if is_conflict(&error) => {
-                self.report.outcome = Outcome::Conflict;
                 tracing::info!(workload = %self.workload, "another run moved the checkpoint first; this one stops");
-                Ok(())
+                (Outcome::Conflict, Ok(()))
             }
-            other => other,
+            Err(error) => (Outcome::Failed, Err(error)),
         };
-        if result.is_err() {
-            self.report.outcome = Outcome::Failed;
-        }
+        self.report.outcome = outcome;
         if let Some(checkpoint) = &self.checkpoint {
             self.report.checkpoint_after = Some(rfc3339(checkpoint.at));
             self.report.lag_seconds = Some((self.clients.clock.now() - checkpoint.at).num_seconds());
@@ -212,10 +209,10 @@ impl<'a> WorkloadRun<'a> {
         (self.report, result)
     }
 
-    /// Every window of the plan; one that fails holds back neither the others nor, if it only sweeps, the checkpoint. Only
-    /// listing and queueing are cut off by time: a checkpoint's write that is cut off may have been carried out, and would
-    /// then pass for another run's.
-    async fn collect(&mut self, until: Instant) -> anyhow::Result<()> {
+    /// Lists every window of the plan. If one fails, the others are listed all the same, and the checkpoint moves unless the
+    /// failed window stands in its way. Only listing and queueing are cut off by time: if the write of a checkpoint were cut
+    /// off, it might have been carried out, and the next write would take it for another run's.
+    async fn collect(&mut self, until: Instant) -> anyhow::Result<Outcome> {
         let now = self.clients.clock.now();
         let Plan { windows, sweeping, sweeps } = self.start(now).await?;
         self.sweeping = sweeping;
@@ -245,16 +242,18 @@ impl<'a> WorkloadRun<'a> {
         if !self.failures.is_empty() {
             return self.fail().await;
         }
-        self.note_sweeps(sweeps).await
+        self.note_sweeps(sweeps).await?;
+        Ok(Outcome::Complete)
     }
 
-    async fn fail(&mut self) -> anyhow::Result<()> {
+    /// Begins a sweep that was under way anew, and returns the first failure.
+    async fn fail(&mut self) -> anyhow::Result<Outcome> {
         let anew = self.note_sweeps(self.sweeps().begun_anew()).await;
         self.failures.extend(anew.err());
-        self.first_failure()
+        self.first_failure().map(|()| Outcome::Complete)
     }
 
-    /// The first failure is told; those that follow tend to be the same.
+    /// Returns the first failure, and logs those that follow it: they tend to be the same.
     fn first_failure(&mut self) -> anyhow::Result<()> {
         let mut failures = std::mem::take(&mut self.failures).into_iter();
         let first = failures.next();
@@ -294,9 +293,9 @@ impl<'a> WorkloadRun<'a> {
         }
         let mut parts = vec![window];
         while let Some(part) = parts.pop() {
-            match self.clients.activity.list(self.workload, part).await {
-                Err(ActivityError::TooLarge { .. }) if let Some((first, second)) = halves(part) => parts.extend([second, first]),
-                listed => self.queue_new(listed?, now).await?,
+            match (self.clients.activity.list(self.workload, part).await, halves(part)) {
+                (Err(ActivityError::TooLarge { .. }), Some((first, second))) => parts.extend([second, first]),
+                (listed, _) => self.queue_new(listed?, now).await?,
             }
         }
         Ok(window)
@@ -370,14 +369,14 @@ impl<'a> WorkloadRun<'a> {
         Ok(())
     }
 
-    /// What was queued, was never stored, and is now too old to be listed and queued again. What may still wait on the queue is
+    /// Gives up what was queued, was never stored, and is now too old to be listed and queued again. What may still wait on the queue is
     /// not given up; if a message is still about all the same, it is tried.
     async fn give_up_what_is_past(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
         self.clients.activity.ask_time().await?;
         let newest = hour_of(now - LISTABLE) - TimeDelta::hours(1);
         // What was past at the last deep sweep was looked through then.
         let unseen = now - self.sweeps().deep_sweep.unwrap_or(now - UNKNOWN_SWEEP);
-        let hours = (0..(unseen.num_hours() + 2).clamp(1, MOST_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
+        let hours = (0..(unseen.num_hours() + 2).clamp(1, MAX_PAST_HOURS)).map(|hours| newest - TimeDelta::hours(hours)).collect();
         let mut oldest_waiting = None;
         for (hour, shard) in self.journal(hours).await? {
             let past: Vec<_> = shard.queued_before(now - OVERDUE).collect();
@@ -398,7 +397,7 @@ impl<'a> WorkloadRun<'a> {
         Ok(())
     }
 
-    /// W moves to the end of a complete window that reaches on from W, and nowhere else.
+    /// Moves W to the end of a complete window that begins at or before W and ends after it; else leaves it.
     async fn move_checkpoint(&mut self, window: Window) -> anyhow::Result<()> {
         let at = self.checkpoint.as_ref().map_or(self.known_until, |checkpoint| checkpoint.at);
         if window.start > at || window.end <= at {
@@ -407,7 +406,7 @@ impl<'a> WorkloadRun<'a> {
         self.write_checkpoint(window.end, self.sweeps()).await
     }
 
-    /// With the checkpoint where it is.
+    /// Writes the sweeps' times, and leaves the checkpoint's own where it is.
     async fn note_sweeps(&mut self, sweeps: Sweeps) -> anyhow::Result<()> {
         match self.checkpoint.as_ref().map(|checkpoint| checkpoint.at) {
             Some(at) if self.sweeps() != sweeps => self.write_checkpoint(at, sweeps).await,
@@ -415,16 +414,17 @@ impl<'a> WorkloadRun<'a> {
         }
     }
 
-    /// A sweep that time cut off is gone on with at the next run. One that met a failure begins anew, lest a window that
-    /// fails for days keep all others from being swept.
-    async fn run_out_of_time(&mut self) -> anyhow::Result<()> {
-        self.report.outcome = Outcome::Deadline;
+    /// If time runs out, the next run continues the sweep. If a window failed, the next run starts it again; otherwise one bad
+    /// window would block all later ones.
+    async fn run_out_of_time(&mut self) -> anyhow::Result<Outcome> {
         tracing::warn!(workload = %self.workload, "time ran out; the next run goes on from here");
         if !self.failures.is_empty() {
             return self.fail().await;
         }
-        let Some(sweeping) = self.sweeping else { return Ok(()) };
-        self.note_sweeps(sweeping.note(self.sweeps())).await
+        if let Some(sweeping) = self.sweeping {
+            self.note_sweeps(sweeping.note(self.sweeps())).await?;
+        }
+        Ok(Outcome::Deadline)
     }
 
     /// Only while the service's time is certain.
@@ -442,7 +442,7 @@ impl<'a> WorkloadRun<'a> {
     }
 }
 
-/// Whether the message of what was queued at this time may still wait: an older one does, or it itself.
+/// True if the message of what was queued at this time may still wait: an older one does, or it itself.
 fn may_wait(queued: DateTime<Utc>, oldest_waiting: Option<DateTime<Utc>>) -> bool {
     oldest_waiting.is_some_and(|oldest| oldest <= queued)
 }
@@ -454,7 +454,7 @@ fn halves(window: Window) -> Option<(Window, Window)> {
     (half > TimeDelta::zero()).then_some((Window { end: middle, ..window }, Window { start: middle, ..window }))
 }
 
-/// Whether the service could not be reached, or fell silent, at each try.
+/// True if the service could not be reached, or fell silent, at each try.
 fn is_connection(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ActivityError::Connection { .. }))
 }

@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     management_api,
     services::Clients,
-    state::{Noted, Subscriptions},
+    state::{SubscriptionNote, Subscriptions},
     workload::Workload,
 };
 
@@ -29,8 +29,8 @@ const MAX_CALL: Duration = Duration::from_secs(30);
 pub(super) async fn keep_on(clients: &Clients, workloads: &[Workload]) -> Result<(), Failure> {
     let listed = timeout(MAX_CALL, clients.activity.subscriptions()).await;
     match listed {
-        Ok(Err(error)) if !clients.clock.is_told() => return Err(Failure::Unreached(error)),
-        Err(_) if !clients.clock.is_told() => return Err(Failure::OutOfTime),
+        Ok(Err(error)) if !clients.clock.is_known() => return Err(Failure::Unreached(error)),
+        Err(_) if !clients.clock.is_known() => return Err(Failure::OutOfTime),
         _ => clients.activity.ask_time().await?,
     }
     match listed {
@@ -41,7 +41,7 @@ pub(super) async fn keep_on(clients: &Clients, workloads: &[Workload]) -> Result
     Ok(())
 }
 
-/// What is asked for is remembered before it is asked, and what came of it afterwards.
+/// Starts subscriptions. Each request is noted before it is made, and its result afterwards.
 async fn start_missing(clients: &Clients, workloads: &[Workload], listed: &[management_api::Subscription]) -> azure_core::Result<()> {
     let now = clients.clock.now();
     let before = clients.state.subscriptions().await?.unwrap_or_default();
@@ -49,8 +49,8 @@ async fn start_missing(clients: &Clients, workloads: &[Workload], listed: &[mana
     let mut due = Vec::new();
     for workload in workloads.iter().copied() {
         let mut note = match listed.iter().any(|entry| entry.is_on(workload)) {
-            true => Noted { on: true, ..Noted::default() },
-            false => Noted { on: false, ..before.subscriptions.get(&workload).cloned().unwrap_or_default() },
+            true => SubscriptionNote { on: true, ..SubscriptionNote::default() },
+            false => SubscriptionNote { on: false, ..before.subscriptions.get(&workload).cloned().unwrap_or_default() },
         };
         if !note.on && may_ask(&note, now) {
             note.asked = Some(rfc3339(now));
@@ -65,12 +65,12 @@ async fn start_missing(clients: &Clients, workloads: &[Workload], listed: &[mana
     for workload in due {
         let error = start(clients, workload).await.err();
         let asked = Some(rfc3339(now));
-        noted.subscriptions.insert(workload, Noted { on: error.is_none(), asked, error });
+        noted.subscriptions.insert(workload, SubscriptionNote { on: error.is_none(), asked, error });
     }
     clients.state.note_subscriptions(&noted).await
 }
 
-fn may_ask(note: &Noted, now: DateTime<Utc>) -> bool {
+fn may_ask(note: &SubscriptionNote, now: DateTime<Utc>) -> bool {
     note.asked.as_deref().and_then(parse_utc).is_none_or(|asked| (now - asked).abs() >= PAUSE)
 }
 

@@ -1,4 +1,4 @@
-//! Which windows a run lists: pure functions of the checkpoint, the sweeps that ran, and now. Listing them is next door.
+//! Plans the windows that a run lists, from the checkpoint, the sweeps that ran, and now. Pure; [`super`] lists them.
 
 use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 
@@ -7,9 +7,9 @@ use crate::{
     state::{Sweeps, hour_of},
 };
 
-/// Kept from the oldest listable time, so that it is still listable when its turn comes.
+/// Distance that a plan keeps from the oldest listable time, so that the window can still be listed when its turn comes.
 const EDGE: TimeDelta = TimeDelta::minutes(5);
-/// What is left of that edge at the last moment: clocks differ, and requests take their time.
+/// Distance kept at the moment of listing: clocks differ, and requests take their time.
 const LAST_EDGE: TimeDelta = TimeDelta::seconds(30);
 /// Listed again at every run, for what became visible late.
 const OVERLAP: TimeDelta = TimeDelta::hours(2);
@@ -20,23 +20,23 @@ const SWEEP_EVERY: TimeDelta = TimeDelta::hours(1);
 const DEEP_SWEEP_EVERY: TimeDelta = TimeDelta::hours(12);
 /// The longest window. Nothing of a window is queued before its last page, so that one must fit a run even of a large
 /// tenant; a divisor of a day, so that the same cuts come again.
-const LONGEST: TimeDelta = TimeDelta::hours(6);
+const MAX_WINDOW: TimeDelta = TimeDelta::hours(6);
 
-/// What a run lists.
+/// The windows of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Windows that move the checkpoint, oldest first; then those that only sweep, oldest first.
     pub(super) windows: Vec<Window>,
     /// The sweep among them, if one is due.
     pub(super) sweeping: Option<Sweeping>,
-    /// What the sweeps' times become when every window is complete.
+    /// The sweeps' times when every window is complete.
     pub(super) sweeps: Sweeps,
 }
 
 /// A sweep under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sweeping {
-    /// Whether it goes back as far as can be listed.
+    /// True if it goes back as far as can be listed.
     pub(super) is_deep: bool,
     /// Everything before this is listed.
     reached: DateTime<Utc>,
@@ -60,38 +60,75 @@ pub(super) fn oldest_listable(now: DateTime<Utc>) -> DateTime<Utc> {
     (now - LISTABLE + EDGE).trunc_subsecs(0)
 }
 
-/// What of a window can still be asked for when its turn comes: all of it, unless minutes went by since it was planned.
+/// The part of a window that can still be listed when its turn comes: all of it, unless minutes went by since it was planned.
 pub(super) fn still_listable(window: Window, now: DateTime<Utc>) -> Window {
     let oldest = (now - LISTABLE + LAST_EDGE).trunc_subsecs(0);
     Window { start: window.start.max(oldest), ..window }
 }
 
-/// Forward from the checkpoint, and back as far as the overlap or a sweep that is due reaches.
+/// The sweep that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    None,
+    /// Of the last 26 hours.
+    Recent,
+    /// Of all that can be listed.
+    Full,
+}
+
+impl Sweep {
+    fn due(ran: Sweeps, now: DateTime<Utc>) -> Self {
+        let is_due = |last: Option<DateTime<Utc>>, every| last.is_none_or(|last| now - last >= every || last > now);
+        match () {
+            () if is_due(ran.deep_sweep, DEEP_SWEEP_EVERY) => Self::Full,
+            () if is_due(ran.sweep, SWEEP_EVERY) => Self::Recent,
+            () => Self::None,
+        }
+    }
+
+    /// The time that a run lists back.
+    fn reach(self) -> TimeDelta {
+        match self {
+            Self::None => OVERLAP,
+            Self::Recent => SWEEP,
+            Self::Full => LISTABLE,
+        }
+    }
+
+    /// Where an earlier run had to stop sweeping.
+    fn reached(self, ran: Sweeps) -> Option<DateTime<Utc>> {
+        match self {
+            Self::None => None,
+            Self::Recent => ran.sweep_reached,
+            Self::Full => ran.deep_sweep_reached,
+        }
+    }
+
+    /// The sweeps' times when this one is complete. A full sweep is a recent one as well.
+    fn done(self, ran: Sweeps, now: DateTime<Utc>) -> Sweeps {
+        let recent = Sweeps { sweep: Some(now), sweep_reached: None, ..ran };
+        match self {
+            Self::None => ran,
+            Self::Recent => recent,
+            Self::Full => Sweeps { deep_sweep: Some(now), deep_sweep_reached: None, ..recent },
+        }
+    }
+}
+
+/// Forward from the checkpoint, and back as far as the overlap or the sweep that is due reaches.
 pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -> Plan {
-    let due = |last: Option<DateTime<Utc>>, every| last.is_none_or(|last| now - last >= every || last > now);
-    let deep = due(ran.deep_sweep, DEEP_SWEEP_EVERY);
-    let sweep = deep || due(ran.sweep, SWEEP_EVERY);
-    let (back, reached) = match (deep, sweep) {
-        (true, _) => (LISTABLE, ran.deep_sweep_reached),
-        (false, true) => (SWEEP, ran.sweep_reached),
-        (false, false) => (OVERLAP, None),
-    };
+    let sweep = Sweep::due(ran, now);
     // Neither what cannot be listed any more, nor what is from before the start that was chosen.
     let oldest = oldest_listable(now).max(ran.not_before.map_or(DateTime::UNIX_EPOCH, |start| start.trunc_subsecs(0)));
     let on_grid = |at| hour_of(at).max(oldest);
     let end = (now - SETTLE).trunc_subsecs(0);
-    // What only sweeps is cut off from what moves the checkpoint: trouble in the one holds back nothing of the other.
+    // What only sweeps is cut off from what moves the checkpoint: if a window of the one fails, the other goes on.
     let forward = on_grid(checkpoint).min(on_grid(now - OVERLAP));
-    let behind = on_grid(now - back).max(reached.unwrap_or(oldest)).min(forward);
-    let swept = Sweeps { sweep: Some(now), sweep_reached: None, ..ran };
+    let behind = on_grid(now - sweep.reach()).max(sweep.reached(ran).unwrap_or(oldest)).min(forward);
     Plan {
         windows: tile(forward, end).into_iter().chain(tile(behind, forward)).collect(),
-        sweeping: sweep.then_some(Sweeping { is_deep: deep, reached: behind }),
-        sweeps: match (deep, sweep) {
-            (true, _) => Sweeps { deep_sweep: Some(now), deep_sweep_reached: None, ..swept },
-            (false, true) => swept,
-            (false, false) => ran,
-        },
+        sweeping: (sweep != Sweep::None).then_some(Sweeping { is_deep: sweep == Sweep::Full, reached: behind }),
+        sweeps: sweep.done(ran, now),
     }
 }
 
@@ -102,7 +139,7 @@ pub fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {
-        let next = from.duration_trunc(LONGEST).unwrap_or(from) + LONGEST;
+        let next = from.duration_trunc(MAX_WINDOW).unwrap_or(from) + MAX_WINDOW;
         let to = if end - next < OVERLAP { end } else { next };
         windows.push(Window { start: from, end: to });
         from = to;
@@ -206,7 +243,7 @@ mod tests {
             prop_assert_eq!(last.end, (now - SETTLE).trunc_subsecs(0));
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
             for window in &windows {
-                prop_assert!(window.start < window.end && window.end - window.start <= LONGEST + OVERLAP);
+                prop_assert!(window.start < window.end && window.end - window.start <= MAX_WINDOW + OVERLAP);
                 prop_assert_eq!(window.start.timestamp_subsec_nanos() + window.end.timestamp_subsec_nanos(), 0);
             }
         }

@@ -49,7 +49,7 @@ pub struct Sweeps {
     pub not_before: Option<DateTime<Utc>>,
 }
 
-/// Why a checkpoint could not be read or moved.
+/// The reason why a checkpoint could not be read or moved.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// It holds something other than a UTC time.
@@ -57,7 +57,7 @@ pub enum CheckpointError {
     Unreadable {
         /// The blob's name.
         blob: String,
-        /// What it holds.
+        /// The text in it.
         text: String,
     },
     /// It would skip what has not happened yet.
@@ -65,7 +65,7 @@ pub enum CheckpointError {
     Future {
         /// The blob's name.
         blob: String,
-        /// What it holds.
+        /// The text in it.
         text: String,
     },
     /// Another run moved it first.
@@ -79,7 +79,7 @@ pub enum CheckpointError {
     Storage {
         /// The blob's name.
         blob: String,
-        /// What storage says.
+        /// The error of storage.
         #[source]
         source: Error,
     },

@@ -21,7 +21,7 @@ const BLOCK: usize = 3 * 1024 * 1024;
 /// Appends that an append blob takes. <https://learn.microsoft.com/rest/api/storageservices/append-block>
 const MAX_APPENDS: i32 = 50_000;
 
-/// What happened to a content blob.
+/// An event of a content blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
@@ -42,7 +42,7 @@ pub enum Event {
 pub struct Line {
     /// When, UTC, RFC 3339.
     pub at: String,
-    /// What.
+    /// The event.
     pub event: Event,
     /// The contentId.
     pub id: String,
@@ -61,7 +61,7 @@ pub struct Line {
     /// Records that were erased on request, where there were any. All but `records` add up to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<u64>,
-    /// Why it is lost.
+    /// The reason why it is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The AF code or HTTP status behind the reason.
@@ -101,7 +101,7 @@ impl Line {
     }
 }
 
-/// What the journal says of one content blob; the greatest of what its lines say, in whatever order they stand.
+/// The standing of one content blob in the journal: the greatest that its lines give, in whatever order they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Queued, last at this time, and nothing further.
@@ -121,7 +121,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// What is known of a content blob; none where it was never queued.
+    /// The standing of a content blob; none if it was never queued.
     #[must_use]
     pub fn standing(&self, content_id: &str) -> Option<Standing> {
         self.standings.get(content_id).copied()
@@ -133,7 +133,7 @@ impl Shard {
         self.doubts.get(content_id)?.get(code).copied()
     }
 
-    /// What is queued since before a time and neither stored nor lost, and since when.
+    /// Content that is queued since before a time and neither stored nor lost, and since when.
     pub fn queued_before(&self, time: DateTime<Utc>) -> impl Iterator<Item = (&str, DateTime<Utc>)> {
         self.standings.iter().filter_map(move |(id, standing)| match standing {
             Standing::Queued(at) if *at < time => Some((id.as_str(), *at)),
@@ -274,7 +274,7 @@ impl State {
     }
 }
 
-/// Whether a further blob may continue this one: it is full, or a person put another kind of blob in its place.
+/// True if a further blob may continue this one: it is full, or a person put another kind of blob in its place.
 pub(super) fn may_continue(properties: &BlobDownloadProperties) -> bool {
     let is_full = properties.blob_committed_block_count.is_none_or(|appends| appends >= MAX_APPENDS);
     is_full || properties.blob_type != Some(BlobType::AppendBlob)

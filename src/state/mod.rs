@@ -1,4 +1,4 @@
-//! What is remembered between runs, in one blob container: checkpoints, the journal, gaps, and how the subscriptions stood.
+//! The state between runs, in one blob container: checkpoints, the journal, gaps, and how the subscriptions stood.
 //! Each has its file; here is only the container they share.
 
 pub mod checkpoint;
@@ -22,7 +22,7 @@ pub use self::{
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
     rules::OwnRules,
-    subscriptions::{Noted, Subscriptions},
+    subscriptions::{SubscriptionNote, Subscriptions},
     sums::{Figures, HourSums, Sums, Waiting},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub struct State {
     container: BlobContainerClient,
     /// Blobs that a person uploaded in place of append blobs, of which the log was told.
     uploaded: Mutex<HashSet<String>>,
-    /// What was read of the journal for messages.
+    /// The part of the journal that was read for messages.
     hours: stored::Hours,
 }
 

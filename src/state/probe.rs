@@ -11,12 +11,12 @@ use crate::azure::storage::is_not_found;
 /// Below this, so that who meets one knows what it was.
 const FOLDER: &str = "check";
 
-/// What a trial leaves behind, where it could write but not remove.
+/// The blob that a trial leaves behind, if it could write but not remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftBehind(pub String);
 
 impl State {
-    /// Whether the container is there. It is told by a listing, which a signature for this container alone may ask for; the
+    /// True if the container is there. It is told by a listing, which a signature for this container alone may ask for; the
     /// container's properties it may not.
     ///
     /// # Errors

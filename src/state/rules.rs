@@ -9,7 +9,7 @@ use crate::azure::storage::is_not_found;
 /// Most files that are read.
 const MAX_FILES: usize = 500;
 
-/// What stands under `rules/`.
+/// The files under `rules/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnRules {
     /// Name and text of each file of rules, by name.

@@ -60,7 +60,7 @@ struct Part {
     may_continue: bool,
 }
 
-/// What there is in a blob behind what was read.
+/// Reads what there is in a blob behind what was read.
 enum Tail {
     Missing,
     /// Another blob has taken its place.

@@ -1,4 +1,4 @@
-//! How each subscription stood when QueueEvents last asked, and when its start was last asked for: a blob of JSON. So state
+//! Notes how each subscription stood when QueueEvents last asked, and when its start was last asked for: a blob of JSON. So state
 //! alone tells a person which workloads are on, and instances do not ask more often than the API allows between them.
 
 use std::collections::BTreeMap;
@@ -12,24 +12,24 @@ use crate::workload::Workload;
 
 const BLOB: &str = "subscriptions.json";
 
-/// What QueueEvents was told, and when.
+/// The subscriptions as QueueEvents was told of them, and when.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Subscriptions {
     /// UTC, RFC 3339.
     pub at: String,
     /// Each workload that is collected.
-    pub subscriptions: BTreeMap<Workload, Noted>,
+    pub subscriptions: BTreeMap<Workload, SubscriptionNote>,
 }
 
 /// One subscription.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
-    /// Whether content is made available.
+pub struct SubscriptionNote {
+    /// True if content is made available.
     pub on: bool,
     /// When its start was last asked for: UTC, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<String>,
-    /// Why it could not be started.
+    /// The reason why it could not be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -45,7 +45,7 @@ impl State {
         self.blob(BLOB).block_blob_client().upload(text, Some(options)).await.map(drop)
     }
 
-    /// How the subscriptions stood last; none where that was never written, or is not to be read.
+    /// Reads how the subscriptions stood last; none if that was never written, or cannot be read.
     ///
     /// # Errors
     /// Storage refused or could not be reached.

@@ -1,4 +1,4 @@
-//! What the journal adds up to, for people: the content blobs of the last day and week, and what became of them. Which work
+//! Adds the journal up for people: the content blobs of the last day and week. Which work
 //! is to be done is decided from [`super::Shard`], not from here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,7 +17,7 @@ const READS: usize = 24;
 const HOUR: usize = 13;
 const DAY: TimeDelta = TimeDelta::hours(24);
 
-/// What became of the content blobs of some time, by contentCreated, to the hour.
+/// Counts of the content blobs of some time, by contentCreated, to the hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Content blobs that were listed, and so queued.
@@ -58,12 +58,12 @@ pub struct Waiting {
     pub since: DateTime<Utc>,
 }
 
-/// What became of the content blobs of one hour of contentCreated.
+/// Counts of the content blobs of one hour of contentCreated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HourSums {
     /// Its beginning.
     pub hour: DateTime<Utc>,
-    /// How many.
+    /// The number of them.
     pub figures: Figures,
     /// The contentId of each that was given up, and why, with the code where there is one.
     pub lost: Vec<(String, String)>,
@@ -78,7 +78,7 @@ pub struct Sums {
     pub week: Figures,
     /// Of those, the content blob that waits the longest.
     pub oldest_waiting: Option<Waiting>,
-    /// Whether any content was ever listed.
+    /// True if any content was ever listed.
     pub is_seen: bool,
 }
 
@@ -109,7 +109,7 @@ impl State {
         Ok(sums)
     }
 
-    /// What became of a workload's content, hour by hour of contentCreated, in order; an hour that the range touches is in it.
+    /// Counts a workload's content hour by hour of contentCreated, in order; an hour that the range touches is in it.
     ///
     /// # Errors
     /// Storage refused or could not be reached.
@@ -154,7 +154,7 @@ fn hour(name: &str) -> Option<DateTime<Utc>> {
     NaiveDateTime::parse_from_str(&format!("{}:00", hour.get(..HOUR)?), "%Y-%m-%dT%H:%M").ok().map(|at| at.and_utc())
 }
 
-/// What the lines of one content blob say together. It may be queued and stored more than once: each record counts once, and
+/// The lines of one content blob, taken together. It may be queued and stored more than once: each record counts once, and
 /// so does each document.
 #[derive(Default)]
 struct Blob {
@@ -197,7 +197,7 @@ fn add_up(text: &str) -> (Figures, Option<Waiting>) {
     (figures, oldest)
 }
 
-/// What was given up and not stored after all, with the reason that was given last.
+/// Content that was given up and not stored after all, with the reason that was given last.
 fn given_up(text: &str) -> Vec<(String, String)> {
     let mut lost = BTreeMap::new();
     let mut stored = HashSet::new();

@@ -7,7 +7,7 @@ use crate::document::{Digest, Document, MAX_BYTES};
 
 /// Cosmos's limits of a transactional batch. <https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations>
 const MAX_OPERATIONS: usize = 100;
-/// What the request adds around each document.
+/// Bytes that the request adds around each document.
 const AROUND: usize = 64;
 
 /// A document and the place of its blob in the message.
@@ -35,7 +35,7 @@ pub(super) struct Batches {
     bytes: usize,
 }
 
-/// What became of a document that was handed in.
+/// The result of handing in a document.
 #[derive(Debug)]
 pub(super) enum Taken {
     /// One with the same id came before it in this message.

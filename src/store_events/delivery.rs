@@ -10,28 +10,28 @@ use crate::{
     batch::Item,
     document::Document,
     error_text::chain,
-    management_api::Trouble,
+    management_api::Remedy,
     services::{Clients, Storing},
 };
 
-/// How fetching a content blob ended.
+/// The end of fetching a content blob.
 #[derive(Debug)]
 pub enum Delivery {
     /// All its records were handed out.
     Whole {
-        /// How many there were.
+        /// The number of them.
         records: u64,
     },
     /// It can be had later; what was handed out comes again then.
     Later {
-        /// Why not now.
+        /// The reason.
         why: String,
-        /// How long the service asks to wait.
+        /// The time that the service asks to wait.
         wait: Option<Duration>,
     },
     /// The service says that it cannot be had.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
         /// The AF code or HTTP status.
         code: Option<String>,
@@ -48,9 +48,9 @@ pub async fn deliver(clients: &Clients, storing: &Storing, item: &Item, document
     };
     let (blob, ()) = join(fetch(clients, storing, 0, item, sender), hand_out).await;
     let Some(error) = blob.trouble else { return Delivery::Whole { records: blob.records } };
-    match error.trouble() {
-        Trouble::Lasting(reason) => Delivery::Refused { why: reason.to_owned(), code: error.code() },
-        Trouble::Passing(wait) => Delivery::Later { why: chain(&error), wait },
+    match error.remedy() {
+        Remedy::Lasting(reason) => Delivery::Refused { why: reason.to_owned(), code: error.code() },
+        Remedy::Passing(wait) => Delivery::Later { why: chain(&error), wait },
         // What a person has to mend, and what is not believed at the first word.
         _ => Delivery::Later { why: chain(&error), wait: None },
     }

@@ -67,8 +67,8 @@ async fn fetch_records(
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
         let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
-        let cut = splitter.push(&chunk, |record, traits| {
-            let document = judged(record, traits, &feed, rules, is_stored, |fields| found.judge(fields));
+        let cut = splitter.push(&chunk, |record, flags| {
+            let document = judged(record, flags, &feed, rules, is_stored, |fields| found.judge(fields));
             let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules).map(Some)) } else { document };
             match document {
                 Ok(Some(document)) if document.is_left_out => blob.left_out += 1,

@@ -33,7 +33,7 @@ use crate::{
     failure::Failure,
     limits::Deadline,
     log::counted,
-    management_api::{ActivityError, Fetched, Trouble},
+    management_api::{ActivityError, Fetched, Remedy},
     services::{Clients, Storing},
     state::{Shard, State, hour_of},
 };
@@ -45,7 +45,7 @@ const MAX_JOURNAL_READS: usize = 8;
 
 /// Counts of one message, for the log line.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub struct MessageReport {
     /// Content blobs in the message.
     pub blobs: usize,
     /// Of those, stored before this message came.
@@ -70,10 +70,10 @@ pub struct Report {
     /// Documents that lack something of their record.
     pub reduced: u64,
     /// The same by workload.
-    pub workloads: BTreeMap<&'static str, Figures>,
+    pub workloads: BTreeMap<&'static str, WorkloadCounts>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for MessageReport {
     /// For a person who looks at one invocation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (blobs, records) = (counted(self.blobs, "content blob"), counted(self.records, "record"));
@@ -86,7 +86,7 @@ impl fmt::Display for Report {
 
 /// One workload's share of a message.
 #[derive(Debug, Default, Serialize)]
-pub struct Figures {
+pub struct WorkloadCounts {
     /// Content blobs stored.
     pub stored: usize,
     /// Content blobs lost.
@@ -108,8 +108,8 @@ fn is_zero(count: &u64) -> bool {
 ///
 /// # Errors
 /// Then nothing of the message is settled, and the host delivers it again.
-pub async fn run(clients: &Clients, storing: &Storing, message: &QueueMessage, deadline: Deadline) -> (Report, Result<(), Failure>) {
-    let mut report = Report::default();
+pub async fn run(clients: &Clients, storing: &Storing, message: &QueueMessage, deadline: Deadline) -> (MessageReport, Result<(), Failure>) {
+    let mut report = MessageReport::default();
     let result = match timeout_at(deadline.end, store(clients, storing, message, deadline, &mut report)).await {
         Ok(result) => result,
         Err(_) => Err(Failure::OutOfTime),
@@ -122,7 +122,7 @@ async fn store(
     storing: &Storing,
     message: &QueueMessage,
     deadline: Deadline,
-    report: &mut Report,
+    report: &mut MessageReport,
 ) -> Result<(), Failure> {
     let put = message.inserted.unwrap_or_else(|| clients.clock.now());
     let items = batch::decode(&message.text).map_err(Failure::Message)?.into_iter().map(|item| item.put_at(put));
@@ -221,7 +221,7 @@ impl Journal {
         self.0.get(&Self::hour(item)?)
     }
 
-    /// Whether this collector queued it, or another that shares its state.
+    /// True if this collector queued it, or another that shares its state.
     fn is_known(&self, item: &Item) -> bool {
         self.shard(item).is_some_and(|shard| shard.standing(&item.id).is_some())
     }
@@ -235,7 +235,7 @@ impl Journal {
 /// A content blob after fetching and writing.
 #[derive(Debug, Default)]
 struct Blob {
-    /// Why it is not stored whole.
+    /// The reason why it is not stored whole.
     trouble: Option<Shortfall>,
     bytes: u64,
     records: u64,
@@ -246,7 +246,7 @@ struct Blob {
     reduced: Vec<(String, Vec<String>)>,
 }
 
-/// Why a content blob is not stored whole.
+/// The reason why a content blob is not stored whole.
 #[derive(Debug, thiserror::Error)]
 enum Shortfall {
     /// It could not be fetched.
@@ -258,10 +258,10 @@ enum Shortfall {
 }
 
 impl Shortfall {
-    fn trouble(&self) -> Trouble {
+    fn remedy(&self) -> Remedy {
         match self {
-            Self::Fetch(error) => error.trouble(),
-            Self::Write(..) => Trouble::Refused,
+            Self::Fetch(error) => error.remedy(),
+            Self::Write(..) => Remedy::Refused,
         }
     }
 
@@ -273,11 +273,11 @@ impl Shortfall {
     }
 }
 
-/// What fetching and writing came to.
+/// The result of fetching and writing.
 struct Finished {
     /// For each item of the message; none if it was neither written whole nor refused.
     blobs: Vec<Option<Blob>>,
-    /// Why they did not come to their end.
+    /// The reason why they did not come to their end.
     end: Result<(), End>,
 }
 
@@ -332,17 +332,17 @@ fn into_inner<T>(shared: Mutex<T>) -> T {
 }
 
 impl Blob {
-    /// Whether what becomes of it depends on what was said of it before.
+    /// True if its fate depends on what was said of it before.
     fn needs_journal(&self) -> bool {
-        matches!(self.trouble.as_ref().map(Shortfall::trouble), Some(Trouble::Doubtful(_) | Trouble::Foreign))
+        matches!(self.trouble.as_ref().map(Shortfall::remedy), Some(Remedy::Doubtful(_) | Remedy::Foreign))
     }
 
-    /// What the fetch came to, for the count of refusals.
+    /// The result of the fetch, for the count of refusals.
     fn fetched(&self) -> Fetched {
         match &self.trouble {
             None | Some(Shortfall::Write(..)) => Fetched::Served,
-            Some(Shortfall::Fetch(error)) => match error.trouble() {
-                Trouble::Doubtful(_) => Fetched::Refused(error.code().unwrap_or_default()),
+            Some(Shortfall::Fetch(error)) => match error.remedy() {
+                Remedy::Doubtful(_) => Fetched::Refused(error.code().unwrap_or_default()),
                 _ => Fetched::Other,
             },
         }
@@ -366,7 +366,7 @@ impl Blob {
     }
 }
 
-impl Report {
+impl MessageReport {
     fn count_stored(&mut self, item: &Item, blob: &Blob) {
         self.stored += 1;
         self.bytes += blob.bytes;

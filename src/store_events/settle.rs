@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Blob, Journal, Report, Shortfall};
+use super::{Blob, Journal, MessageReport, Shortfall};
 use crate::{
     batch::Item,
     clock::{Clock, rfc3339},
     error_text::chain,
     failure::Failure,
     limits::{CLOCK_RESOLUTION, DOUBT, MAX_DELAY, MAX_RETRY_AFTER},
-    management_api::Trouble,
+    management_api::Remedy,
     services::{Clients, Storing},
     state::{Event, Line},
 };
@@ -26,7 +26,7 @@ pub(super) async fn settle(
     journal: &Journal,
     items: Vec<Item>,
     blobs: Vec<Blob>,
-    report: &mut Report,
+    report: &mut MessageReport,
 ) -> Result<(), Failure> {
     if items.iter().zip(&blobs).any(|(item, blob)| needs_time(item, blob, &clients.clock)) {
         // If it stays in doubt, nothing is given up below.
@@ -73,29 +73,29 @@ enum Fate {
     PutOff(Option<Duration>),
 }
 
-/// Whether the blob may be given up by the time alone.
+/// True if the blob may be given up by the time alone.
 fn needs_time(item: &Item, blob: &Blob, clock: &Clock) -> bool {
     let Some(error) = &blob.trouble else { return false };
     let latest = clock.now().max(clock.doubt().map_or(DateTime::UNIX_EPOCH, |(offset, _)| Utc::now() + offset));
-    matches!(error.trouble(), Trouble::Doubtful(_)) || item.expires.is_some_and(|expires| expires <= latest)
+    matches!(error.remedy(), Remedy::Doubtful(_)) || item.expires.is_some_and(|expires| expires <= latest)
 }
 
 /// A blob is given up only for a reason that no setting could mend: the service says that it expired, or says again after an hour
 /// that it is not there; or its time is over. While the service's time is in doubt, its time may only seem over.
 fn fate(item: &Item, error: &Shortfall, journal: &Journal, clock: &Clock) -> Fate {
     let now = clock.now();
-    match error.trouble() {
-        Trouble::Lasting(reason) => Fate::Lost(reason.to_owned()),
+    match error.remedy() {
+        Remedy::Lasting(reason) => Fate::Lost(reason.to_owned()),
         _ if clock.is_certain() && item.expires.is_some_and(|expires| expires <= now) => {
             Fate::Lost(format!("expired before it could be stored: {}", chain(error)))
         }
-        Trouble::Doubtful(reason) => match journal.doubted(item, &error.code().unwrap_or_default()) {
+        Remedy::Doubtful(reason) => match journal.doubted(item, &error.code().unwrap_or_default()) {
             Some(first) if clock.is_certain() && now - first >= DOUBT - CLOCK_RESOLUTION => Fate::Lost(reason.to_owned()),
             Some(first) => Fate::Doubted { is_first: false, delay: wait_until(first + DOUBT, now) },
             None => Fate::Doubted { is_first: true, delay: wait_until(now + DOUBT, now) },
         },
-        Trouble::Passing(retry_after) => Fate::PutOff(retry_after),
-        Trouble::Unauthorised | Trouble::Refused | Trouble::Foreign => Fate::PutOff(None),
+        Remedy::Passing(retry_after) => Fate::PutOff(retry_after),
+        Remedy::Unauthorised | Remedy::Refused | Remedy::Foreign => Fate::PutOff(None),
     }
 }
 
@@ -136,11 +136,11 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
     reduced.into_iter().chain([stored])
 }
 
-/// What a person has to mend is an error; what passes is not.
+/// Logs an error if a person has to mend it, a warning if it passes.
 fn warn_put_off(item: &Item, error: &Shortfall) {
     let (content_id, attempt, why) = (&item.id, item.attempt, chain(error));
     match error {
-        Shortfall::Fetch(error) if error.trouble() != Trouble::Foreign => {
+        Shortfall::Fetch(error) if error.remedy() != Remedy::Foreign => {
             tracing::warn!(content_id, attempt, error = why, "content blob put off")
         }
         Shortfall::Fetch(_) | Shortfall::Write(..) => tracing::error!(content_id, attempt, error = why, "content blob put off"),
@@ -166,7 +166,7 @@ pub(super) async fn put_off(
     clients: &Clients,
     journal: &Journal,
     groups: Vec<(Vec<Item>, Duration)>,
-    report: &mut Report,
+    report: &mut MessageReport,
 ) -> Result<(), Failure> {
     let mut messages = Vec::new();
     for (items, delay) in groups {

@@ -10,7 +10,7 @@ use super::{
     lock,
 };
 use crate::{
-    database::{Claims, Cosmos, DatabaseError, IdState, Written},
+    database::{Claims, Database, DatabaseError, IdState, Written},
     document::Document,
     error_text::chain,
     services::Storing,
@@ -90,7 +90,7 @@ struct WrittenBatch {
     put_back: Vec<Sourced>,
 }
 
-async fn write_batch(database: &Cosmos, batch: Batch, _permit: SemaphorePermit<'_>) -> Result<WrittenBatch, DatabaseError> {
+async fn write_batch(database: &Database, batch: Batch, _permit: SemaphorePermit<'_>) -> Result<WrittenBatch, DatabaseError> {
     let (mut claims, mut new) = (Claims::default(), Vec::with_capacity(batch.documents.len()));
     let mut written = WrittenBatch { documents: Vec::with_capacity(batch.documents.len()), put_back: Vec::new() };
     for sourced in batch.documents {
@@ -112,7 +112,7 @@ async fn write_batch(database: &Cosmos, batch: Batch, _permit: SemaphorePermit<'
 }
 
 /// If the database refuses a document, writes one that says so in its place; if that is refused too, one that says nothing else.
-async fn write_stub(database: &Cosmos, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
+async fn write_stub(database: &Database, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
     for stub in [document.stub(), document.bare_stub()] {
         let Written::Refused(error) = &*written else { break };
         tracing::warn!(record = document.id, error = %chain(error), "the database refuses a document; one without its fields takes its place");

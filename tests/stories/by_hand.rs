@@ -71,7 +71,7 @@ async fn what_the_container_holds_is_what_the_page_about_it_shows() {
     assert_eq!(names.iter().filter(|name| !name.starts_with("journal/")).collect::<Vec<_>>(), expected);
     assert_eq!(names.len(), 5, "{names:?}");
     let metadata = world.storage.metadata(&world.container, "Audit.Exchange.log").await.unwrap();
-    assert_eq!(metadata.keys().collect::<Vec<_>>(), ["deepsweep", "sweep"]);
+    assert_eq!(metadata.keys().collect::<Vec<_>>(), ["deepsweep", "notbefore", "sweep"]);
     let size: usize = world.journal(EXCHANGE).await.iter().map(|line| line.to_string().len() + 1).sum();
     assert!(size < 3 * 600, "a content blob takes {} bytes of journal", size / 3);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 use standins::{
-    cosmos::{Cosmos, CosmosFault, CosmosOptions, CosmosFaultKind},
+    cosmos::{Cosmos, CosmosFault, CosmosFaultKind, CosmosOptions},
     host::QueueUntil,
     tenant::{NewBlob, Operation},
 };

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use chrono::Utc;
 use serde_json::json;
 use standins::{
-    cosmos::{CosmosFault, CosmosRequests, CosmosFaultKind},
+    cosmos::{CosmosFault, CosmosFaultKind, CosmosRequests},
     tenant::NewBlob,
 };
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::case::forms::guarded;
 use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::explore::question::Question;
-use crate::visible::visible_json;
+use crate::visible::{visible, visible_json};
 
 /// A question, and whom to ask.
 #[derive(Args, Clone, Debug)]
@@ -67,7 +67,7 @@ fn print_table(rows: &[Value]) {
             let cell = |name: &&str| if row.is_object() { row.get(*name) } else { Some(row) };
             out.write_record(names.iter().map(|name| match cell(name) {
                 None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => guarded(text.clone()),
+                Some(Value::String(text)) => guarded(visible(text).into_owned()),
                 Some(other) => other.to_string(),
             }))
         })

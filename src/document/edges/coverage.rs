@@ -17,7 +17,7 @@ use super::*;
 /// Names of fields whose texts name nothing.
 const NOTHING: [&str; 8] = ["version", "useragent", "subject", "description", "messageid", "userkey", "correlationid", "threadid"];
 
-/// What a record names: every text, at any depth, also in JSON that stands as text and in lists of names and values, that is
+/// The names in a record: every text, at any depth, also in JSON that stands as text and in lists of names and values, that is
 /// wholly an IP address, an account or an address of SharePoint or OneDrive, and each GUID of an application.
 fn named(record: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -89,7 +89,7 @@ fn app(field: &str, text: &str) -> Option<String> {
     (is_app && crate::config::is_guid(text) && !text.starts_with("00000000-0000-0000-0000-")).then(|| text.to_lowercase())
 }
 
-/// What is covered, and of how much, by record type; and what is not.
+/// The names that are covered, and of how many, by record type; and those that are not.
 fn covered(records: &str) -> (BTreeMap<String, (usize, usize)>, Vec<String>) {
     let (mut types, mut missing) = (BTreeMap::<String, (usize, usize)>::new(), Vec::new());
     for line in records.lines() {

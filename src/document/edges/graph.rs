@@ -1,6 +1,9 @@
 //! The edges of one record as they are found: each once, as JSON, within a bound.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use super::{
     ExplainedEdge,
@@ -17,8 +20,8 @@ const FEW: usize = 24;
 /// A record's edges.
 pub(super) struct Graph<'a> {
     /// The record's, as JSON.
-    label: Vec<u8>,
-    json: Vec<u8>,
+    label: String,
+    json: String,
     nodes: Vec<Node>,
     /// Where a node stands in `nodes`, once there are many.
     places: HashMap<Node, usize>,
@@ -31,10 +34,10 @@ pub(super) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub(super) fn new(label: &'a str) -> Self {
-        let json = Vec::with_capacity(512);
+        let json = String::with_capacity(960);
         let (nodes, places, names, edges, known) = Default::default();
         let mut graph = Self { label: quoted(label), json, nodes, places, names, edges, known, is_full: false };
-        graph.json.push(b'[');
+        graph.json.push('[');
         graph
     }
 
@@ -43,12 +46,12 @@ impl<'a> Graph<'a> {
         self.is_full
     }
 
-    /// Whether some node bears just this text for a name.
+    /// True if some node bears just this text for a name.
     pub(super) fn bears_text(&self, text: &str) -> bool {
         self.nodes.len() <= FEW && self.nodes.iter().any(|node| node.name.eq_ignore_ascii_case(text))
     }
 
-    /// Whether some node bears a name, of whatever type.
+    /// True if some node bears a name, of whatever type.
     pub(super) fn bears(&self, name: &str) -> bool {
         if self.nodes.len() <= FEW { self.nodes.iter().any(|node| node.name == name) } else { self.names.contains(name) }
     }
@@ -66,7 +69,7 @@ impl<'a> Graph<'a> {
         }
         let end = self.json.len();
         if end > 1 {
-            self.json.push(b',');
+            self.json.push(',');
         }
         self.write(from, to, label);
         if self.json.len() >= MAX_BYTES {
@@ -87,19 +90,18 @@ impl<'a> Graph<'a> {
     /// `{"from":…,"fromType":…,"to":…,"toType":…,"label":…}`
     fn write(&mut self, from: &Node, to: &Node, label: Option<&str>) {
         let json = &mut self.json;
-        let end = [("{\"from\":", from, ",\"fromType\":\""), ("\",\"to\":", to, ",\"toType\":\"")];
-        for (before, node, after) in end {
-            json.extend_from_slice(before.as_bytes());
+        for (before, node, after) in [("{\"from\":", from, ",\"fromType\":\""), ("\",\"to\":", to, ",\"toType\":\"")] {
+            json.push_str(before);
             write_quoted(json, &node.name);
-            json.extend_from_slice(after.as_bytes());
-            json.extend_from_slice(node.kind.as_str().as_bytes());
+            json.push_str(after);
+            json.push_str(node.kind.as_str());
         }
-        json.extend_from_slice(b"\",\"label\":");
+        json.push_str("\",\"label\":");
         match label {
-            Some(label) => json.extend_from_slice(&quoted(label)),
-            None => json.extend_from_slice(&self.label),
+            Some(label) => json.push_str(&quoted(label)),
+            None => json.push_str(&self.label),
         }
-        json.push(b'}');
+        json.push('}');
     }
 
     fn knows(&self, from: usize, to: usize) -> bool {
@@ -132,26 +134,44 @@ impl<'a> Graph<'a> {
 
     /// All edges as a JSON array.
     pub(super) fn into_json(mut self) -> String {
-        self.json.push(b']');
-        String::from_utf8(self.json).unwrap_or_else(|_| "[]".to_owned())
+        self.json.push(']');
+        self.json
     }
 }
 
 /// A label as JSON.
-fn quoted(label: &str) -> Vec<u8> {
-    let mut json = Vec::with_capacity(label.len() + 2);
+fn quoted(label: &str) -> String {
+    let mut json = String::with_capacity(label.len() + 2);
     write_quoted(&mut json, cut(label, MAX_LABEL));
     json
 }
 
-fn write_quoted(json: &mut Vec<u8>, text: &str) {
+fn write_quoted(json: &mut String, text: &str) {
+    json.push('"');
     // Without a way out, which the compiler makes one pass over many bytes at once.
-    if !text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
-        json.push(b'"');
-        json.extend_from_slice(text.as_bytes());
-        json.push(b'"');
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        json.push_str(text);
     } else {
-        // Writing into memory cannot fail.
-        let _ = serde_json::to_writer(json, text);
+        write_escaped(json, text);
     }
+    json.push('"');
+}
+
+fn write_escaped(json: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+        json.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => json.push_str("\\\""),
+            b'\\' => json.push_str("\\\\"),
+            // Writing into a string cannot fail.
+            control => _ = write!(json, "\\u{control:04x}"),
+        }
+        rest = &rest[at + 1..];
+    }
+    json.push_str(rest);
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
 }

@@ -13,7 +13,7 @@ mod coverage;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 
@@ -21,11 +21,14 @@ use self::nodes::Node;
 use self::{
     graph::Graph,
     readers::{Reading, kind_of, node},
-    table::{Over, Row, When},
+    table::{Over, Row, Rows, matches},
     texts::{Text, Texts},
 };
 pub use self::{nodes::NodeType, table::Table};
 use super::fields::Fields;
+
+/// Pairs of nodes that one row is asked for; a record of two long lists would have millions.
+const MAX_PAIRS: usize = 4_096;
 
 const BUILT_IN: &str = include_str!("../edges.toml");
 
@@ -104,26 +107,15 @@ impl Table {
 struct Record<'r, 'a> {
     table: &'r Table,
     reading: Reading<'r, 'a>,
-    operation: &'r str,
-    /// What a cmdlet is about: `New-InboxRule` about an `InboxRule`.
-    noun: &'r str,
-    workload: &'r str,
-    record_type: Option<u32>,
-    /// Whether each `when` holds, once it was asked.
-    holds: Vec<Option<bool>>,
+    /// The rows that are for records of its kind.
+    rows: Arc<Rows>,
 }
 
 impl<'r, 'a> Record<'r, 'a> {
     fn new(table: &'r Table, texts: &'r Texts<'a>, operation: &'r str) -> Self {
-        Self {
-            table,
-            reading: Reading { table, texts, actor: None },
-            operation,
-            noun: noun(operation),
-            workload: texts.first(table.places.workload).unwrap_or_default(),
-            record_type: texts.first(table.places.record_type).and_then(|text| text.parse().ok()),
-            holds: vec![None; table.whens.len()],
-        }
+        let workload = texts.first(table.places.workload).unwrap_or_default();
+        let record_type = texts.first(table.places.record_type).unwrap_or_default();
+        Self { table, reading: Reading { table, texts, actor: None }, rows: table.rows_for(record_type, workload, operation) }
     }
 
     fn find_actor(&mut self) {
@@ -135,23 +127,17 @@ impl<'r, 'a> Record<'r, 'a> {
             if !is_open(&self.reading.actor) {
                 continue;
             }
-            let mut rows = self.table.actors.iter().filter(|row| row.over == over);
+            let mut rows = self.rows.actors.iter().map(|row| &self.table.actors[*row]).filter(|row| row.over == over);
             let found = rows.find_map(|row| self.holds(row.when).then(|| self.reading.first(&row.is)).flatten());
             self.reading.actor = found.or_else(|| self.reading.actor.take());
         }
     }
 
     /// Adds what the rows say, in their order.
-    fn add_rows(&mut self, graph: &mut Graph<'r>) {
-        let mut is_meant = vec![false; self.table.rows.len()];
-        for (place, rows) in self.table.rows_at.iter().enumerate() {
-            if !rows.is_empty() && self.reading.texts.has(u16::try_from(place).unwrap_or(tree::NOWHERE)) {
-                rows.iter().for_each(|row| is_meant[*row] = true);
-            }
-        }
-        let table = self.table;
-        for (row, _) in table.rows.iter().zip(is_meant).filter(|(_, is_meant)| *is_meant) {
-            if !table.whens[row.when].is_alone() && self.holds(row.when) && !graph.is_full() {
+    fn add_rows(&self, graph: &mut Graph<'r>) {
+        for row in self.rows.edges.iter().map(|row| &self.table.rows[*row]) {
+            let has_end = row.to.places.iter().any(|place| self.reading.texts.has(*place));
+            if has_end && !graph.is_full() && self.holds(row.when) {
                 self.add_row(row, graph);
             }
         }
@@ -159,8 +145,13 @@ impl<'r, 'a> Record<'r, 'a> {
 
     fn add_row(&self, row: &'r Row, graph: &mut Graph<'r>) {
         let reading = &self.reading;
+        let mut pairs = 0;
         let mut add = |from: &Node, from_text: Option<&Text<'_>>| {
+            if graph.is_full() || pairs > MAX_PAIRS {
+                return;
+            }
             reading.each(&row.to, &mut |to, to_text| {
+                pairs += 1;
                 let is_own = reading.actor.as_ref().is_some_and(|actor| actor.name == to.name);
                 if (row.own || !is_own) && graph.add(from, &to, row.label.as_deref(), &row.name) && !row.to.is_part() {
                     from_text.into_iter().chain(to_text).for_each(|text| text.is_read.set(true));
@@ -176,7 +167,7 @@ impl<'r, 'a> Record<'r, 'a> {
     /// Adds what a text names wholly that no row read, unless a node bears that name.
     fn add_unread(&self, graph: &mut Graph<'r>) {
         let Some(actor) = &self.reading.actor else { return };
-        for text in self.reading.texts.all.iter().filter(|text| !text.is_read.get()) {
+        for text in self.reading.texts.all.iter().filter(|text| !text.is_read.get() && !self.table.places.has(text.place)) {
             if graph.is_full() {
                 return;
             }
@@ -184,12 +175,12 @@ impl<'r, 'a> Record<'r, 'a> {
                 continue;
             }
             let Some(kind) = kind_of(&text.name, &text.text) else { continue };
-            if self.table.names_nothing.iter().any(|glob| glob.matches(&text.name)) {
+            if matches(&self.table.names_nothing, &text.name) {
                 continue;
             }
             let is_of = |row: &&table::Anywhere| {
                 let is_kind = row.kind == kind || (row.kind == table::Kind::Address && kind == table::Kind::Account);
-                is_kind && (row.fields.is_empty() || row.fields.iter().any(|glob| glob.matches(&text.name)))
+                is_kind && (row.fields.is_empty() || matches(&row.fields, &text.name))
             };
             let Some(row) = self.table.anywhere.iter().find(is_of) else { continue };
             let is_new = |to: &Node| to.name != actor.name && !graph.bears(&to.name);
@@ -200,47 +191,28 @@ impl<'r, 'a> Record<'r, 'a> {
     }
 
     /// Ties one who acted on nothing that is named.
-    fn add_alone(&mut self, graph: &mut Graph<'r>) {
-        let Some(actor) = self.reading.actor.clone() else { return };
+    fn add_alone(&self, graph: &mut Graph<'r>) {
+        let Some(actor) = &self.reading.actor else { return };
         let is_service = actor.kind == NodeType::System && !actor.name.contains('@');
         if is_service || graph.bears(&actor.name) {
             return;
         }
-        let table = self.table;
-        for row in table.rows.iter().filter(|row| table.whens[row.when].is_alone()) {
+        for row in self.rows.alone.iter().map(|row| &self.table.rows[*row]) {
             if self.holds(row.when) {
                 self.add_row(row, graph);
             }
         }
     }
 
-    fn holds(&mut self, when: usize) -> bool {
-        if let Some(holds) = self.holds[when] {
-            return holds;
-        }
-        let holds = self.is(&self.table.whens[when]);
-        self.holds[when] = Some(holds);
-        holds
-    }
-
-    fn is(&self, when: &When) -> bool {
-        let texts = self.reading.texts;
-        let is_one_of = |text: &str, globs: &[table::Glob]| globs.iter().any(|glob| glob.matches(text));
-        when.is_for(self.record_type, self.workload)
-            && (when.operation.is_empty() || is_one_of(self.operation, &when.operation))
-            && (when.noun.is_empty() || is_one_of(self.noun, &when.noun))
-            && !is_one_of(self.noun, &when.not_noun)
-            && when.has.iter().all(|place| texts.has(*place))
+    /// True if a record has the fields and values that rows ask for.
+    fn holds(&self, when: usize) -> bool {
+        let (when, texts) = (&self.table.whens[when], self.reading.texts);
+        when.has.iter().all(|place| texts.has(*place))
             && !when.has_not.iter().any(|place| texts.has(*place))
-            && when.r#where.iter().all(|(place, values)| texts.first(*place).is_some_and(|text| is_one_of(text, values)))
+            && when.r#where.iter().all(|(place, values)| texts.first(*place).is_some_and(|text| matches(values, text)))
             && when.same.is_none_or(|(one, other)| {
                 let (one, other) = (texts.first(one), texts.first(other));
                 one.zip(other).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
             })
     }
-}
-
-fn noun(operation: &str) -> &str {
-    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    operation.split_once('-').filter(|(verb, noun)| is_word(verb) && is_word(noun)).map_or("", |(_, noun)| noun)
 }

@@ -13,7 +13,7 @@ use crate::config::is_guid;
 
 /// Most bytes of a node's name; longer ones are cut. The longest that services allow, a SharePoint path, stays below.
 const MAX_NAME: usize = 1024;
-/// What stands where no name is known.
+/// Words that stand where no name is known.
 const NOBODY: [&str; 9] =
     ["not available", "not-found", "unknown", "unknown (unknown)", "none", "n/a", "null", "-", "00000000-0000-0000-0000-000000000000"];
 /// Domains of accounts that are the service's own, though they look like a person's.
@@ -43,7 +43,7 @@ const GROUP_WORDS: [&str; 16] = [
     "reader",
 ];
 
-/// What a node is.
+/// The type of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeType {
@@ -55,7 +55,7 @@ pub enum NodeType {
     Guest,
     /// An application, by its id where that is known.
     App,
-    /// What answers and acts for people by a model: Copilot, an agent.
+    /// A model that answers and acts for people: Copilot, an agent.
     Agent,
     /// One sitting: what Microsoft 365 did for one sign-in.
     Session,
@@ -199,7 +199,7 @@ impl Node {
         Self::owned(NodeType::File, location(path))
     }
 
-    /// Whether it can act.
+    /// True if it can act.
     pub(super) fn is_person(&self) -> bool {
         matches!(self.kind, NodeType::User | NodeType::Guest)
     }
@@ -311,7 +311,7 @@ pub(super) fn site_of(url: &str) -> Option<&str> {
     Some(&url[..path(second + 1)])
 }
 
-/// Whether a text is wholly an address of SharePoint or OneDrive.
+/// True if a text is wholly an address of SharePoint or OneDrive.
 pub(super) fn is_of_sharepoint(url: &str) -> bool {
     let url = bare(url);
     let Some((scheme, rest)) = url.split_once("://") else { return false };
@@ -320,7 +320,7 @@ pub(super) fn is_of_sharepoint(url: &str) -> bool {
     ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http)) && host.contains('.') && host.split('.').any(is_label)
 }
 
-/// Whether a text is wholly an account or a mail address, whatever services put before it.
+/// True if a text is wholly an account or a mail address, whatever services put before it.
 pub(super) fn is_account(text: &str) -> bool {
     let name = bare(text);
     let name = name.rsplit('|').next().unwrap_or(name);
@@ -345,7 +345,7 @@ pub(super) fn addresses(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| word.split_once('@').is_some_and(|(name, domain)| !name.is_empty() && domain.contains('.') && !domain.contains('@')))
 }
 
-/// What Exchange calls a recipient: the last part of a canonical name, or of a legacy one, and all of anything else.
+/// The name in Exchange's words for a recipient: the last part of a canonical name, or of a legacy one, and all of anything else.
 pub(super) fn recipient(text: &str) -> &str {
     let text = text.trim();
     let is_canonical = memchr::memchr(b'/', text.as_bytes())

@@ -1,4 +1,4 @@
-//! How texts of a record become nodes: a closed set of readers, of which each row of the table names one.
+//! Makes nodes of a record's texts: a closed set of readers, of which each row of the table names one.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::config::is_guid;
 
-/// What a text is read as.
+/// The way in which a text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reader {
@@ -22,7 +22,7 @@ pub(super) enum Reader {
     Account,
     /// The accounts in a text, by their addresses.
     Accounts,
-    /// What Exchange calls a recipient: an address, a short name, a group.
+    /// A recipient as Exchange names it: an address, a short name, a group.
     Recipient,
     /// The mailbox of such a recipient, or that a folder or an inbox rule is in.
     Mailbox,
@@ -44,13 +44,13 @@ pub(super) enum Reader {
     Policy,
     /// Anything else; what its name tells it to be, where it does.
     Object,
-    /// What Entra ID's lists of ids tell of one or more objects.
+    /// One or more objects, by Entra ID's lists of ids.
     Identity,
     /// The service itself, by its Workload.
     Workload,
 }
 
-/// What readers look at.
+/// The record that readers look at.
 pub(super) struct Reading<'r, 'a> {
     pub(super) table: &'r Table,
     pub(super) texts: &'r Texts<'a>,
@@ -245,7 +245,7 @@ impl<'a> Reading<'_, 'a> {
     }
 }
 
-/// What a text wholly names that stands under a label.
+/// The node that a text under a label wholly names.
 pub(super) fn kind_of(label: &str, text: &str) -> Option<Kind> {
     match hint(label, text)? {
         Hint::At => is_account(text).then_some(Kind::Account),
@@ -255,7 +255,7 @@ pub(super) fn kind_of(label: &str, text: &str) -> Option<Kind> {
     }
 }
 
-/// What a text names, once its kind is known.
+/// The node that a text names, once its kind is known.
 pub(super) fn node(kind: Kind, name: &str) -> Option<Node> {
     match kind {
         Kind::Ip => Node::ip(bare(name)),
@@ -291,7 +291,7 @@ fn is_short(name: &str) -> bool {
     !name.is_empty() && !name.contains(['@', '\\', ' ', '{']) && !is_guid(name)
 }
 
-/// What Entra ID tells of one object.
+/// One object as Entra ID tells of it.
 #[derive(Default)]
 struct Identity<'a> {
     kind: &'a str,

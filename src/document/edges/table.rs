@@ -1,6 +1,9 @@
 //! The table of edges: its rows as they are written in TOML, and compiled so that a record is walked once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use serde::Deserialize;
 
@@ -51,7 +54,7 @@ struct EdgeText {
     own: bool,
 }
 
-/// What a text is that wholly names something and that no other row read.
+/// The reading of a text that wholly names something and that no other row read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnywhereText {
@@ -63,7 +66,7 @@ struct AnywhereText {
     label: Option<String>,
 }
 
-/// What a text can be seen to name, wherever it stands.
+/// The kinds of name that can be told from the text alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -128,8 +131,20 @@ pub struct Table {
     pub(super) anywhere: Vec<Anywhere>,
     /// Names of fields whose texts name nothing.
     pub(super) names_nothing: Vec<Glob>,
-    /// For each place of the tree, the rows that end at a node from there.
-    pub(super) rows_at: Vec<Vec<usize>>,
+    /// The rows for each kind of record that was seen.
+    rows_for: RwLock<HashMap<Box<str>, Arc<Rows>>>,
+}
+
+/// Kinds of record whose rows are remembered. Real tenants have a few hundred.
+const MAX_KINDS: usize = 4_096;
+
+/// The rows that are for records of a RecordType, Workload and Operation, by where they stand in the table.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) actors: Vec<usize>,
+    pub(super) edges: Vec<usize>,
+    /// Those for who acted on nothing that is named.
+    pub(super) alone: Vec<usize>,
 }
 
 /// Where what is asked of every record stands.
@@ -140,6 +155,13 @@ pub(super) struct Places {
     pub(super) workload: Place,
     pub(super) organization: Place,
     pub(super) organization_name: Place,
+}
+
+impl Places {
+    /// True if it is one of these: they were made first, and name nothing.
+    pub(super) fn has(&self, place: Place) -> bool {
+        (self.operation..=self.organization_name).contains(&place)
+    }
 }
 
 #[derive(Debug)]
@@ -173,6 +195,8 @@ pub(super) struct Source {
     pub(super) reader: Reader,
     /// Every one of these; of each, the first that is there.
     pub(super) paths: Vec<Choice>,
+    /// All places of the paths.
+    pub(super) places: Vec<Place>,
     /// Where the kind of an account stands: a number as UserType has, or a word.
     pub(super) kind: Option<Place>,
     /// Where the organization stands that an account belongs to.
@@ -180,7 +204,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Whether it reads only a part of what a text names.
+    /// True if it reads only a part of what a text names.
     pub(super) fn is_part(&self) -> bool {
         self.reader == Reader::SiteOf
     }
@@ -209,9 +233,9 @@ pub(super) enum Path {
 #[derive(Debug)]
 pub(super) struct When {
     text: WhenText,
-    pub(super) operation: Vec<Glob>,
-    pub(super) noun: Vec<Glob>,
-    pub(super) not_noun: Vec<Glob>,
+    operation: Vec<Glob>,
+    noun: Vec<Glob>,
+    not_noun: Vec<Glob>,
     pub(super) has: Vec<Place>,
     pub(super) has_not: Vec<Place>,
     pub(super) r#where: Vec<(Place, Vec<Glob>)>,
@@ -219,19 +243,31 @@ pub(super) struct When {
 }
 
 impl When {
-    pub(super) fn is_alone(&self) -> bool {
-        self.text.alone
-    }
-
-    /// Whether a record's type and workload are among those that are meant.
-    pub(super) fn is_for(&self, record_type: Option<u32>, workload: &str) -> bool {
+    /// True if records of a kind are meant, whatever else they hold.
+    fn fits(&self, record_type: &str, workload: &str, operation: &str) -> bool {
         let WhenText { r#type, not_type, workload: workloads, not_workload, .. } = &self.text;
+        let record_type = record_type.parse().ok();
         let is_among = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(workload));
+        let noun = noun(operation);
         (r#type.is_empty() || record_type.is_some_and(|kind| r#type.contains(&kind)))
             && !record_type.is_some_and(|kind| not_type.contains(&kind))
             && (workloads.is_empty() || is_among(workloads))
             && !is_among(not_workload)
+            && (self.operation.is_empty() || matches(&self.operation, operation))
+            && (self.noun.is_empty() || matches(&self.noun, noun))
+            && !matches(&self.not_noun, noun)
     }
+}
+
+/// The noun of a cmdlet: of `New-InboxRule` it is `InboxRule`.
+fn noun(operation: &str) -> &str {
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    operation.split_once('-').filter(|(verb, noun)| is_word(verb) && is_word(noun)).map_or("", |(_, noun)| noun)
+}
+
+/// True if one of the patterns is that of a text.
+pub(super) fn matches(globs: &[Glob], text: &str) -> bool {
+    globs.iter().any(|glob| glob.matches(text))
 }
 
 /// A pattern with `*` for any text, in any letter case.
@@ -243,7 +279,7 @@ impl Glob {
         Self(pattern.split('*').map(|part| part.to_ascii_lowercase().into()).collect())
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         let (first, last) = (self.0[0].as_bytes(), self.0[self.0.len() - 1].as_bytes());
         let text = text.as_bytes();
         if self.0.len() == 1 {
@@ -288,7 +324,26 @@ impl Table {
         let mut compiler = Compiler::new(faults);
         compiler.switch_off(&mut all);
         compiler.add(all);
-        compiler.finish()
+        (compiler.table, compiler.faults)
+    }
+
+    /// The rows for a kind of record.
+    pub(super) fn rows_for(&self, record_type: &str, workload: &str, operation: &str) -> Arc<Rows> {
+        let kind = [record_type, workload, operation].join("\n");
+        if let Some(known) = self.rows_for.read().unwrap_or_else(PoisonError::into_inner).get(&*kind) {
+            return Arc::clone(known);
+        }
+        let fits = |when: usize| self.whens[when].fits(record_type, workload, operation);
+        let is_alone = |row: &usize| self.whens[self.rows[*row].when].text.alone;
+        let edges = (0..self.rows.len()).filter(|row| fits(self.rows[*row].when));
+        let (alone, edges) = edges.partition(is_alone);
+        let actors = (0..self.actors.len()).filter(|row| fits(self.actors[*row].when)).collect();
+        let rows = Arc::new(Rows { actors, edges, alone });
+        let mut all = self.rows_for.write().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < MAX_KINDS {
+            all.insert(kind.into(), Arc::clone(&rows));
+        }
+        rows
     }
 }
 
@@ -358,8 +413,8 @@ impl Compiler {
             organization: place("OrganizationId"),
             organization_name: place("OrganizationName"),
         };
-        let (whens, actors, rows, anywhere, names_nothing, rows_at) = Default::default();
-        let table = Table { tree, places, whens, actors, rows, anywhere, names_nothing, rows_at };
+        let (whens, actors, rows, anywhere, names_nothing, rows_for) = Default::default();
+        let table = Table { tree, places, whens, actors, rows, anywhere, names_nothing, rows_for };
         Self { table, names: HashSet::new(), faults }
     }
 
@@ -454,8 +509,9 @@ impl Compiler {
             }
         }
         let (reader, paths) = reader.ok_or("a node needs a reader and its paths")?;
-        let paths = paths.split(',').map(|choice| self.choice(choice)).collect::<Result<_, _>>()?;
-        Ok(Source { reader, paths, kind, organization })
+        let paths: Vec<Choice> = paths.split(',').map(|choice| self.choice(choice)).collect::<Result<_, _>>()?;
+        let places = paths.iter().flat_map(|choice| &choice.paths).flat_map(Path::places).collect();
+        Ok(Source { reader, paths, places, kind, organization })
     }
 
     fn choice(&mut self, text: &str) -> Result<Choice, String> {
@@ -494,17 +550,6 @@ impl Compiler {
             return Err("a path is empty".to_owned());
         }
         self.table.tree.plant(names.into_iter()).ok_or_else(|| "there are too many paths".to_owned())
-    }
-
-    fn finish(mut self) -> (Table, Vec<String>) {
-        let table = &mut self.table;
-        table.rows_at = vec![Vec::new(); table.tree.len()];
-        for (at, row) in table.rows.iter().enumerate() {
-            for place in row.to.paths.iter().flat_map(|choice| &choice.paths).flat_map(Path::places) {
-                table.rows_at[usize::from(place)].push(at);
-            }
-        }
-        (self.table, self.faults)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Text<'a> {
     pub(super) is_read: Cell<bool>,
 }
 
-/// What the walk found.
+/// The result of the walk.
 #[derive(Debug, Default)]
 pub(super) struct Texts<'a> {
     pub(super) all: Vec<Text<'a>>,
@@ -57,7 +57,7 @@ impl<'a> Texts<'a> {
         walk.texts
     }
 
-    /// Whether a record has something at a place: an object or a list, too.
+    /// True if a record has something at a place: an object or a list, too.
     pub(super) fn has(&self, place: Place) -> bool {
         self.seen.get(usize::from(place)).copied().unwrap_or(false)
     }
@@ -366,7 +366,7 @@ fn tags(text: &str, mut take: impl FnMut(&str, &str)) {
     }
 }
 
-/// What a text may name wholly, by what is seen at once.
+/// The kinds of name that a text may wholly be, by what is seen at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
     At,
@@ -404,7 +404,7 @@ pub(super) fn hint(name: &str, text: &str) -> Option<Hint> {
 /// Words of which one stands in a text that holds an address or an application's id.
 static WORDS: LazyLock<[memmem::Finder<'static>; 3]> = LazyLock::new(|| ["http", "ppId", "pplicationId"].map(memmem::Finder::new));
 
-/// Whether something in a JSON text may name something, seen without opening it.
+/// True if something in a JSON text may name something, seen without opening it.
 fn may_name_within(json: &str) -> bool {
     let bytes = json.as_bytes();
     let is_number = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_hexdigit);

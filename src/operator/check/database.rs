@@ -6,10 +6,10 @@ use super::{Check, answer, identity_advice, words};
 use crate::{
     azure::Connection,
     config::Config,
-    database::{Cosmos, DatabaseError},
+    database::{Database, DatabaseError},
 };
 
-/// What every document is filed under.
+/// The path of the partition key.
 const PARTITION_KEY: &str = "/pk";
 
 pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
@@ -18,9 +18,9 @@ pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Chec
     if let (None, Err(error)) = (&config.key, &identity) {
         return vec![Check::wrong("managed identity", words(error), "set COSMOS_KEY, or run where the identity is")];
     }
-    let cosmos = Cosmos::new(config, identity.ok());
+    let cosmos = Database::new(config, identity.ok());
     let name = format!("{}/{}", config.database, config.container);
-    let made = match answer("container", cosmos.made(), |error| refused("container", &error)).await {
+    let made = match answer("container", cosmos.container_settings(), |error| refused("container", &error)).await {
         Ok(made) => made,
         Err(check) => return vec![check, Check::untried("all else", "not tried without the container")],
     };

@@ -1,5 +1,5 @@
-//! `handler check`: tries everything that the collector needs, as itself, and says what to do about what is wrong. How it is
-//! said is here; what is tried of each outside system is in the files below.
+//! `handler check`: tries everything that the collector needs, as itself, and says what to do about what is wrong. This
+//! file prints it; each outside system has a file below.
 
 mod database;
 mod office365;
@@ -14,18 +14,18 @@ use tokio::time::timeout;
 
 use crate::{azure::Connection, config::Config, error_text::chain};
 
-/// How long one thing may take to answer before it counts as unreachable; the SDKs go on trying for longer than a person waits.
+/// The time in which a thing must answer, or it counts as unreachable; the SDKs go on trying for longer than a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that was checked.
 #[derive(Debug, Serialize)]
 pub(super) struct Checked {
-    /// Whether all that is needed is well.
+    /// True if all that is needed is well.
     well: bool,
     parts: Vec<Part>,
 }
 
-/// What was checked of one outside system.
+/// The checks of one outside system.
 #[derive(Debug, Serialize)]
 struct Part {
     part: &'static str,
@@ -38,12 +38,12 @@ struct Check {
     what: String,
     mark: Mark,
     found: String,
-    /// What to do about it.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-/// How a thing was found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Mark {
@@ -123,7 +123,7 @@ fn words(error: &(dyn Error + 'static)) -> String {
     words[..end.unwrap_or(words.len())].to_owned()
 }
 
-/// What to do where it is the managed identity that is wrong, whatever it was to open.
+/// Advice if the managed identity is at fault, whatever it was to open.
 fn identity_advice(words: &str) -> Option<&'static str> {
     words.contains("ManagedIdentityCredential").then_some(
         "a managed identity is there in Azure only: elsewhere give the settings a secret or key; in Azure check that the function app \

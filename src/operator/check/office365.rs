@@ -7,14 +7,14 @@ use chrono::{SubsecRound, TimeDelta};
 
 use super::{Check, answer, identity_advice, words};
 use crate::{
-    azure::{Connection, identity::Claims},
+    azure::{Connection, identity::TokenClaims},
     clock::Clock,
     config::Config,
     management_api::{ActivityClient, ActivityError, SETTLE, SKEW, Subscription, Window},
     workload::Workload,
 };
 
-/// What is listed to see whether it can be.
+/// The length of the listing that is tried.
 const LISTED: TimeDelta = TimeDelta::hours(1);
 
 pub(super) async fn checks(config: &Config, connection: &Connection) -> Vec<Check> {
@@ -60,7 +60,7 @@ fn next_step(words: &str) -> &'static str {
 }
 
 /// Whose the token is, and which permissions are in it.
-fn token(claims: Option<&Claims>, config: &Config) -> Vec<Check> {
+fn token(claims: Option<&TokenClaims>, config: &Config) -> Vec<Check> {
     let holder = match (&config.office365.client_id, &config.office365.client_secret) {
         (Some(_), Some(_)) => "the app's, by its secret",
         (Some(_), None) => "the app's, signed for by the managed identity",
@@ -81,7 +81,7 @@ fn token(claims: Option<&Claims>, config: &Config) -> Vec<Check> {
     std::iter::once(token).chain(permissions.map(|role| permission(role, claims, config))).collect()
 }
 
-fn permission(role: &str, claims: &Claims, config: &Config) -> Check {
+fn permission(role: &str, claims: &TokenClaims, config: &Config) -> Check {
     let what = format!("permission {role}");
     if claims.roles.iter().any(|held| held == role) {
         return Check::well(what, "in the token");

@@ -7,7 +7,7 @@ use crate::config::{IDENTITY_SETTINGS, Setting};
 const HOST: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 /// Opens storage by a key or signature where it is set.
 const CONNECTION_STRING: &str = "AzureWebJobsStorage";
-/// What is never shown.
+/// Settings that are never shown.
 const SECRETS: [&str; 4] = ["OFFICE365_CLIENT_SECRET", "COSMOS_KEY", "DLP_HASH_KEY", CONNECTION_STRING];
 
 /// Letters and digits in a row that are no word any more.

@@ -71,7 +71,7 @@ async fn queue(config: &Config, connection: &Connection) -> Result<Check, Check>
     Ok(Check::well(what, format!("{name}: sent to, and taken back unseen")))
 }
 
-/// What opens a part of the account.
+/// The rights that open a part of the account.
 struct Needs {
     /// Of a managed identity.
     role: &'static str,

@@ -207,7 +207,7 @@ impl Listener {
             return false;
         }
         let copied = async {
-            let message = azure_storage_queue::models::HostMessage { message_text: Some(text) };
+            let message = azure_storage_queue::models::QueueMessage { message_text: Some(text) };
             self.storage.create_queue(&name).await?;
             self.storage.queue(&name)?.send_message(message.try_into()?, None).await?;
             anyhow::Ok(())

@@ -122,9 +122,8 @@ mod tests {
         let file = file(&lines.map(|(text, _)| text).join("\r\n"));
         let blobs = blobs(file.path(), 1, Utc::now()).unwrap();
         for (text, content_type) in lines {
-            let found = blobs
-                .iter()
-                .any(|blob| blob.content_type == content_type && matches!(&blob.body, Body::Records(texts) if texts == &[text]));
+            let holds = |body: &Body| matches!(body, Body::Records(texts) if texts.iter().any(|found| found == text));
+            let found = blobs.iter().any(|blob| blob.content_type == content_type && holds(&blob.body));
             assert!(found, "{text}");
         }
     }

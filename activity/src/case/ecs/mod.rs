@@ -1,7 +1,7 @@
 //! An audit record as an event under the names of the Elastic Common Schema.
 //!
 //! [`event`] is a pure function of the record. The names, and the order in which fields are moved, are those of
-//! Elastic's Office 365 integration, so that its dashboards and rules work; [`tables`] holds what can be said as a
+//! Elastic's Office 365 integration, so that its dashboards and rules work; `tables` holds what can be said as a
 //! table. GeoIP and the parsing of user agents are left to Elasticsearch.
 
 pub(super) mod address;

@@ -19,7 +19,7 @@ const DOUBT: TimeDelta = TimeDelta::minutes(61);
 /// For so long after it became available can content be listed.
 const LISTABLE: TimeDelta = TimeDelta::days(7);
 /// What a document has on top of its record's own fields.
-const ADDED: [&str; 10] = ["id", "pk", "ttl", "feed", "edges", "_rid", "_self", "_etag", "_ts", "_attachments"];
+const ADDED: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "findings", "_rid", "_self", "_etag", "_ts", "_attachments"];
 
 /// What came of a storm.
 #[derive(Clone, Debug)]

@@ -120,6 +120,8 @@ impl World {
             ("AzureWebJobsStorage", azurite.connection_string().as_str()),
             ("CONTENT_QUEUE", QUEUE),
             ("STATE_CONTAINER", STATE),
+            // Documents are compared with their records, which hold matched values.
+            ("DLP_VALUES", "keep"),
             ("SCHEDULE", "0 */5 * * * *"),
             // The emulator is slow where many documents share a key.
             ("PARTITIONS_PER_DAY", "16"),
