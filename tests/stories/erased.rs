@@ -11,7 +11,7 @@ use azure_core::{credentials::Secret, http::RetryOptions};
 use handler::{azure::Connection, config::Config, state::State};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use standins::cosmos::{CosmosFault, Fault};
+use standins::cosmos::{CosmosFault, CosmosFaultKind};
 
 use crate::wire::{At, What};
 use crate::world::{Setting, World, record, record_with, world};
@@ -85,7 +85,7 @@ async fn an_erasure_that_was_cut_off_goes_on_where_it_was() {
     let world = world().await;
     let records: Vec<_> = (0..3).map(|number| record(&format!("hers-{number}"))).collect();
     world.store_blobs(&[world.publish_records(&records)]).await;
-    world.cosmos.fail(CosmosFault::lasting(Fault::status(403)));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
     let error = erase(&world).await.unwrap_err();
     assert!(format!("{error:#}").contains("does not let you remove"), "{error:#}");
     world.cosmos.clear_faults();

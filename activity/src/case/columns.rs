@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::Document;
-use super::ecs::address;
 
 /// The list of the Power BI project.
 const PROJECT: &str = include_str!("../../../powerbi/source/project.toml");
@@ -43,7 +42,7 @@ pub(super) enum Kind {
 enum Source {
     /// The document's field; a dot leads into an object.
     Field(String),
-    /// The client's address, as the edges have it.
+    /// The first address of the edges.
     Address,
     /// The day of CreationTime.
     Date,
@@ -93,7 +92,7 @@ impl Column {
         let created = document.text("CreationTime");
         match &self.source {
             Source::Field(path) => self.kind.cell(at(document, path)?),
-            Source::Address => plain_address(document).map(Cell::Text),
+            Source::Address => address(document).map(|address| Cell::Text(address.to_owned())),
             Source::Date => time(created).map(|time| Cell::Text(time.date().to_string())),
             Source::Hour => time(created).map(|time| Cell::Integer(i64::from(chrono::Timelike::hour(&time)))),
         }
@@ -138,14 +137,9 @@ pub(super) fn time(text: &str) -> Option<NaiveDateTime> {
     text.parse().ok().or_else(|| DateTime::parse_from_rfc3339(text).ok().map(|time| time.naive_utc()))
 }
 
-/// The client's address without port, brackets and zone; none where it is a host's name or the machine's own.
-pub(super) fn plain_address(document: &Document) -> Option<String> {
-    let given =
-        ["ClientIP", "ClientIPAddress", "ActorIpAddress"].into_iter().map(|name| document.text(name)).find(|text| !text.is_empty())?;
-    let party = address::client(given);
-    let bare = party.address.as_deref()?.split('%').next()?.to_lowercase();
-    let ip: std::net::IpAddr = bare.parse().ok()?;
-    (!ip.is_loopback() && !ip.is_unspecified()).then_some(bare)
+/// The first IP address among a document's edges, which have it plain.
+pub(super) fn address(document: &Document) -> Option<&str> {
+    document.edges().find(|edge| edge.to_type == "ip").map(|edge| edge.to)
 }
 
 #[cfg(test)]
@@ -179,6 +173,7 @@ mod tests {
         let cells = cells(json!({
             "id": "a", "CreationTime": "2026-11-20T10:05:00", "RecordType": "6", "UserType": [], "ExternalAccess": "True", "LogonType": 1.5,
             "Parameters": [{"Name": "a"}], "UserId": null, "ClientIP": "[2001:DB8::1]:443", "feed": {"contentType": "Audit.General"},
+            "edges": [{"from": "a", "fromType": "user", "to": "2001:db8::1", "toType": "ip", "label": "x"}],
         }));
         let expected = [
             ("id", "a"),
@@ -196,17 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_plain_and_never_the_machines_own() {
-        for (given, plain) in [
-            ("192.0.2.7:443", Some("192.0.2.7")),
-            ("::ffff:192.0.2.7", Some("192.0.2.7")),
-            ("fe80::1%eth0", Some("fe80::1")),
-            ("127.0.0.1", None),
-            ("::1", None),
-            ("mail.contoso.com", None),
+    fn an_address_is_the_first_of_the_edges() {
+        let edge = |to: &str, kind: &str| json!({"from": "a", "fromType": "user", "to": to, "toType": kind, "label": "x"});
+        for (edges, first) in [
+            (json!([edge("f", "file"), edge("192.0.2.7", "ip"), edge("192.0.2.8", "ip")]), Some("192.0.2.7")),
+            (json!([edge("f", "file")]), None),
+            (json!("none"), None),
         ] {
-            let document = Document::new(json!({ "ClientIP": given }).as_object().unwrap().clone());
-            assert_eq!(plain_address(&document).as_deref(), plain, "{given}");
+            let document = Document::new(json!({ "ClientIP": "192.0.2.1", "edges": edges }).as_object().unwrap().clone());
+            assert_eq!(address(&document), first);
         }
     }
 }

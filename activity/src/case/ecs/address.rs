@@ -16,7 +16,7 @@ pub(in crate::case) struct Party {
 }
 
 /// Takes a client's address apart: `192.0.2.1`, `[2001:db8::1]:443`, `name`, `name (192.0.2.1)`, …
-pub(in crate::case) fn client(given: &str) -> Party {
+pub(super) fn client(given: &str) -> Party {
     let given = &without_mapping(given);
     if given.is_empty() {
         return Party::default();

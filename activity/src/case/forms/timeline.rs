@@ -7,12 +7,12 @@ use std::path::Path;
 
 use super::Writer;
 use super::timesketch::message;
-use crate::case::columns::{plain_address, time};
+use crate::case::columns::{address, time};
 use crate::case::document::Document;
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
 use crate::case::tally::{Seen, Tally};
-use crate::table::Count;
+use crate::text_table::Count;
 
 /// Findings shown; the page says how many there are.
 const FINDINGS: usize = 2000;
@@ -72,7 +72,7 @@ impl Timeline {
                 level: finding.level.to_owned(),
                 title: finding.title.to_owned(),
                 message: message(document),
-                address: plain_address(document).unwrap_or_default(),
+                address: address(document).unwrap_or_default().to_owned(),
                 id: document.text("id").to_owned(),
             };
             self.findings.insert((level, document.text("CreationTime").to_owned(), self.found), found);

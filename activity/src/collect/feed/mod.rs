@@ -31,7 +31,7 @@ use crate::case::manifest::Manifest;
 use crate::case::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 use state::FeedState;
 
 /// Content blobs in flight.

@@ -19,7 +19,7 @@ use super::{Found, PersonOptions, find};
 use crate::case::account::collector;
 use crate::case::export::settings;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 
 /// Documents removed side by side.
 const DELETES: usize = 8;

@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use self::erase::{Erased, erase, erase_from};
 use super::database::{DatabaseOptions, without_system_properties};
 use crate::screen::Screen;
-use crate::table::{Count, Table};
+use crate::text_table::{Count, TextTable};
 use crate::visible::visible_json;
 
 /// Documents read side by side.
@@ -197,8 +197,8 @@ impl Found {
     }
 
     /// By workload: how many, of those how many the person made, the first and the last.
-    pub fn table(&self) -> Table {
-        let mut table = Table::new(["workload", "documents", "made", "named only", "first", "last"]);
+    pub fn table(&self) -> TextTable {
+        let mut table = TextTable::new(["workload", "documents", "made", "named only", "first", "last"]);
         let mut by_workload: BTreeMap<&str, Vec<&About>> = BTreeMap::new();
         for about in self.0.values() {
             by_workload.entry(&about.workload).or_default().push(about);
