@@ -11,6 +11,7 @@ pub mod forms;
 pub mod ecs;
 pub mod filter;
 pub mod manifest;
+pub mod pseudonyms;
 
 mod columns;
 pub(crate) mod document;
