@@ -22,7 +22,7 @@ use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
 use crate::keep;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 
 /// Documents handed from reading to writing at once: neither runs ahead of the other.
 const CHUNK: usize = 50;

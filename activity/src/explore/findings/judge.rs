@@ -35,7 +35,7 @@ pub struct Judge<'r> {
 }
 
 impl<'r> Judge<'r> {
-    /// Begins, for what happened from a time on; documents from before are [looked back](Judge::look_back) on.
+    /// Begins, for what happened from a time on; documents from before it are only looked back on.
     pub fn new(set: &'r RuleSet, judgement: Judgement, from: Option<DateTime<Utc>>, geoip: GeoIp) -> Self {
         let (over_time, habits) = (set.over_time(), Habits::new(geoip));
         Self { set, judgement, over_time, habits, rows: Rows::default(), from, counted: HashMap::new(), line: 0 }

@@ -28,7 +28,7 @@ use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
 use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 use crate::visible::visible_json;
 
 /// Rows that are shown where nobody asked for them.

@@ -7,7 +7,7 @@ use handler::findings::{Finding, Level};
 use serde::{Serialize, Serializer};
 
 use crate::case::document::Document;
-use crate::table::{Count, Table};
+use crate::text_table::{Count, TextTable};
 
 /// Most accounts that a row names.
 const MAX_ACCOUNTS: usize = 20;
@@ -129,7 +129,7 @@ impl Rows {
 /// Rows for a person.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let mut table = Table::new(["level", "finding", "account", "count", "first", "last", "workload"]).with_texts(&[1, 2, 4, 5, 6]);
+    let mut table = TextTable::new(["level", "finding", "account", "count", "first", "last", "workload"]).with_texts(&[1, 2, 4, 5, 6]);
     for row in rows {
         let title = row.value.as_ref().map_or_else(|| row.title.clone(), |value| format!("{}: {value}", row.title));
         let account = match row.accounts.len() {
