@@ -9,5 +9,5 @@ pub mod paths;
 pub mod prove;
 pub mod screen;
 pub mod ship;
-pub mod table;
+pub mod text_table;
 mod visible;

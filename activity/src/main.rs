@@ -12,10 +12,10 @@ use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::feed::{FeedOptions, collect_feed};
-use activity::collect::run::{Account, collect};
+use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
-use activity::explore::graph::{Graph, GraphOptions};
+use activity::explore::graph::{GraphOptions, GraphPage};
 use activity::explore::query::{QueryOptions, query};
 use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
@@ -23,7 +23,7 @@ use activity::prove::storm::{StormOptions, storm};
 use activity::screen::{Screen, line};
 use activity::ship::executable::build;
 use activity::ship::stage::{StageOptions, build_and_stage};
-use activity::table::Count;
+use activity::text_table::Count;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use standins::cosmos::CosmosOptions;
@@ -115,7 +115,7 @@ async fn main() -> ExitCode {
     let ended = match cli.command {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
-        Some(Command::Storm(options)) => rage(options).await,
+        Some(Command::Storm(options)) => prove_in_a_storm(options).await,
         Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
@@ -188,10 +188,10 @@ fn source(options: &CollectOptions) -> Result<Source> {
 }
 
 /// Lets the storm pass, and gives account; a difference from what was promised is an error.
-async fn rage(options: StormOptions) -> Result<ExitCode> {
+async fn prove_in_a_storm(options: StormOptions) -> Result<ExitCode> {
     let screen = Screen::stdout();
-    let rage = async { storm(options, &build(&screen).await?, &screen).await };
-    let Some(account) = unless_interrupted(rage).await? else { return Ok(code(None)) };
+    let storming = async { storm(options, &build(&screen).await?, &screen).await };
+    let Some(account) = unless_interrupted(storming).await? else { return Ok(code(None)) };
     line(format_args!("\n{account}"));
     account.differences.first().into_iter().for_each(|difference| say_error(difference));
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -211,7 +211,7 @@ async fn ask(options: QueryOptions) -> Result<()> {
 
 /// Serves until interrupted, which is how it is meant to end.
 async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
-    let Some(graph) = unless_interrupted(Graph::start(&options, &Screen::stdout())).await? else { return Ok(None) };
+    let Some(graph) = unless_interrupted(GraphPage::start(&options, &Screen::stdout())).await? else { return Ok(None) };
     line(format_args!("\nServed until Ctrl-C; whoever knows the address can look."));
     line(address(&graph));
     interrupted().await;
@@ -261,12 +261,12 @@ fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
     Ok(ExitCode::from(verified.exit_code()))
 }
 
-fn address(graph: &Graph) -> String {
+fn address(graph: &GraphPage) -> String {
     format!("\nGraph      {}", graph.url())
 }
 
 /// The graph of what was collected, if it is in a database of ours.
-async fn graph_of(account: &Account) -> Result<Option<Graph>> {
+async fn graph_of(account: &RunReport) -> Result<Option<GraphPage>> {
     let setting = |name| account.stack.settings.get(name).map_or("", String::as_str);
     if account.stack.cosmos.is_none() {
         line("To look at the graph of that database: cargo activity graph");
@@ -277,7 +277,7 @@ async fn graph_of(account: &Account) -> Result<Option<Graph>> {
         container: setting("COSMOS_CONTAINER").to_owned(),
         ..DatabaseOptions::of(setting("COSMOS_ENDPOINT"), setting("COSMOS_KEY"))
     };
-    match Graph::start(&GraphOptions::of(database), &Screen::stdout()).await {
+    match GraphPage::start(&GraphOptions::of(database), &Screen::stdout()).await {
         Ok(graph) => {
             line(address(&graph));
             Ok(Some(graph))

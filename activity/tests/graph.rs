@@ -8,7 +8,7 @@ use std::time::Duration;
 use activity::collect::run::collect;
 use activity::collect::stack::{Source, StackOptions};
 use activity::explore::database::{Credential, DatabaseOptions, connect};
-use activity::explore::graph::{Graph, GraphOptions};
+use activity::explore::graph::{GraphOptions, GraphPage};
 use activity::screen::Screen;
 use anyhow::{Context as _, Result, ensure};
 use azure_core::credentials::Secret;
@@ -132,7 +132,7 @@ fn graph_of(endpoint: &str, key: &str) -> GraphOptions {
 }
 
 /// A database that holds these, and the page over it.
-async fn graph_over(documents: Vec<Value>) -> Result<(Cosmos, Graph)> {
+async fn graph_over(documents: Vec<Value>) -> Result<(Cosmos, GraphPage)> {
     let cosmos = Cosmos::start(CosmosOptions { partitions: 4, ..CosmosOptions::default() }).await?;
     let container =
         connect(cosmos.endpoint().as_str(), Credential::Key(Secret::new(cosmos.key().to_owned())), "office365", "activity").await?;
@@ -140,7 +140,7 @@ async fn graph_over(documents: Vec<Value>) -> Result<(Cosmos, Graph)> {
         let (pk, id) = (document["pk"].as_str().unwrap_or_default().to_owned(), document["id"].as_str().unwrap_or_default().to_owned());
         container.create_item(pk, &id, &document, None).await?;
     }
-    let graph = Graph::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
+    let graph = GraphPage::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
     Ok((cosmos, graph))
 }
 
@@ -207,11 +207,13 @@ async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_read_is_told_in_one_line() -> Result<()> {
-    let error = Graph::start(&graph_of("http://127.0.0.1:1/", "a2V5"), &Screen::quiet()).await.err().context("a graph of nothing")?;
+    let error = GraphPage::start(&graph_of("http://127.0.0.1:1/", "a2V5"), &Screen::quiet()).await.err().context("a graph of nothing")?;
     assert!(format!("{error:#}").contains("http://127.0.0.1:1/"), "{error:#}");
     let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-    let error =
-        Graph::start(&graph_of(cosmos.endpoint().as_str(), "d3Jvbmc="), &Screen::quiet()).await.err().context("a wrong key is taken")?;
+    let error = GraphPage::start(&graph_of(cosmos.endpoint().as_str(), "d3Jvbmc="), &Screen::quiet())
+        .await
+        .err()
+        .context("a wrong key is taken")?;
     assert!(format!("{error:#}").contains("are you allowed"), "{error:#}");
     Ok(())
 }
@@ -236,7 +238,7 @@ async fn real_records_show_who_touches_what_from_where() -> Result<()> {
     let options = StackOptions { source: Source::Playback { records, seed: 1 }, state: None, cosmos: CosmosOptions::default() };
     let account = collect(options, None, &Screen::quiet()).await?;
     let cosmos = account.stack.cosmos.as_ref().context("no database")?;
-    let graph = Graph::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
+    let graph = GraphPage::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
     // In these records two sittings go on at another address.
     let several = answer(reqwest::Client::new().get(graph.url().join("api/summary")?)).await?;
     assert_eq!(several["sessions"], 2, "{several}");

@@ -7,7 +7,7 @@ mod rules;
 mod serve;
 
 pub use discard::write_charge;
-pub use faults::{CosmosFault, Fault};
+pub use faults::{CosmosFault, CosmosFaultKind};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,14 +93,14 @@ pub struct CosmosRequests {
 /// A running account with one database and one container. It is gone when dropped.
 #[derive(Debug)]
 pub struct Cosmos {
-    account: Arc<Account>,
+    account: Arc<EmulatedAccount>,
     _serving: DropGuard,
     closed: tokio::task::JoinHandle<()>,
 }
 
 /// What the requests share.
 #[derive(Debug)]
-struct Account {
+struct EmulatedAccount {
     emulator: InMemoryEmulatorHttpClient,
     endpoint: Url,
     /// Made anew each run.
@@ -128,7 +128,7 @@ impl Cosmos {
             .await
             .with_context(|| format!("port {} for Cosmos DB is taken", options.port))?;
         let endpoint = Url::parse(&format!("http://127.0.0.1:{}/", listener.local_addr()?.port()))?;
-        let account = Arc::new(Account {
+        let account = Arc::new(EmulatedAccount {
             emulator: emulator(&endpoint)?,
             endpoint,
             key: new_key(),
@@ -249,7 +249,7 @@ fn emulator(endpoint: &Url) -> Result<InMemoryEmulatorHttpClient> {
     Ok(InMemoryEmulatorHttpClient::try_new(config)?)
 }
 
-impl Account {
+impl EmulatedAccount {
     async fn create_container(&self, options: &CosmosOptions) -> Result<()> {
         let config = ContainerConfig::new().with_partition_count(options.partitions).build()?;
         let key = PartitionKeyDefinition::from(options.partition_key_path.clone());
@@ -429,17 +429,17 @@ mod tests {
     async fn spoils_writes_as_planned() -> Result<()> {
         let cosmos = Cosmos::start(CosmosOptions::default()).await?;
         let items = container(&cosmos, cosmos.key()).await?;
-        cosmos.fail(CosmosFault::times(Fault::throttled(Duration::from_millis(20)), 2));
+        cosmos.fail(CosmosFault::times(CosmosFaultKind::throttled(Duration::from_millis(20)), 2));
         items.execute_transactional_batch(batch("p", 0..3)?, None).await?;
         assert_eq!(cosmos.requests().throttled, 2);
 
-        cosmos.fail(CosmosFault::times(Fault::LostAnswer, 1));
+        cosmos.fail(CosmosFault::times(CosmosFaultKind::LostAnswer, 1));
         let lost = items.create_item("p", "lost", record("p", "lost"), None).await;
         // The SDK repeats a create whose answer was lost, and then reports a conflict with itself.
         assert_eq!(lost.err().map(|error| u16::from(error.status().status_code())), Some(409));
         assert_eq!(cosmos.document_count().await?, 4);
 
-        cosmos.fail(CosmosFault::lasting(Fault::status(403)));
+        cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
         assert!(items.create_item("p", "no", record("p", "no"), None).await.is_err());
         cosmos.clear_faults();
         items.create_item("p", "yes", record("p", "yes"), None).await?;

@@ -8,8 +8,8 @@ mod payload;
 mod process;
 mod queue;
 
-pub use payload::{QueueMessage, ScheduleStatus, System, queue_payload, timer_payload};
-pub use process::{Level, Line, LineSink};
+pub use payload::{HostMessage, ScheduleStatus, System, queue_payload, timer_payload};
+pub use process::{LineSink, LogLevel, LoggedLine};
 pub use queue::{QueueSummary, QueueUntil};
 
 use std::collections::BTreeMap;
@@ -25,9 +25,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::azurite::Storage;
+use crate::ports::Port;
 use app::{App, Trigger};
 use call::Caller;
-use process::{Launch, Output, State, Supervisor, free_port};
+use process::{Launch, Output, State, Supervisor};
 
 /// Another process may take the port between our look and the handler's; then another one is tried.
 const PORT_TRIES: u32 = 3;
@@ -71,14 +72,14 @@ pub struct Invocation {
     /// `X-Azure-Functions-InvocationId`.
     pub id: Uuid,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: InvocationOutcome,
     /// From the request to the end, without waiting for a handler that was being started.
     pub duration: Duration,
 }
 
 /// How an invocation ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum InvocationOutcome {
     /// 2xx with a JSON object.
     Succeeded {
         /// `Logs`, which the host logs as Information.
@@ -95,7 +96,7 @@ pub enum Outcome {
     TimedOut,
 }
 
-impl Outcome {
+impl InvocationOutcome {
     /// Whether a queue message would be deleted for it.
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Succeeded { .. })
@@ -135,7 +136,7 @@ impl Host {
         let mut launch = Launch {
             app,
             settings: options.settings,
-            port: 0,
+            port: Port::lease()?,
             caller: Caller::new(options.buffered_bodies)?,
             output: Output::new(options.on_line),
         };
@@ -155,7 +156,7 @@ impl Host {
 
     /// Where the handler listens, the same over restarts.
     pub fn port(&self) -> u16 {
-        self.core.launch.port
+        self.core.launch.port.number()
     }
 
     /// The handler's process, if one is ready.
@@ -199,7 +200,7 @@ impl Host {
             Ok(_) => return Invocation::not_made(function, "is no queue function"),
             Err(_) => return Invocation::not_made(function, "is not in the app"),
         };
-        let payload = queue_payload(binding, &QueueMessage::new(text), &System::new(function));
+        let payload = queue_payload(binding, &HostMessage::new(text), &System::new(function));
         self.core.invoke(function, payload).await
     }
 
@@ -240,7 +241,7 @@ impl Host {
     }
 
     /// As [`Host::output`], with the level that the host would log each line at.
-    pub fn lines(&self) -> Vec<Line> {
+    pub fn lines(&self) -> Vec<LoggedLine> {
         self.core.launch.output.lines()
     }
 
@@ -287,9 +288,8 @@ async fn start_on_free_port(launch: &mut Launch) -> Result<process::Process> {
     let mut tries = 0;
     loop {
         tries += 1;
-        launch.port = free_port().await?;
         match launch.start().await {
-            Err(error) if tries < PORT_TRIES && error.to_string().to_lowercase().contains("in use") => {}
+            Err(error) if tries < PORT_TRIES && error.to_string().to_lowercase().contains("in use") => launch.port = Port::lease()?,
             result => return result,
         }
     }
@@ -302,9 +302,9 @@ impl Core {
             return Invocation::not_made(function, &reason);
         }
         let (begin, id) = (Instant::now(), Uuid::new_v4());
-        let outcome = self.launch.caller.invoke(self.launch.port, function, id, payload, self.function_timeout).await;
+        let outcome = self.launch.caller.invoke(self.launch.port.number(), function, id, payload, self.function_timeout).await;
         let duration = begin.elapsed();
-        if let (Outcome::TimedOut, State::Ready { pid }) = (&outcome, state) {
+        if let (InvocationOutcome::TimedOut, State::Ready { pid }) = (&outcome, state) {
             self.replace(pid).await;
         }
         Invocation { function: function.to_owned(), id, outcome, duration }
@@ -332,7 +332,7 @@ impl Core {
 
 impl Invocation {
     fn not_made(function: &str, reason: &str) -> Self {
-        let outcome = Outcome::Failed { reason: format!("{function}: {reason}") };
+        let outcome = InvocationOutcome::Failed { reason: format!("{function}: {reason}") };
         Self { function: function.to_owned(), id: Uuid::new_v4(), outcome, duration: Duration::ZERO }
     }
 }

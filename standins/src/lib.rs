@@ -6,4 +6,5 @@ pub mod cosmos;
 pub mod doors;
 pub mod host;
 pub mod npm;
+pub mod ports;
 pub mod tenant;

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use standins::{
-    cosmos::{CosmosFault, CosmosOptions, Fault as CosmosTrouble},
-    tenant::{Fault, FaultKind, Operation, Subscription, TenantOptions},
+    cosmos::{CosmosFault, CosmosFaultKind, CosmosOptions},
+    tenant::{Fault, FaultKind, Operation, SubscriptionState, TenantOptions},
 };
 use uuid::Uuid;
 
@@ -157,7 +157,7 @@ async fn each_fault_of_the_tenant_is_told_with_what_to_do() {
 async fn a_subscription_that_is_disabled_is_told_and_not_started() {
     let world = ran(Setting::of_all_workloads()).await;
     world.tenant.clear_calls();
-    world.tenant.set_subscription("Audit.SharePoint", Subscription::DisabledByAdmin);
+    world.tenant.set_subscription("Audit.SharePoint", SubscriptionState::DisabledByAdmin);
     let typed = check(&world).await;
     assert_eq!((typed.code, world.calls(Operation::StartSubscription).len()), (Some(1), 0));
     pin!("check subscription disabled", crosses(&typed));
@@ -229,7 +229,7 @@ async fn a_container_that_is_made_otherwise_is_told() {
 #[tokio::test]
 async fn a_database_that_may_only_be_read_is_told() {
     let world = ran(Setting::default()).await;
-    world.cosmos.fail(CosmosFault::lasting(CosmosTrouble::status(403)));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
     let typed = check(&world).await;
     assert_eq!(typed.code, Some(1));
     pin!("check database read-only", crosses(&typed));

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta};
 
 use serde_json::{Value, json};
 use standins::{
-    cosmos::{CosmosFault, Fault as DatabaseFault},
+    cosmos::{CosmosFault, CosmosFaultKind},
     host::{HostOptions, QueueUntil},
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
@@ -160,7 +160,7 @@ async fn killed_while_listing_fetching_or_writing_every_record_is_one_document()
             }
             Writing(_) | Written(_) => {
                 world.tick().await;
-                let fault = if matches!(moment, Writing(_)) { DatabaseFault::Delay(hour) } else { DatabaseFault::LostAnswer };
+                let fault = if matches!(moment, Writing(_)) { CosmosFaultKind::Delay(hour) } else { CosmosFaultKind::LostAnswer };
                 world.cosmos.fail(CosmosFault::lasting(fault));
             }
         }

@@ -10,11 +10,12 @@ use std::{
 use reqwest::{Response, StatusCode, header};
 use serde_json::{Value, json};
 use standins::{
-    cosmos::{CosmosFault, Fault as CosmosTrouble},
-    host::Level,
+    cosmos::{CosmosFault, CosmosFaultKind},
+    host::LogLevel,
+    ports::Port,
     tenant::{Body, Fault, FaultKind, Operation, generate},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::{
@@ -132,7 +133,7 @@ async fn what_the_host_says_of_a_message_is_told_when_it_fails() {
 async fn probes_are_answered_while_invocations_run_and_nobody_else_is_listened_to() {
     let world = world().await;
     let blob = world.publish(3, &["a"]);
-    world.tenant.fail(Fault::once(Operation::FetchContent, FaultKind::Delay(Duration::from_secs(4))));
+    world.tenant.fail(Fault::once(Operation::FetchContent, FaultKind::Delay(Duration::from_secs(120))));
     let message = world.message(&[blob]);
     let probes = async {
         until(|| !world.calls(Operation::FetchContent).is_empty()).await;
@@ -142,6 +143,7 @@ async fn probes_are_answered_while_invocations_run_and_nobody_else_is_listened_t
         }
         // Not answered yet: the probes overtook it.
         assert_eq!(world.calls(Operation::FetchContent)[0].status, 0);
+        world.tenant.clear_faults();
     };
     let ((invocation, _), ()) = tokio::join!(world.store(&message), probes);
     assert!(invocation.outcome.is_success(), "{invocation:?}");
@@ -151,15 +153,26 @@ async fn probes_are_answered_while_invocations_run_and_nobody_else_is_listened_t
     TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], world.host.port()))).await.unwrap();
 }
 
-/// Until something came to pass.
+/// Until something came to pass; a minute, on a busy machine.
 async fn until(happened: impl Fn() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..12_000 {
         if happened() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("it did not come to pass");
+}
+
+/// Until a handler that was started without a host listens; a minute, on a busy machine.
+async fn until_it_answers(port: u16) {
+    for _ in 0..12_000 {
+        if reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("nothing answers on port {port}");
 }
 
 /// The handler without a host.
@@ -183,12 +196,11 @@ impl Drop for Alone {
 #[tokio::test]
 async fn asked_to_end_it_finishes_what_is_under_way_and_asks_the_host_for_a_new_start() {
     let world = world().await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let lease = Port::lease().unwrap();
+    let port = lease.number();
     for busy in [false, true] {
         let mut alone = Alone(handler(&world, port).spawn().unwrap());
-        while reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_it_answers(port).await;
         let terminate = || Command::new("kill").args(["-TERM", &alone.0.id().to_string()]).status().unwrap();
         if busy {
             let blob = world.publish(3, &["a"]);
@@ -213,7 +225,8 @@ async fn asked_to_end_it_finishes_what_is_under_way_and_asks_the_host_for_a_new_
 #[tokio::test]
 async fn it_ends_within_two_seconds_of_its_host() {
     let world = world().await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let lease = Port::lease().unwrap();
+    let port = lease.number();
     // A shell is its parent, as the host is, and dies as the host does.
     let mut host = Command::new("sh");
     host.args(["-c", r#""$0" & echo $!; wait"#, env!("CARGO_BIN_EXE_handler")]).env_clear().envs(&world.settings);
@@ -224,9 +237,7 @@ async fn it_ends_within_two_seconds_of_its_host() {
     // What has ended and was not waited for yet still has its folder there, as a zombie.
     let stat = std::path::Path::new("/proc").join(pid.trim()).join("stat");
     let is_there = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-    while reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_it_answers(port).await;
     assert!(is_there());
     host.0.kill().unwrap();
     host.0.wait().unwrap();
@@ -239,12 +250,11 @@ async fn it_ends_within_two_seconds_of_its_host() {
 #[tokio::test]
 async fn it_outlives_the_thread_that_started_it() {
     let world = world().await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let lease = Port::lease().unwrap();
+    let port = lease.number();
     let mut command = handler(&world, port);
     let mut alone = std::thread::spawn(move || Alone(command.spawn().unwrap())).join().unwrap();
-    while reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_it_answers(port).await;
     // Longer than it takes to see that a host is gone.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!(alone.0.try_wait().unwrap(), None);
@@ -302,9 +312,9 @@ async fn nothing_that_is_printed_tells_a_secret_or_what_records_say() {
     for line in &output {
         let said: Value = serde_json::from_str(&line.text).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         let level = match said["level"].as_str().unwrap() {
-            "ERROR" => Level::Error,
-            "WARN" => Level::Warning,
-            _ => Level::Information,
+            "ERROR" => LogLevel::Error,
+            "WARN" => LogLevel::Warning,
+            _ => LogLevel::Information,
         };
         assert_eq!(line.level, level, "the host takes it for another: {line:?}");
         let told: Vec<_> = secret.iter().filter(|text| line.text.contains(text.as_str())).collect();
@@ -347,7 +357,7 @@ async fn misfortunes(world: &World) {
     world.store(&world.message(&blobs)).await;
     world.store(&format!("[{:?}]", "https://elsewhere.example/x")).await;
     world.store(&record("hand-made")).await;
-    for trouble in [CosmosTrouble::status(403), CosmosTrouble::status(400), CosmosTrouble::status(503)] {
+    for trouble in [CosmosFaultKind::status(403), CosmosFaultKind::status(400), CosmosFaultKind::status(503)] {
         world.cosmos.fail(CosmosFault::lasting(trouble));
         world.store(&world.message(&blobs[..1])).await;
         world.cosmos.clear_faults();
@@ -358,15 +368,11 @@ async fn misfortunes(world: &World) {
 #[tokio::test]
 async fn a_reader_of_its_output_who_has_gone_is_no_trouble() {
     let world = world().await;
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let lease = Port::lease().unwrap();
+    let port = lease.number();
     let mut alone = Alone(handler(&world, port).spawn().unwrap());
     drop((alone.0.stdout.take(), alone.0.stderr.take()));
-    for _ in 0..1000 {
-        if reqwest::get(format!("http://127.0.0.1:{port}/")).await.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_it_answers(port).await;
     let blob = world.publish(3, &["a"]);
     let body = json!({"Data": {"msg": world.message(&[blob])}}).to_string();
     let answer = post(port, "StoreEvents", Uuid::new_v4(), &body, true).await;

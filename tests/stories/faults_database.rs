@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::json;
 use standins::{
-    cosmos::{Cosmos, CosmosFault, CosmosOptions, Fault},
+    cosmos::{Cosmos, CosmosFault, CosmosFaultKind, CosmosOptions},
     host::QueueUntil,
     tenant::{NewBlob, Operation},
 };
@@ -28,14 +28,14 @@ async fn queued(setting: Setting) -> World {
 #[tokio::test]
 async fn a_hiccup_of_the_database_is_bridged() {
     let cases = [
-        ("429", Fault::throttled(Duration::from_millis(50)), 3),
-        ("503", Fault::status(503), 1),
-        ("408", Fault::status(408), 1),
-        ("449", Fault::status(449), 1),
-        ("reset", Fault::Reset, 1),
-        ("lost answer", Fault::LostAnswer, 1),
-        ("two lost answers", Fault::LostAnswer, 2),
-        ("slow answer", Fault::Delay(Duration::from_secs(2)), 2),
+        ("429", CosmosFaultKind::throttled(Duration::from_millis(50)), 3),
+        ("503", CosmosFaultKind::status(503), 1),
+        ("408", CosmosFaultKind::status(408), 1),
+        ("449", CosmosFaultKind::status(449), 1),
+        ("reset", CosmosFaultKind::Reset, 1),
+        ("lost answer", CosmosFaultKind::LostAnswer, 1),
+        ("two lost answers", CosmosFaultKind::LostAnswer, 2),
+        ("slow answer", CosmosFaultKind::Delay(Duration::from_secs(2)), 2),
     ];
     join_all(cases.map(|(name, fault, times)| async move {
         let world = queued(Setting::default()).await;
@@ -55,10 +55,10 @@ async fn a_hiccup_of_the_database_is_bridged() {
 #[tokio::test]
 async fn a_database_that_stays_in_trouble_puts_the_message_off_until_it_is_over() {
     let cases = [
-        ("429", Fault::throttled(Duration::from_millis(10))),
-        ("503", Fault::status(503)),
-        ("408", Fault::status(408)),
-        ("reset", Fault::Reset),
+        ("429", CosmosFaultKind::throttled(Duration::from_millis(10))),
+        ("503", CosmosFaultKind::status(503)),
+        ("408", CosmosFaultKind::status(408)),
+        ("reset", CosmosFaultKind::Reset),
     ];
     join_all(cases.map(|(name, fault)| async move {
         let world = queued(Setting::default()).await;
@@ -128,8 +128,8 @@ async fn a_blob_of_which_a_part_is_refused_is_not_stored() {
     let records = ids.iter().map(|id| record(id)).collect();
     world.tenant.publish(NewBlob::new(EXCHANGE, world.ago(30), records));
     world.tick().await;
-    world.cosmos.fail(CosmosFault::times(Fault::Delay(Duration::ZERO), 3));
-    world.cosmos.fail(CosmosFault::lasting(Fault::status(403)));
+    world.cosmos.fail(CosmosFault::times(CosmosFaultKind::Delay(Duration::ZERO), 3));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
     let (invocation, _) = world.store(&world.last_sent().text()).await;
     reason(&invocation);
     assert_eq!(world.journalled("stored").await.len(), 0);
@@ -156,7 +156,7 @@ async fn a_status_means_what_its_sub_status_says() {
     ];
     join_all(cases.map(|(status, substatus, next_step)| async move {
         let world = queued(Setting::default()).await;
-        world.cosmos.fail(CosmosFault::lasting(Fault::Status { status, substatus: Some(substatus), retry_after: None }));
+        world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::Status { status, substatus: Some(substatus), retry_after: None }));
         let (invocation, line) = world.store(&world.last_sent().text()).await;
         assert_eq!(invocation.outcome.is_success(), next_step.is_none(), "{status}/{substatus}: {line}");
         assert_eq!(line["requeued"], json!(if next_step.is_none() { 2 } else { 0 }), "{status}/{substatus}: {line}");
@@ -176,7 +176,7 @@ async fn bare_uris_that_are_put_off_fit_their_messages() {
     let uris: Vec<String> = uris.iter().map(|uri| format!("{uri}?{}", "x".repeat(80))).collect();
     world.storage.create_queue(&world.queue).await.unwrap();
     world.storage.create_container(&world.container).await.unwrap();
-    world.cosmos.fail(CosmosFault::lasting(Fault::status(503)));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(503)));
     let (invocation, line) = world.store(&json!(uris).to_string()).await;
     assert!(invocation.outcome.is_success(), "{invocation:?}");
     assert_eq!(line["requeued"], json!(200), "{line}");

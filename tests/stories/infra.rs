@@ -20,7 +20,7 @@ use handler::{
 use serde_json::Value;
 use standins::{
     azurite::ACCOUNT,
-    host::{self, Level, Line},
+    host::{self, LogLevel, LoggedLine},
     tenant::{NewBlob, generate},
 };
 use url::form_urlencoded::Serializer;
@@ -354,19 +354,19 @@ async fn the_lines_that_alerts_look_for_are_found_in_what_is_printed() {
     world.tick().await;
     // What leads to another root goes back on the queue, hidden.
     world.store_all_visible().await;
-    let lines: Vec<(Level, Value)> =
+    let lines: Vec<(LogLevel, Value)> =
         world.host.lines().into_iter().map(|line| (line.level, serde_json::from_str(&line.text).unwrap())).collect();
     let alerts = infra("alerts.bicep");
     for function in ["QueueEvents", "StoreEvents"] {
-        let of_it = |(_, line): &&(Level, Value)| line["function"] == function && line["message"] == "invocation";
+        let of_it = |(_, line): &&(LogLevel, Value)| line["function"] == function && line["message"] == "invocation";
         let (level, line) = lines.iter().find(of_it).unwrap_or_else(|| panic!("no line of {function}: {lines:#?}"));
-        assert_eq!(*level, Level::Information);
+        assert_eq!(*level, LogLevel::Information);
         assert!(line["workloads"].is_array() == (function == "QueueEvents"), "{line}");
     }
     assert!(alerts.contains("SeverityLevel == 1 and Message contains '\"message\":\"invocation\"'"));
     let error = lines.iter().find(|(_, line)| line["level"] == "ERROR" && line.to_string().contains("warn"));
     let (level, line) = error.unwrap_or_else(|| panic!("no error: {lines:#?}"));
-    assert_eq!(*level, Level::Error, "{line}");
+    assert_eq!(*level, LogLevel::Error, "{line}");
     for of_errors in ["content-lost", "'lost: this content cannot be had'"] {
         assert!(alerts.contains(of_errors));
     }
@@ -386,12 +386,12 @@ async fn what_the_log_costs() {
     world.tick().await;
     let lines = world.host.lines();
     for function in ["QueueEvents", "StoreEvents"] {
-        let of_it = |line: &&Line| line.text.contains("\"message\":\"invocation\"") && line.text.contains(function);
+        let of_it = |line: &&LoggedLine| line.text.contains("\"message\":\"invocation\"") && line.text.contains(function);
         let bytes: Vec<usize> = lines.iter().filter(of_it).map(|line| line.text.len()).collect();
         println!("{function}: {} lines, {} bytes, the last {}", bytes.len(), bytes.iter().sum::<usize>(), bytes.last().unwrap());
     }
     let sentences = summary.invocations.iter().map(|invocation| match &invocation.outcome {
-        host::Outcome::Succeeded { logs, .. } => logs.iter().map(String::len).sum::<usize>(),
+        host::InvocationOutcome::Succeeded { logs, .. } => logs.iter().map(String::len).sum::<usize>(),
         _ => 0,
     });
     println!("sentences of {} messages: {} bytes; {} lines in all", summary.invocations.len(), sentences.sum::<usize>(), lines.len());

@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use standins::cosmos::{CosmosFault, Fault};
+use standins::cosmos::{CosmosFault, CosmosFaultKind};
 
 use crate::world::{Setting, World, record, record_with, world};
 
@@ -103,7 +103,7 @@ async fn a_document_that_the_database_refuses_is_stored_as_one_that_says_so() {
         world.publish(40, &["d"]);
         world.tick().await;
         // The batch, and then one of those that are tried alone.
-        world.cosmos.fail(CosmosFault::times(Fault::status(status), 2));
+        world.cosmos.fail(CosmosFault::times(CosmosFaultKind::status(status), 2));
         let (invocation, line) = world.store(&world.last_sent().text()).await;
         assert!(invocation.outcome.is_success(), "{status}: {invocation:?}");
         assert_eq!((&line["stored"], &line["requeued"]), (&json!(2), &json!(0)), "{status}: {line}");

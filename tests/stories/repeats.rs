@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use chrono::Utc;
 use serde_json::json;
 use standins::{
-    cosmos::{CosmosFault, CosmosRequests, Fault},
+    cosmos::{CosmosFault, CosmosFaultKind, CosmosRequests},
     tenant::NewBlob,
 };
 
@@ -66,7 +66,7 @@ async fn a_repeat_of_what_this_process_stored_costs_no_request_and_is_counted() 
 async fn what_the_database_did_not_take_is_no_repeat_later() {
     let world = world().await;
     let blob = publish(&world, &ids(0..50));
-    world.cosmos.fail(CosmosFault::lasting(Fault::status(403)));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
     assert!(!world.store(&world.message(std::slice::from_ref(&blob))).await.0.outcome.is_success());
     world.cosmos.clear_faults();
     let line = world.store_blobs(&[blob]).await;

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use standins::{
     azurite::ACCOUNT,
-    tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions},
+    tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, SubscriptionState, TenantOptions},
 };
 use url::form_urlencoded::Serializer;
 
@@ -38,7 +38,7 @@ fn of<'a>(told: &'a Value, workload: &str) -> &'a Value {
 async fn busy_world() -> World {
     let tenant = TenantOptions { subscribed: true, ..TenantOptions::default() };
     let world = Setting { tenant, ..Setting::of_all_workloads() }.start().await;
-    world.tenant.set_subscription("DLP.All", Subscription::DisabledByAdmin);
+    world.tenant.set_subscription("DLP.All", SubscriptionState::DisabledByAdmin);
     let blob = |workload: &str, minutes: i64, ids: &[&str]| {
         let records = ids.iter().map(|id| record(id)).collect();
         world.tenant.publish(NewBlob::new(workload, world.ago(minutes), records))
@@ -92,7 +92,7 @@ async fn a_workload_goes_from_pending_to_active_and_inactive_as_its_subscription
     world.publish(10, &["a"]);
     world.tick().await;
     assert_eq!(standing().await, "Active");
-    world.tenant.set_subscription(EXCHANGE, Subscription::DisabledByAdmin);
+    world.tenant.set_subscription(EXCHANGE, SubscriptionState::DisabledByAdmin);
     world.travel(TimeDelta::minutes(20));
     world.tick().await;
     assert_eq!(standing().await, "Inactive");

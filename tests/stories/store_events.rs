@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use standins::{
-    host::Outcome,
+    host::InvocationOutcome,
     tenant::{Operation, TenantOptions},
 };
 
@@ -21,7 +21,7 @@ async fn what_was_queued_becomes_documents_and_the_journal_says_so() {
         (&stored["id"], &stored["records"], &stored["documents"], &stored["duplicates"]),
         (&json!(blob), &json!(3), &json!(2), &json!(1))
     );
-    let Outcome::Succeeded { logs, .. } = &summary.invocations[0].outcome else { panic!("{summary:?}") };
+    let InvocationOutcome::Succeeded { logs, .. } = &summary.invocations[0].outcome else { panic!("{summary:?}") };
     let line = world.line_of(&summary.invocations[0]).await;
     // An invocation that went well is one line and one sentence.
     assert_eq!(logs.as_slice(), ["1 content blob, 3 records: 2 documents, 1 repeat"]);

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::json;
-use standins::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, Subscription, TenantOptions};
+use standins::tenant::{CONTENT_TYPES, Fault, FaultKind, NewBlob, Operation, SubscriptionState, TenantOptions};
 
 use crate::world::{EXCHANGE, SHAREPOINT, Setting, World, later, reason, record};
 
@@ -22,9 +22,9 @@ fn starts(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn only_what_is_missing_is_started() {
     let world = unsubscribed().with("WORKLOADS", "Audit.Exchange,Audit.SharePoint,Audit.General,DLP.All").start().await;
-    world.tenant.set_subscription(EXCHANGE, Subscription::Enabled);
-    world.tenant.set_subscription(SHAREPOINT, Subscription::Enabled);
-    world.tenant.set_subscription("DLP.All", Subscription::Disabled);
+    world.tenant.set_subscription(EXCHANGE, SubscriptionState::Enabled);
+    world.tenant.set_subscription(SHAREPOINT, SubscriptionState::Enabled);
+    world.tenant.set_subscription("DLP.All", SubscriptionState::Disabled);
     let blob = world.tenant.publish(NewBlob::new("Audit.General", world.ago(30), vec![record("a")]));
     let tick = world.tick().await;
     assert!(tick.invocation.outcome.is_success(), "{:?}", tick.invocation);
@@ -50,7 +50,7 @@ const REFUSALS: [(&str, u16, &str, &str); 5] = [
 async fn a_refused_start_is_told_and_tried_again_after_15_minutes_and_holds_nothing_back() {
     join_all(REFUSALS.map(|(name, status, code, message)| async move {
         let world = unsubscribed().with("WORKLOADS", "Audit.Exchange,Audit.SharePoint").start().await;
-        world.tenant.set_subscription(SHAREPOINT, Subscription::Enabled);
+        world.tenant.set_subscription(SHAREPOINT, SubscriptionState::Enabled);
         world.tenant.publish(NewBlob::new(SHAREPOINT, world.ago(30), vec![record("a")]));
         world.tenant.fail(Fault::always(Operation::StartSubscription, FaultKind::Code { status, code, message: message.to_owned() }));
         for _ in 0..3 {
@@ -85,7 +85,7 @@ async fn a_start_is_tried_again_when_the_15_minutes_are_over() {
     world.travel(TimeDelta::minutes(2));
     let tick = world.tick().await;
     assert!(tick.invocation.outcome.is_success(), "{:?}", tick.invocation);
-    assert_eq!((starts(&world).len(), world.tenant.subscription(EXCHANGE)), (2, Subscription::Enabled));
+    assert_eq!((starts(&world).len(), world.tenant.subscription(EXCHANGE)), (2, SubscriptionState::Enabled));
 }
 
 /// Taken out: with AF20024 an error, "could not be started" is in the log.
@@ -120,7 +120,7 @@ async fn one_that_is_off_while_the_list_cannot_be_had_is_started_by_the_next_run
     let world = Setting::default().start().await;
     world.tick().await;
     let before = world.checkpoint(EXCHANGE).await;
-    world.tenant.set_subscription(EXCHANGE, Subscription::Absent);
+    world.tenant.set_subscription(EXCHANGE, SubscriptionState::Absent);
     world.publish(1, &["a"]);
     world.tenant.fail(Fault::always(Operation::ListSubscriptions, later(500, "AF50000", 60)));
     world.travel(TimeDelta::hours(3));
@@ -140,7 +140,7 @@ async fn what_an_administrator_has_to_do_is_said() {
     let off = Setting { tenant: TenantOptions { auditing: false, ..TenantOptions::default() }, ..Setting::default() };
     let off = off.start().await;
     let switched_off = Setting::default().start().await;
-    switched_off.tenant.set_subscription(EXCHANGE, Subscription::DisabledByAdmin);
+    switched_off.tenant.set_subscription(EXCHANGE, SubscriptionState::DisabledByAdmin);
     let roleless =
         Setting { tenant: TenantOptions { roles: Vec::new(), subscribed: true, ..TenantOptions::default() }, ..Setting::default() };
     let roleless = roleless.start().await;
@@ -163,7 +163,7 @@ async fn what_an_administrator_has_to_do_is_said() {
 #[tokio::test]
 async fn nothing_ever_stops_a_subscription() {
     let world = unsubscribed().with("WORKLOADS", "").start().await;
-    for status in [Subscription::Absent, Subscription::Disabled, Subscription::DisabledByAdmin, Subscription::Enabled] {
+    for status in [SubscriptionState::Absent, SubscriptionState::Disabled, SubscriptionState::DisabledByAdmin, SubscriptionState::Enabled] {
         for content_type in CONTENT_TYPES {
             world.tenant.set_subscription(content_type, status);
         }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use serde_json::json;
 use standins::{
-    cosmos::{CosmosFault, Fault as DatabaseFault},
+    cosmos::{CosmosFault, CosmosFaultKind},
     host::QueueUntil,
     tenant::{Fault, FaultKind, NewBlob, Operation},
 };
@@ -197,7 +197,7 @@ async fn befall(world: &World, mishap: Mishap) {
             queue.delete_message(&received.message_id.unwrap(), &received.pop_receipt.unwrap(), None).await.unwrap();
         }
         Mishap::Poisoned => {
-            world.cosmos.fail(CosmosFault::lasting(DatabaseFault::status(403)));
+            world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
             assert_eq!(world.store_all().await.poisoned, 1);
             world.cosmos.clear_faults();
         }
@@ -223,7 +223,7 @@ async fn a_poisoned_message_is_explained() {
     let world = world().await;
     world.publish(50, &["a"]);
     world.tick().await;
-    world.cosmos.fail(CosmosFault::lasting(DatabaseFault::status(403)));
+    world.cosmos.fail(CosmosFault::lasting(CosmosFaultKind::status(403)));
     let summary = world.store_all().await;
     assert_eq!((summary.poisoned, summary.failed()), (1, 5), "{summary:?}");
     let errors: Vec<_> = world.lines().into_iter().filter(|line| line["message"] == "invocation failed").collect();

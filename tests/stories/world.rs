@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use standins::{
     azurite::{Azurite, AzuriteOptions, Storage},
     cosmos::{Cosmos, CosmosOptions},
-    host::{Host, HostOptions, Invocation, Outcome, QueueSummary, QueueUntil},
+    host::{Host, HostOptions, Invocation, InvocationOutcome, QueueSummary, QueueUntil},
     tenant::{Body, Call, FaultKind, NewBlob, Operation, Tenant, TenantOptions},
 };
 use uuid::Uuid;
@@ -217,7 +217,8 @@ pub(crate) async fn tick(host: &Host) -> Tick {
 
 async fn line_of(host: &Host, invocation: &Invocation) -> Value {
     let id = json!(invocation.id.to_string());
-    for _ in 0..200 {
+    // A minute, on a busy machine.
+    for _ in 0..6000 {
         let mut lines = lines(host);
         lines.retain(|line| line["invocation"] == id && line["message"] == "invocation");
         match lines.as_slice() {
@@ -441,7 +442,7 @@ pub(crate) fn later(status: u16, code: &str, retry_after: u64) -> FaultKind {
 /// Why an invocation failed, or a panic that it did not.
 pub(crate) fn reason(invocation: &Invocation) -> &str {
     match &invocation.outcome {
-        Outcome::Failed { reason } => reason,
+        InvocationOutcome::Failed { reason } => reason,
         other => panic!("the invocation did not fail: {other:?}"),
     }
 }

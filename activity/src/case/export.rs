@@ -24,7 +24,7 @@ use crate::collect::stack::STORAGE;
 use crate::explore::database::{DatabaseOptions, without_system_properties};
 use crate::keep;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 
 /// Documents handed from reading to writing at once: neither runs ahead of the other.
 const CHUNK: usize = 50;

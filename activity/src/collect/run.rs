@@ -17,26 +17,26 @@ use crate::collect::stack::{Stack, StackOptions};
 use crate::screen::Screen;
 use crate::ship::executable::build;
 use crate::ship::stage::EXECUTABLE;
-use crate::table::Count;
+use crate::text_table::Count;
 use check::Witness;
-use log::{Log, Sums};
-use standins::host::{Host, Invocation, Outcome, QueueUntil};
+use log::{Log, LogTotals};
+use standins::host::{Host, Invocation, InvocationOutcome, QueueUntil};
 
 /// The timer function's name.
 pub const TIMER: &str = "QueueEvents";
 /// A real tenant never rests: after so many ticks, what it published meanwhile is the next run's.
-const MOST_TICKS: usize = 10;
+const MAX_TICKS: usize = 10;
 /// Between two looks at how far the queue is.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What came of a run, and the stack that holds it.
-pub struct Account {
+pub struct RunReport {
     /// All that the handler said until nothing was left to do.
-    pub first: Sums,
+    pub first: LogTotals,
     /// How long that took.
     pub seconds: f64,
     /// What it said when it was run once more.
-    pub again: Sums,
+    pub again: LogTotals,
     /// How long that took.
     pub again_seconds: f64,
     /// What failed, and where the handler's account is not what the services saw.
@@ -55,7 +55,7 @@ pub struct Account {
 /// # Errors
 ///
 /// One line that says what to do: a part could not be started, or the functions cannot work at all.
-pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Screen) -> Result<Account> {
+pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Screen) -> Result<RunReport> {
     let log = Arc::new(Log::default());
     let (stack, handler, host) = match staged {
         Some(folder) => {
@@ -82,7 +82,7 @@ pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Scre
         Some(cosmos) => report::somebody(cosmos).await?,
         None => None,
     };
-    Ok(Account { first, seconds, again, again_seconds, faults, handler, somebody, stack })
+    Ok(RunReport { first, seconds, again, again_seconds, faults, handler, somebody, stack })
 }
 
 /// Starts the stack while cargo builds the handler: the first time, both take minutes. If both fail, the stack's error is
@@ -116,16 +116,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Timer and queue, until the timer queues nothing.
-    async fn until_nothing_is_left(&mut self) -> Result<(Sums, f64)> {
+    async fn until_nothing_is_left(&mut self) -> Result<(LogTotals, f64)> {
         let begin = Instant::now();
         let mut ticks = 0;
-        let mut sums = Sums::default();
+        let mut sums = LogTotals::default();
         loop {
             ticks += 1;
             let tick = self.tick().await?;
             let is_idle = tick.total().queued == 0;
             sums.add(if is_idle && ticks > 1 { tick.without_listed() } else { tick });
-            if is_idle || ticks == MOST_TICKS {
+            if is_idle || ticks == MAX_TICKS {
                 break;
             }
         }
@@ -136,7 +136,7 @@ impl Run<'_> {
     }
 
     /// One more tick, which has nothing to do, and must not do anything.
-    async fn once_more(&mut self) -> Result<(Sums, f64)> {
+    async fn once_more(&mut self) -> Result<(LogTotals, f64)> {
         let begin = Instant::now();
         let before = Witness::of(self.stack).await?;
         let again = self.tick().await?;
@@ -146,7 +146,7 @@ impl Run<'_> {
     }
 
     /// One run of the timer, and the queue until it is empty.
-    async fn tick(&mut self) -> Result<Sums> {
+    async fn tick(&mut self) -> Result<LogTotals> {
         let task = self.screen.task("listing", "what became available");
         let timer = [self.host.run_timer(TIMER).await];
         self.note(&timer).await;
@@ -204,8 +204,8 @@ impl Run<'_> {
 
 fn reason(invocation: &Invocation) -> String {
     match &invocation.outcome {
-        Outcome::Succeeded { .. } => String::new(),
-        Outcome::Failed { reason } => format!("{} failed: {reason}", invocation.function),
-        Outcome::TimedOut => format!("{} did not end in time, and the handler was killed for it", invocation.function),
+        InvocationOutcome::Succeeded { .. } => String::new(),
+        InvocationOutcome::Failed { reason } => format!("{} failed: {reason}", invocation.function),
+        InvocationOutcome::TimedOut => format!("{} did not end in time, and the handler was killed for it", invocation.function),
     }
 }

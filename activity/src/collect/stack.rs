@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use crate::keep::{KeepFile, Kept};
 use crate::paths::repository;
 use crate::screen::{self, Screen};
-use crate::table::Count;
+use crate::text_table::Count;
 use standins::azurite::{ACCOUNT, Azurite, AzuriteOptions};
 use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::host::{Host, HostOptions, LineSink};

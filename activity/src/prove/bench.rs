@@ -13,11 +13,11 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::collect::run::TIMER;
-use crate::collect::run::log::{Log, Sums};
+use crate::collect::run::log::{Log, LogTotals};
 use crate::collect::stack::{Settings, Source, Stack, StackOptions};
 use crate::screen::Screen;
 use crate::ship::executable::build;
-use crate::table::{Count, Table};
+use crate::text_table::{Count, TextTable};
 use machine::Usage;
 use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::host::{Host, QueueSummary, QueueUntil};
@@ -81,7 +81,7 @@ The host probes every 25 ms. The load is the average of the minute before, and s
 
 /// What one function did, and what it cost.
 struct Cost {
-    sums: Sums,
+    sums: LogTotals,
     usage: Usage,
     /// CPU time that this program took meanwhile: it plays the database, the tenant and the host.
     played: Duration,
@@ -224,8 +224,8 @@ impl Calls {
         ]))
     }
 
-    fn table(&self) -> Table {
-        let mut table = Table::new(["API calls", "made", "fewest possible"]);
+    fn table(&self) -> TextTable {
+        let mut table = TextTable::new(["API calls", "made", "fewest possible"]);
         let total = self.0.iter().fold((0, 0), |sum, (_, made, fewest)| (sum.0 + made, sum.1 + fewest));
         for (name, made, fewest) in self.0.iter().copied().chain([("all", total.0, total.1)]) {
             table.row([name.to_owned(), Count(made as u64).to_string(), Count(fewest as u64).to_string()]);
@@ -235,10 +235,13 @@ impl Calls {
 }
 
 /// StoreEvents, both ways.
-fn costs(many: &Cost, one: &Cost) -> Table {
+fn costs(many: &Cost, one: &Cost) -> TextTable {
     let blobs = many.sums.total().fetched;
-    let mut table =
-        Table::new(["StoreEvents", &format!("{} content blobs", Count(blobs)), &format!("one content blob of {} MB", LARGE / 1_000_000)]);
+    let mut table = TextTable::new([
+        "StoreEvents",
+        &format!("{} content blobs", Count(blobs)),
+        &format!("one content blob of {} MB", LARGE / 1_000_000),
+    ]);
     let mut row = |name: &str, figure: fn(&Cost) -> String| table.row([name.to_owned(), figure(many), figure(one)]);
     row("records", |cost| Count(cost.sums.total().records).to_string());
     row("documents", |cost| Count(cost.sums.total().documents).to_string());
@@ -261,10 +264,10 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 /// QueueEvents, and how long a start takes.
-fn listing_costs(listing: &Cost, starts: &mut [Duration]) -> Table {
+fn listing_costs(listing: &Cost, starts: &mut [Duration]) -> TextTable {
     starts.sort_unstable();
     let millis = |at: usize| starts.get(at).map_or(0.0, |start| start.as_secs_f64() * 1000.0);
-    let mut table = Table::new(["QueueEvents and start-up", ""]);
+    let mut table = TextTable::new(["QueueEvents and start-up", ""]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
     row("content blobs listed and queued at the first run", Count(listing.sums.total().queued).to_string());
     row("wall time", format!("{:.1} s", listing.wall.as_secs_f64()));

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::paths::repository;
 use crate::screen::Screen;
 use crate::ship::executable::{Build, build_as};
-use crate::table::{Count, Table};
+use crate::text_table::{Count, TextTable};
 
 /// `defaultExecutablePath` must be this to the letter: Core Tools make executable the file of that name, and no other.
 /// <https://learn.microsoft.com/azure/azure-functions/functions-custom-handlers#deploying>
@@ -134,7 +134,7 @@ fn read_back(folder: &Path) -> Result<Staged> {
 impl fmt::Display for Staged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let folder = self.folder.strip_prefix(repository()).unwrap_or(&self.folder).display();
-        let mut table = Table::new([&format!("{folder}/"), "bytes"]);
+        let mut table = TextTable::new([&format!("{folder}/"), "bytes"]);
         for (file, bytes) in &self.files {
             table.row([file.clone(), Count(*bytes).to_string()]);
         }

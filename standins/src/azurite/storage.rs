@@ -26,7 +26,7 @@ const SAS_VERSION: &str = "2022-11-02";
 const SAS_PERMISSIONS: &str = "rwdlacup";
 /// The most messages that one call of the service returns.
 /// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
-const MOST_MESSAGES: i32 = 32;
+const MAX_MESSAGES: i32 = 32;
 
 /// The blobs and queues of a storage account.
 #[derive(Clone)]
@@ -186,7 +186,7 @@ impl Storage {
     ///
     /// The service cannot be reached or refuses.
     pub async fn messages(&self, queue: &str) -> Result<Vec<String>> {
-        let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MOST_MESSAGES), ..Default::default() };
+        let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MAX_MESSAGES), ..Default::default() };
         let Some(peeked) = unless(StatusCode::NotFound, self.queue(queue)?.peek_messages(Some(options)).await)? else {
             return Ok(Vec::new());
         };

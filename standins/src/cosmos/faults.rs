@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What happens to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum CosmosFaultKind {
     /// It is refused with this status and sub-status, and `x-ms-retry-after-ms` if given. Nothing is written.
     Status {
         /// HTTP status: 403, 408, 429, 449, 503, …
@@ -23,7 +23,7 @@ pub enum Fault {
     Delay(Duration),
 }
 
-impl Fault {
+impl CosmosFaultKind {
     /// 429 with sub-status 3200, as a container out of request units answers.
     pub fn throttled(retry_after: Duration) -> Self {
         Self::Status { status: 429, substatus: Some(3200), retry_after: Some(retry_after) }
@@ -35,23 +35,23 @@ impl Fault {
     }
 }
 
-/// A [`Fault`] and how often it strikes.
+/// A [`CosmosFaultKind`] and how often it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CosmosFault {
     /// What happens.
-    pub fault: Fault,
+    pub fault: CosmosFaultKind,
     /// To how many writes; `None`: to all, until the faults are cleared.
     pub times: Option<u32>,
 }
 
 impl CosmosFault {
     /// Strikes the next `times` writes.
-    pub fn times(fault: Fault, times: u32) -> Self {
+    pub fn times(fault: CosmosFaultKind, times: u32) -> Self {
         Self { fault, times: Some(times) }
     }
 
     /// Strikes until cleared.
-    pub fn lasting(fault: Fault) -> Self {
+    pub fn lasting(fault: CosmosFaultKind) -> Self {
         Self { fault, times: None }
     }
 }
@@ -66,7 +66,7 @@ impl Faults {
     }
 
     /// The fault of the write that has just come in.
-    pub(super) fn strike(&mut self) -> Option<Fault> {
+    pub(super) fn strike(&mut self) -> Option<CosmosFaultKind> {
         let next = self.0.front_mut()?;
         match &mut next.times {
             None => Some(next.fault),
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn faults_strike_in_order_and_run_out() {
         let mut faults = Faults::default();
-        faults.plan(CosmosFault::times(Fault::Reset, 2));
-        faults.plan(CosmosFault::times(Fault::LostAnswer, 1));
+        faults.plan(CosmosFault::times(CosmosFaultKind::Reset, 2));
+        faults.plan(CosmosFault::times(CosmosFaultKind::LostAnswer, 1));
         let struck: Vec<_> = (0..5).map_while(|_| faults.strike()).collect();
-        assert_eq!(struck, [Fault::Reset, Fault::Reset, Fault::LostAnswer]);
+        assert_eq!(struck, [CosmosFaultKind::Reset, CosmosFaultKind::Reset, CosmosFaultKind::LostAnswer]);
     }
 }

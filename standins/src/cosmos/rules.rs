@@ -9,20 +9,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::Account;
+use super::EmulatedAccount;
 
 /// The longest id, in bytes.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-const LONGEST_ID: usize = 1023;
+const MAX_ID_BYTES: usize = 1023;
 
 /// The deepest nesting of objects and arrays, the document itself counted. Text is refused by the emulator's parser already,
 /// and in a batch from 126 levels on; the SDK sends single documents in binary, which has no such parser.
 /// <https://learn.microsoft.com/azure/cosmos-db/concepts-limits#per-item-limits>
-const DEEPEST: usize = 128;
+const MAX_LEVELS: usize = 128;
 
 /// Whether the request may come in: signed with the account's key, or bearing a token of Entra, which is taken at its word.
 /// <https://learn.microsoft.com/rest/api/cosmos-db/access-control-on-cosmosdb-resources>
-pub(super) fn is_authorized(account: &Account, method: &str, path: &str, headers: &HeaderMap) -> bool {
+pub(super) fn is_authorized(account: &EmulatedAccount, method: &str, path: &str, headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(authorization) = header("authorization") else {
         return false;
@@ -80,13 +80,13 @@ impl Document {
 /// Why the service refuses a document's shape.
 pub(super) fn nesting_fault(document: &Value) -> Option<String> {
     let mut level = vec![document];
-    for _ in 0..=DEEPEST {
+    for _ in 0..=MAX_LEVELS {
         level = level.into_iter().flat_map(children).collect();
         if level.is_empty() {
             return None;
         }
     }
-    Some(format!("The document is nested deeper than {DEEPEST} levels."))
+    Some(format!("The document is nested deeper than {MAX_LEVELS} levels."))
 }
 
 fn children(value: &Value) -> Vec<&Value> {
@@ -104,7 +104,7 @@ fn id_fault(id: &Value) -> Option<String> {
     };
     match id {
         id if id.is_empty() => Some("The id is empty.".to_owned()),
-        id if id.len() > LONGEST_ID => Some(format!("The id has {} bytes; the most is {LONGEST_ID}.", id.len())),
+        id if id.len() > MAX_ID_BYTES => Some(format!("The id has {} bytes; the most is {MAX_ID_BYTES}.", id.len())),
         id if id.contains(['/', '\\', '?', '#']) => Some(format!("The id '{id}' holds one of the characters / \\ ? #.")),
         id if id.ends_with(' ') => Some(format!("The id '{id}' ends in a space.")),
         _ => None,

@@ -24,11 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::rules::{Document, Operation, is_authorized, nesting_fault};
-use super::{Account, Fault, lock};
+use super::{CosmosFaultKind, EmulatedAccount, lock};
 use crate::doors;
 
 /// Serves until told to stop; then every connection is closed as it stands.
-pub(super) async fn run(listener: TcpListener, account: Arc<Account>, stop: CancellationToken) {
+pub(super) async fn run(listener: TcpListener, account: Arc<EmulatedAccount>, stop: CancellationToken) {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,7 +43,7 @@ pub(super) async fn run(listener: TcpListener, account: Arc<Account>, stop: Canc
 }
 
 /// One connection. The SDK asks for HTTP/2 without TLS first, other clients speak HTTP/1.1.
-async fn serve(stream: TcpStream, account: Arc<Account>, closed: CancellationToken) {
+async fn serve(stream: TcpStream, account: Arc<EmulatedAccount>, closed: CancellationToken) {
     let mut is_closed = account.is_closed.subscribe();
     if *is_closed.borrow_and_update() {
         let _ = stream.set_zero_linger(); // dropped, it is reset
@@ -61,7 +61,7 @@ async fn serve(stream: TcpStream, account: Arc<Account>, closed: CancellationTok
 }
 
 async fn answer(
-    account: Arc<Account>,
+    account: Arc<EmulatedAccount>,
     request: hyper::Request<Incoming>,
     connection: CancellationToken,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -72,13 +72,13 @@ async fn answer(
     let exchange = Exchange { account, kind: Kind::of(&head), head, body: body.to_bytes() };
     exchange.note();
     let answer = match exchange.fault() {
-        Some(Fault::Status { status, substatus, retry_after }) => refusal(status, substatus, retry_after),
-        Some(Fault::Reset) => return close(connection).await,
-        Some(Fault::LostAnswer) => {
+        Some(CosmosFaultKind::Status { status, substatus, retry_after }) => refusal(status, substatus, retry_after),
+        Some(CosmosFaultKind::Reset) => return close(connection).await,
+        Some(CosmosFaultKind::LostAnswer) => {
             exchange.count(&exchange.execute().await);
             return close(connection).await;
         }
-        Some(Fault::Delay(time)) => {
+        Some(CosmosFaultKind::Delay(time)) => {
             tokio::time::sleep(time).await;
             exchange.execute().await
         }
@@ -131,7 +131,7 @@ impl Kind {
 
 /// A request that was read to its end.
 struct Exchange {
-    account: Arc<Account>,
+    account: Arc<EmulatedAccount>,
     kind: Kind,
     head: Parts,
     body: Bytes,
@@ -145,7 +145,7 @@ pub(super) struct Answer {
 }
 
 impl Exchange {
-    fn fault(&self) -> Option<Fault> {
+    fn fault(&self) -> Option<CosmosFaultKind> {
         let fault = if self.kind.is_write() { lock(&self.account.faults).strike() } else { None };
         lock(&self.account.requests).struck += u64::from(fault.is_some());
         fault

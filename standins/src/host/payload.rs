@@ -58,7 +58,7 @@ pub fn timer_payload(binding: &str, status: Option<&ScheduleStatus>, is_past_due
 
 /// A queue message as the host knows it.
 #[derive(Clone, Debug)]
-pub struct QueueMessage {
+pub struct HostMessage {
     /// The text after base64.
     pub text: String,
     /// The service's id of it, a GUID.
@@ -75,7 +75,7 @@ pub struct QueueMessage {
     pub pop_receipt: String,
 }
 
-impl QueueMessage {
+impl HostMessage {
     /// A message that was never on a queue, received for the first time.
     pub fn new(text: &str) -> Self {
         let now = Utc::now();
@@ -105,7 +105,7 @@ impl QueueMessage {
 }
 
 /// A queue message's invocation. An object's properties spill into the metadata and may overwrite it, as they do in the host.
-pub fn queue_payload(binding: &str, message: &QueueMessage, system: &System) -> String {
+pub fn queue_payload(binding: &str, message: &HostMessage, system: &System) -> String {
     let mut metadata = message.metadata();
     metadata.push(("sys".to_owned(), system.json()));
     if let Ok(Value::Object(properties)) = serde_json::from_str(&message.text) {
@@ -232,10 +232,10 @@ mod tests {
         }
     }
 
-    fn sent_message(text: &str, metadata: &Value) -> QueueMessage {
+    fn sent_message(text: &str, metadata: &Value) -> HostMessage {
         let inner = |name: &str| serde_json::from_str(metadata[name].as_str().unwrap()).unwrap();
         let at = |name: &str| time(metadata[name].as_str().unwrap());
-        QueueMessage {
+        HostMessage {
             text: text.to_owned(),
             id: inner("Id"),
             dequeue_count: 1,
@@ -250,8 +250,8 @@ mod tests {
         text.parse().ok()
     }
 
-    fn message(text: &str) -> QueueMessage {
-        QueueMessage {
+    fn message(text: &str) -> HostMessage {
+        HostMessage {
             text: text.to_owned(),
             id: "800ae4b3-bdd2-4c08-badd-f08e5a34b865".to_owned(),
             dequeue_count: 1,

@@ -15,7 +15,6 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +23,7 @@ use uuid::Uuid;
 
 use super::app::App;
 use super::call::Caller;
+use crate::ports::Port;
 
 /// Between two readiness probes.
 const PROBE_EVERY: Duration = Duration::from_millis(25);
@@ -32,7 +32,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// This exit code asks for a restart that is not counted.
 const RESTART_CODE: i32 = 200;
 /// So many errors end the host.
-const MOST_ERRORS: usize = 3;
+const MAX_ERRORS: usize = 3;
 /// Errors further apart than this are forgiven.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(30 * 60);
 /// What of our own environment the handler gets to see; all else is settings.
@@ -43,7 +43,7 @@ pub type LineSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How the host logs a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum LogLevel {
     /// A line of stdout.
     Information,
     /// A line of stderr that contains "warn".
@@ -54,9 +54,9 @@ pub enum Level {
 
 /// A line that the handler printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct LoggedLine {
     /// As the host would log it.
-    pub level: Level,
+    pub level: LogLevel,
     /// Without its line end.
     pub text: String,
 }
@@ -79,7 +79,7 @@ pub(super) enum State {
 pub(super) struct Launch {
     pub(super) app: App,
     pub(super) settings: BTreeMap<String, String>,
-    pub(super) port: u16,
+    pub(super) port: Port,
     pub(super) caller: Caller,
     pub(super) output: Output,
 }
@@ -87,7 +87,7 @@ pub(super) struct Launch {
 /// All lines so far, and who is told of new ones.
 #[derive(Clone)]
 pub(super) struct Output {
-    lines: Arc<Mutex<Vec<Line>>>,
+    lines: Arc<Mutex<Vec<LoggedLine>>>,
     sink: Option<LineSink>,
 }
 
@@ -96,11 +96,11 @@ impl Output {
         Self { lines: Arc::default(), sink }
     }
 
-    pub(super) fn lines(&self) -> Vec<Line> {
+    pub(super) fn lines(&self) -> Vec<LoggedLine> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: LoggedLine) {
         if let Some(sink) = &self.sink {
             sink(&line.text);
         }
@@ -296,7 +296,7 @@ impl Errors {
         }
         self.count += 1;
         self.last = Some(Instant::now());
-        let full = self.count >= MOST_ERRORS;
+        let full = self.count >= MAX_ERRORS;
         if full {
             let reason = format!("Exceeded http worker restart retry count. Shutting down Functions Host: {error}");
             told.send_replace(State::Down(reason));
@@ -329,7 +329,7 @@ impl Launch {
     pub(super) async fn start(&self) -> Result<Process> {
         let mut process = self.spawn().await?;
         let ready = async {
-            while !self.caller.probe(self.port).await {
+            while !self.caller.probe(self.port.number()).await {
                 sleep(PROBE_EVERY).await;
             }
         };
@@ -371,7 +371,7 @@ impl Launch {
         let mut pid = String::new();
         stdout.read_line(&mut pid).await.context("read the handler's process id")?;
         let pid = pid.trim().parse().context("the handler has no process id")?;
-        let mut readers = vec![self.read(stdout, |_| Level::Information)];
+        let mut readers = vec![self.read(stdout, |_| LogLevel::Information)];
         readers.extend(parent.stderr.take().map(|stderr| self.read(stderr, stderr_level)));
         Ok(Process { pid, guard: guard(pid)?, parent, readers })
     }
@@ -392,8 +392,8 @@ impl Launch {
     fn environment(&self) -> [(&'static str, String); 5] {
         let worker = Uuid::new_v4().to_string();
         [
-            ("FUNCTIONS_CUSTOMHANDLER_PORT", self.port.to_string()),
-            ("FUNCTIONS_HTTPWORKER_PORT", self.port.to_string()),
+            ("FUNCTIONS_CUSTOMHANDLER_PORT", self.port.number().to_string()),
+            ("FUNCTIONS_HTTPWORKER_PORT", self.port.number().to_string()),
             ("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", worker.clone()),
             ("FUNCTIONS_HTTPWORKER_ID", worker),
             ("FUNCTIONS_APP_ROOT_PATH", self.app.root.to_string_lossy().into_owned()),
@@ -413,22 +413,22 @@ impl Launch {
         }
     }
 
-    fn read(&self, stream: impl AsyncRead + Send + Unpin + 'static, level: fn(&str) -> Level) -> JoinHandle<()> {
+    fn read(&self, stream: impl AsyncRead + Send + Unpin + 'static, level: fn(&str) -> LogLevel) -> JoinHandle<()> {
         let output = self.output.clone();
         tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
             let mut bytes = Vec::new();
             while stream.read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
                 let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned();
-                output.push(Line { level: level(&text), text });
+                output.push(LoggedLine { level: level(&text), text });
                 bytes.clear();
             }
         })
     }
 }
 
-fn stderr_level(text: &str) -> Level {
-    if text.to_lowercase().contains("warn") { Level::Warning } else { Level::Error }
+fn stderr_level(text: &str) -> LogLevel {
+    if text.to_lowercase().contains("warn") { LogLevel::Warning } else { LogLevel::Error }
 }
 
 /// Kills the handler if we are killed ourselves: its standard input ends when we do.
@@ -482,11 +482,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A loopback port that was free a moment ago.
-pub(super) async fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::app::{Encoding, Queues};
-use super::payload::{QueueMessage, System, queue_payload};
+use super::payload::{HostMessage, System, queue_payload};
 use super::{Core, Invocation};
 use crate::azurite::Storage;
 
@@ -25,7 +25,7 @@ const LEASE: Duration = Duration::from_secs(600);
 /// The first wait of an idle listener, and the last: the host goes on to `maxPollingInterval`, but here a person waits.
 const IDLE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 /// So many failed polls in a row are an error.
-const MOST_FAILED_POLLS: u32 = 20;
+const MAX_FAILED_POLLS: u32 = 20;
 
 /// When the listener is to stop. It always finishes what it has begun, and stops at once when the handler is lost for good.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +115,7 @@ impl Listener {
             let received = match listener.receive(&queue, left).await {
                 Ok(received) => received,
                 // As the real one, it lives on while the queue cannot be reached, but not for ever.
-                Err(error) if failed_polls >= MOST_FAILED_POLLS => {
+                Err(error) if failed_polls >= MAX_FAILED_POLLS => {
                     return Err(error.context("poll the queue"));
                 }
                 Err(_) => {
@@ -244,11 +244,11 @@ impl QueueSummary {
     }
 }
 
-fn known(text: String, received: &ReceivedMessage) -> QueueMessage {
+fn known(text: String, received: &ReceivedMessage) -> HostMessage {
     let time = |time: Option<azure_core::time::OffsetDateTime>| -> DateTime<Utc> {
         time.and_then(|time| DateTime::from_timestamp(time.unix_timestamp(), 0)).unwrap_or_default()
     };
-    QueueMessage {
+    HostMessage {
         text,
         id: received.message_id.clone().unwrap_or_default(),
         dequeue_count: received.dequeue_count.unwrap_or(1),

@@ -85,7 +85,7 @@ fn options(app: &TempDir, more: &[(&str, &str)]) -> Result<HostOptions> {
 
 fn logs(invocation: &Invocation) -> Result<&[String]> {
     match &invocation.outcome {
-        Outcome::Succeeded { logs, .. } => Ok(logs),
+        InvocationOutcome::Succeeded { logs, .. } => Ok(logs),
         other => bail!("{other:?}"),
     }
 }
@@ -101,7 +101,7 @@ async fn runs_both_functions() -> Result<()> {
     assert!(!host.run_timer("StoreEvents").await.outcome.is_success());
 
     assert!(host.output().contains(&"inherited: []".to_owned()), "{:?}", host.output());
-    assert!(host.lines().contains(&Line { level: Level::Warning, text: "a warning".to_owned() }));
+    assert!(host.lines().contains(&LoggedLine { level: LogLevel::Warning, text: "a warning".to_owned() }));
     host.stop().await;
     Ok(())
 }
@@ -128,8 +128,8 @@ async fn a_time_out_takes_everybody_down() -> Result<()> {
         host.run_queue_message("StoreEvents", "sleep 5000").await
     };
     let (guilty, innocent) = tokio::join!(host.run_queue_message("StoreEvents", "empty"), innocent);
-    assert_eq!(guilty.outcome, Outcome::TimedOut);
-    assert!(matches!(innocent.outcome, Outcome::Failed { .. }), "{innocent:?}");
+    assert_eq!(guilty.outcome, InvocationOutcome::TimedOut);
+    assert!(matches!(innocent.outcome, InvocationOutcome::Failed { .. }), "{innocent:?}");
     assert_ne!(host.pid(), pid);
     assert!(host.run_queue_message("StoreEvents", "[]").await.outcome.is_success());
     Ok(())
@@ -144,7 +144,7 @@ async fn several_time_outs_at_once_end_the_host_and_leave_a_handler_behind() -> 
     let (first, port) = (host.pid(), host.port());
     let hangs = (0..10).map(|_| host.run_queue_message("StoreEvents", "empty"));
     let outcomes: Vec<_> = futures::future::join_all(hangs).await.into_iter().map(|invocation| invocation.outcome).collect();
-    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::TimedOut), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| *outcome == InvocationOutcome::TimedOut), "{outcomes:?}");
     assert_eq!(host.failure().as_deref(), Some("the host died"));
     let orphan = host.orphan().context("nothing was left behind")?;
     assert_ne!(Some(orphan), first);

@@ -1,7 +1,6 @@
 //! Content blobs: what a test publishes, what the tenant keeps of it, and the bytes it serves, piece by piece, so that a
 //! blob of 100 MB is never held.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::World;
+use super::{World, mark};
 
 /// How much of a body is made or compressed at a time, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -119,9 +118,7 @@ impl Blob {
     pub(super) fn new(new: NewBlob, serial: usize, world: &World) -> Self {
         let id = new.id.unwrap_or_else(|| content_id(&new.content_type, new.created, serial));
         let uri = new.uri.unwrap_or_else(|| world.content_uri(&id));
-        let mut hasher = DefaultHasher::new();
-        (world.options.seed, &id).hash(&mut hasher);
-        let rank = hasher.finish();
+        let rank = mark(&format!("{} {id}", world.options.seed));
 
         let json = "application/json; charset=utf-8".to_owned();
         let (content, media_type, records) = match new.body {

@@ -93,7 +93,7 @@ pub enum FaultKind {
     Html,
     /// The connection is reset before any answer.
     Reset,
-    /// The answer comes later. Counts beside other faults, not instead of them.
+    /// The answer comes later, or once the faults are cleared. Counts beside other faults, not instead of them.
     Delay(Duration),
     /// The answer's `Date` is so far ahead. Counts beside other faults, not instead of them.
     Date(TimeDelta),

@@ -22,7 +22,7 @@ use super::{CONTENT_TYPES, State, World};
 /// How long after a start request the next one for that content type is refused.
 const BETWEEN_STARTS: TimeDelta = TimeDelta::minutes(15);
 /// The longest window of a listing.
-const LONGEST_WINDOW: TimeDelta = TimeDelta::hours(24);
+const MAX_WINDOW: TimeDelta = TimeDelta::hours(24);
 /// How long ago a window may start.
 const OLDEST_START: TimeDelta = TimeDelta::days(7);
 
@@ -31,7 +31,7 @@ const TIME_RULE: &str = "Start time and end time must both be specified (or both
 
 /// A content type's subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subscription {
+pub enum SubscriptionState {
     /// Content can be listed.
     Enabled,
     /// Stopped; a start request enables it.
@@ -187,8 +187,8 @@ fn list_subscriptions(state: &State) -> Answer {
     Answer::json(StatusCode::OK, &list)
 }
 
-fn entry(content_type: &str, status: Subscription) -> Value {
-    let status = if status == Subscription::Enabled { "enabled" } else { "disabled" };
+fn entry(content_type: &str, status: SubscriptionState) -> Value {
+    let status = if status == SubscriptionState::Enabled { "enabled" } else { "disabled" };
     json!({ "contentType": content_type, "status": status, "webhook": null })
 }
 
@@ -209,11 +209,11 @@ fn start(world: &World, state: &mut State, call: &Call, now: DateTime<Utc>) -> R
     }
     state.starts.insert(content_type.to_owned(), now);
     match state.subscriptions.get(content_type) {
-        Some(Subscription::Enabled) => Err(Refusal::bad("AF20024", "The subscription is already enabled. No property change.")),
-        Some(Subscription::DisabledByAdmin) => Err(disabled()),
+        Some(SubscriptionState::Enabled) => Err(Refusal::bad("AF20024", "The subscription is already enabled. No property change.")),
+        Some(SubscriptionState::DisabledByAdmin) => Err(disabled()),
         _ => {
-            state.subscriptions.insert(content_type.to_owned(), Subscription::Enabled);
-            Ok(Answer::json(StatusCode::OK, &entry(content_type, Subscription::Enabled)))
+            state.subscriptions.insert(content_type.to_owned(), SubscriptionState::Enabled);
+            Ok(Answer::json(StatusCode::OK, &entry(content_type, SubscriptionState::Enabled)))
         }
     }
 }
@@ -221,8 +221,8 @@ fn start(world: &World, state: &mut State, call: &Call, now: DateTime<Utc>) -> R
 fn stop(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
     let content_type = content_type(call)?;
     let status = state.subscriptions.get_mut(content_type).ok_or_else(|| no_subscription(content_type))?;
-    if *status == Subscription::Enabled {
-        *status = Subscription::Disabled;
+    if *status == SubscriptionState::Enabled {
+        *status = SubscriptionState::Disabled;
     }
     Ok(Answer::text(StatusCode::OK, "application/json; charset=utf-8", ""))
 }
@@ -245,8 +245,8 @@ fn list_content(world: &World, state: &State, call: &Call, now: DateTime<Utc>, f
     let content_type = content_type(call)?;
     let (start, end) = window(call, now)?;
     match state.subscriptions.get(content_type) {
-        Some(Subscription::Enabled) => {}
-        None | Some(Subscription::Absent) => return Err(no_subscription(content_type)),
+        Some(SubscriptionState::Enabled) => {}
+        None | Some(SubscriptionState::Absent) => return Err(no_subscription(content_type)),
         Some(_) => return Err(disabled()),
     }
     let page = match call.parameter("nextPage") {
@@ -346,11 +346,11 @@ fn window(call: &Call, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Ut
             .transpose()
     };
     let (start, end) = match (time("startTime")?, time("endTime")?) {
-        (None, None) => (now - LONGEST_WINDOW, now),
+        (None, None) => (now - MAX_WINDOW, now),
         (Some(start), Some(end)) => (start, end),
         _ => return Err(Refusal::bad("AF20030", TIME_RULE)),
     };
-    if end < start || end - start > LONGEST_WINDOW {
+    if end < start || end - start > MAX_WINDOW {
         return Err(Refusal::bad("AF20030", TIME_RULE));
     }
     if now - start > OLDEST_START {

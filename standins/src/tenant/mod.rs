@@ -21,8 +21,8 @@ mod tests;
 pub use blob::{BlobInfo, Body, NewBlob};
 pub use call::{Call, Operation};
 pub use fault::{Fault, FaultKind};
-pub use feed::Subscription;
-pub use pack::{Tally, tally};
+pub use feed::SubscriptionState;
+pub use pack::{ContentTally, tally};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
@@ -31,7 +31,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -95,6 +97,12 @@ pub struct Tenant {
     key: tempfile::NamedTempFile,
 }
 
+/// A number that a text stands for in every release: the standard library does not promise that of its own hash.
+fn mark(text: &str) -> u64 {
+    let digest = Sha256::digest(text);
+    digest[..8].iter().fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+}
+
 /// What every request handler sees.
 struct World {
     options: TenantOptions,
@@ -106,6 +114,7 @@ struct World {
     identity_client_id: Uuid,
     identity_header: String,
     state: Mutex<State>,
+    faults_cleared: Notify,
 }
 
 /// What changes. All times are the tenant's own.
@@ -113,7 +122,7 @@ struct State {
     clock_offset: TimeDelta,
     page_size: usize,
     roles: Vec<String>,
-    subscriptions: BTreeMap<String, Subscription>,
+    subscriptions: BTreeMap<String, SubscriptionState>,
     /// Last accepted start request of a content type, for the 15-minute rule.
     starts: HashMap<String, DateTime<Utc>>,
     blobs: BTreeMap<String, Arc<blob::Blob>>,
@@ -167,7 +176,7 @@ impl Tenant {
         let subscriptions = CONTENT_TYPES
             .iter()
             .filter(|_| options.subscribed)
-            .map(|content_type| ((*content_type).to_owned(), Subscription::Enabled))
+            .map(|content_type| ((*content_type).to_owned(), SubscriptionState::Enabled))
             .collect();
         let world = Arc::new(World {
             api_url,
@@ -191,6 +200,7 @@ impl Tenant {
                 faults: Vec::new(),
                 struck: 0,
             }),
+            faults_cleared: Notify::new(),
             options,
         });
 
@@ -320,6 +330,7 @@ impl Tenant {
     /// Forgets all planned faults.
     pub fn clear_faults(&self) {
         self.world.state().faults.clear();
+        self.world.faults_cleared.notify_waiters();
     }
 
     /// How many requests met a fault so far.
@@ -328,18 +339,18 @@ impl Tenant {
     }
 
     /// Sets a content type's subscription, and forgets its last start request.
-    pub fn set_subscription(&self, content_type: &str, status: Subscription) {
+    pub fn set_subscription(&self, content_type: &str, status: SubscriptionState) {
         let mut state = self.world.state();
         state.starts.remove(content_type);
         match status {
-            Subscription::Absent => state.subscriptions.remove(content_type),
+            SubscriptionState::Absent => state.subscriptions.remove(content_type),
             _ => state.subscriptions.insert(content_type.to_owned(), status),
         };
     }
 
     /// A content type's subscription as it stands.
-    pub fn subscription(&self, content_type: &str) -> Subscription {
-        self.world.state().subscriptions.get(content_type).copied().unwrap_or(Subscription::Absent)
+    pub fn subscription(&self, content_type: &str) -> SubscriptionState {
+        self.world.state().subscriptions.get(content_type).copied().unwrap_or(SubscriptionState::Absent)
     }
 
     /// Sets how many blobs stand on a page, from the next page on; at least one.

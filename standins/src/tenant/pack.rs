@@ -19,7 +19,7 @@ const LARGEST: usize = 60;
 
 /// What a source of records came to, for one content type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ContentTally {
     /// Content blobs.
     pub blobs: usize,
     /// Records in them, repeats too.
@@ -64,14 +64,14 @@ pub(super) fn plan(records: usize, now: DateTime<Utc>, rng: &mut ChaCha8Rng) -> 
 }
 
 /// Counts what blobs hold, by content type.
-pub fn tally(blobs: &[NewBlob]) -> BTreeMap<String, Tally> {
+pub fn tally(blobs: &[NewBlob]) -> BTreeMap<String, ContentTally> {
     #[derive(Deserialize)]
     struct Identified<'a> {
         #[serde(rename = "Id", borrow)]
         id: Cow<'a, str>,
     }
     let mut ids: BTreeMap<&str, HashSet<Cow<'_, str>>> = BTreeMap::new();
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut tallies: BTreeMap<String, ContentTally> = BTreeMap::new();
     for blob in blobs {
         let tally = tallies.entry(blob.content_type.clone()).or_default();
         tally.blobs += 1;
@@ -89,7 +89,7 @@ pub fn tally(blobs: &[NewBlob]) -> BTreeMap<String, Tally> {
 }
 
 /// Publishes blobs, and says what they come to.
-pub(super) fn publish(tenant: &Tenant, blobs: Vec<NewBlob>) -> BTreeMap<String, Tally> {
+pub(super) fn publish(tenant: &Tenant, blobs: Vec<NewBlob>) -> BTreeMap<String, ContentTally> {
     let tallies = tally(&blobs);
     for blob in blobs {
         tenant.publish(blob);

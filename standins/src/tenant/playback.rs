@@ -11,8 +11,10 @@ use chrono::{DateTime, Utc};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use super::pack::{self, Tally};
+use super::pack::{self, ContentTally};
 use super::{NewBlob, Tenant};
 
 /// RecordTypes whose records come under DLP.All.
@@ -23,14 +25,14 @@ const DLP: [i64; 7] = [11, 13, 33, 63, 99, 100, 107];
 ///
 /// # Errors
 /// As [`blobs`].
-pub fn publish(tenant: &Tenant, path: &Path, seed: u64) -> anyhow::Result<BTreeMap<String, Tally>> {
+pub fn publish(tenant: &Tenant, path: &Path, seed: u64) -> anyhow::Result<BTreeMap<String, ContentTally>> {
     Ok(pack::publish(tenant, blobs(path, seed, tenant.now())?))
 }
 
 /// A file's records, packed in their order into blobs that became available in the six and a half days before `now`.
 ///
 /// # Errors
-/// Where the file cannot be read, holds no record, or a line is not one JSON object; the error names file and line.
+/// Where the file cannot be read, holds no record, or a line is not JSON; the error names file and line.
 pub fn blobs(path: &Path, seed: u64, now: DateTime<Utc>) -> anyhow::Result<Vec<NewBlob>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut blobs = Vec::new();
@@ -54,8 +56,8 @@ fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
         if text.trim().is_empty() {
             continue;
         }
-        let kind: Kind = serde_json::from_str(text).with_context(|| format!("{}: not an audit record", place()))?;
-        records.entry(kind.content_type()).or_default().push(text.to_owned());
+        let content_type = content_type(text).with_context(|| format!("{}: not JSON", place()))?;
+        records.entry(content_type).or_default().push(text.to_owned());
     }
     if records.is_empty() {
         bail!("{} holds no record", path.display());
@@ -63,25 +65,27 @@ fn read(path: &Path) -> anyhow::Result<BTreeMap<&'static str, Vec<String>>> {
     Ok(records)
 }
 
-/// What decides a record's content type.
-#[derive(Deserialize)]
-struct Kind {
-    #[serde(rename = "Workload", default)]
-    workload: String,
-    #[serde(rename = "RecordType", default)]
-    record_type: i64,
-}
-
-impl Kind {
-    fn content_type(&self) -> &'static str {
-        match self.workload.as_str() {
-            _ if DLP.contains(&self.record_type) => "DLP.All",
-            "AzureActiveDirectory" => "Audit.AzureActiveDirectory",
-            "Exchange" => "Audit.Exchange",
-            "SharePoint" | "OneDrive" => "Audit.SharePoint",
-            _ => "Audit.General",
-        }
+/// Where a record belongs. What is no object, or names neither, comes as general: the service has no rule for it, and the handler
+/// takes it all the same.
+fn content_type(text: &str) -> serde_json::Result<&'static str> {
+    #[derive(Default, Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "Workload", borrow)]
+        workload: Option<&'a RawValue>,
+        #[serde(rename = "RecordType", borrow)]
+        record_type: Option<&'a RawValue>,
     }
+    let _: IgnoredAny = serde_json::from_str(text)?;
+    let kind: Kind<'_> = serde_json::from_str(text).unwrap_or_default();
+    let workload = kind.workload.and_then(|text| serde_json::from_str::<String>(text.get()).ok()).unwrap_or_default();
+    let record_type = kind.record_type.and_then(|text| text.get().trim_matches('"').parse::<i64>().ok());
+    Ok(match workload.as_str() {
+        _ if record_type.is_some_and(|number| DLP.contains(&number)) => "DLP.All",
+        "AzureActiveDirectory" => "Audit.AzureActiveDirectory",
+        "Exchange" => "Audit.Exchange",
+        "SharePoint" | "OneDrive" => "Audit.SharePoint",
+        _ => "Audit.General",
+    })
 }
 
 #[cfg(test)]
@@ -109,13 +113,17 @@ mod tests {
             (r#"{ "Id":"b", "Workload":"Exchange", "RecordType":13 , "n":1.50e3}"#, "DLP.All"),
             (r#"{"Id":"c","Workload":"OneDrive","RecordType":6}"#, "Audit.SharePoint"),
             (r#"{"Id":"d"}"#, "Audit.General"),
+            (r#"{"Id":"e","Workload":"Exchange","RecordType":"ExchangeAdmin"}"#, "Audit.Exchange"),
+            (r#"{"Id":"f","Workload":"Exchange","RecordType":"13"}"#, "DLP.All"),
+            (r#"{"Id":"g","Workload":7,"RecordType":null}"#, "Audit.General"),
+            (r#"["no object"]"#, "Audit.General"),
+            ("null", "Audit.General"),
         ];
         let file = file(&lines.map(|(text, _)| text).join("\r\n"));
         let blobs = blobs(file.path(), 1, Utc::now()).unwrap();
         for (text, content_type) in lines {
-            let found = blobs
-                .iter()
-                .any(|blob| blob.content_type == content_type && matches!(&blob.body, Body::Records(texts) if texts == &[text]));
+            let holds = |body: &Body| matches!(body, Body::Records(texts) if texts.iter().any(|found| found == text));
+            let found = blobs.iter().any(|blob| blob.content_type == content_type && holds(&blob.body));
             assert!(found, "{text}");
         }
     }

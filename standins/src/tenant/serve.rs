@@ -134,9 +134,15 @@ async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, world: Arc
 
 async fn respond(world: Arc<World>, request: Request<Incoming>, secure: bool) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, Reset> {
     let (parts, body) = request.into_parts();
+    let cleared = world.faults_cleared.notified(); // from here on: it may happen before the wait for it
     let (number, call, trouble) = arrive(&world, &parts, secure);
     let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
-    tokio::time::sleep(trouble.delay).await;
+    if !trouble.delay.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(trouble.delay) => {}
+            () = cleared => {}
+        }
+    }
 
     let answer = match &trouble.what {
         Some(FaultKind::Reset) => return Err(Reset),

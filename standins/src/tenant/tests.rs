@@ -221,7 +221,7 @@ async fn a_subscription_starts_once_and_not_again_within_a_quarter_of_an_hour() 
     visit.token = sign_in(&visit.tenant, &visit.client).await;
     assert_eq!(visit.start("Audit.Exchange").await.1["error"]["code"], "AF20024");
 
-    visit.tenant.set_subscription("Audit.Exchange", Subscription::DisabledByAdmin);
+    visit.tenant.set_subscription("Audit.Exchange", SubscriptionState::DisabledByAdmin);
     assert_eq!(visit.refusal(ask).await, refused(400, "AF20023"));
     assert_eq!(visit.start("Audit.Exchange").await.1["error"]["code"], "AF20023");
     let (_, body) = read(visit.get(&visit.url("subscriptions/list")).send().await.unwrap()).await;

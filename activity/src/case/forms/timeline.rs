@@ -12,7 +12,7 @@ use crate::case::document::Document;
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
 use crate::case::tally::{Seen, Tally};
-use crate::table::Count;
+use crate::text_table::Count;
 
 /// Findings shown; the page says how many there are.
 const FINDINGS: usize = 2000;

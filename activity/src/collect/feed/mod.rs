@@ -29,7 +29,7 @@ use crate::case::forms::Form;
 use crate::case::manifest::Manifest;
 use crate::case::writing::CaseWriter;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 use state::FeedState;
 
 /// Content blobs in flight.

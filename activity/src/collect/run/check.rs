@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::log::{Figures, Sums};
+use super::log::{LogFigures, LogTotals};
 use crate::collect::stack::Stack;
 use standins::cosmos::Cosmos;
 use standins::tenant::{Operation, Tenant};
@@ -83,11 +83,11 @@ fn counted(entries: impl Iterator<Item = (String, u64)>) -> BTreeMap<String, u64
 }
 
 /// After a run: everything that was published is a document, and the handler says so.
-pub(super) fn collected(said: &Sums, witness: &Witness) -> Vec<String> {
+pub(super) fn collected(said: &LogTotals, witness: &Witness) -> Vec<String> {
     let mut faults = Vec::new();
     for (workload, figures) in &said.workloads {
         if figures.documents + figures.duplicates != figures.records {
-            let Figures { records, documents, duplicates, .. } = figures;
+            let LogFigures { records, documents, duplicates, .. } = figures;
             faults.push(format!("{workload}: {documents} documents and {duplicates} duplicates do not make {records} records"));
         }
         if figures.lost > 0 {
@@ -107,7 +107,7 @@ pub(super) fn collected(said: &Sums, witness: &Witness) -> Vec<String> {
 }
 
 /// Where one figure of the handler is not what another saw.
-fn differ(said: &Sums, figure: fn(&Figures) -> u64, what: &str, seen: &BTreeMap<String, u64>, by: &str) -> Vec<String> {
+fn differ(said: &LogTotals, figure: fn(&LogFigures) -> u64, what: &str, seen: &BTreeMap<String, u64>, by: &str) -> Vec<String> {
     let said = said.workloads.iter().map(|(workload, figures)| (workload.clone(), figure(figures)));
     let mut both: BTreeMap<_, _> = said.map(|(workload, count)| (workload, (count, 0))).collect();
     for (workload, count) in seen {
@@ -118,7 +118,7 @@ fn differ(said: &Sums, figure: fn(&Figures) -> u64, what: &str, seen: &BTreeMap<
 }
 
 /// After a tick that had nothing to do. A real tenant may have published something meanwhile; then this shows nothing.
-pub(super) fn idle(said: &Sums, before: &Witness, after: &Witness) -> Vec<String> {
+pub(super) fn idle(said: &LogTotals, before: &Witness, after: &Witness) -> Vec<String> {
     let mut faults = Vec::new();
     let total = said.total();
     if let (Some(seen_before), Some(seen)) = (&before.tenant, &after.tenant) {
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn names_what_differs() {
-        let figures = Figures { records: 3, documents: 2, duplicates: 1, ..Figures::default() };
-        let said = Sums { workloads: [("DLP.All".to_owned(), figures)].into(), ..Sums::default() };
+        let figures = LogFigures { records: 3, documents: 2, duplicates: 1, ..LogFigures::default() };
+        let said = LogTotals { workloads: [("DLP.All".to_owned(), figures)].into(), ..LogTotals::default() };
         let witness = |documents| Witness { tenant: None, database: Some(Written { documents, writes: 1 }) };
         let documents = |entries: &[(&str, u64)]| entries.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         assert_eq!(collected(&said, &witness(documents(&[("DLP.All", 2)]))), [] as [&str; 0]);

@@ -13,12 +13,12 @@ use tokio::time::{Instant, sleep};
 use crate::screen::Screen;
 use standins::host::{Invocation, LineSink};
 
-/// An invocation's line is printed before its answer is sent, yet may be read after it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// An invocation's line is printed before its answer is sent, yet may be read after it: on a busy machine, long after.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the functions did, of one workload or all. A tick is one run of the timer and what it put on the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct LogFigures {
     /// Pages of listings.
     pub pages: u64,
     /// Content blobs on them.
@@ -37,7 +37,7 @@ pub struct Figures {
     pub lost: u64,
 }
 
-impl AddAssign for Figures {
+impl AddAssign for LogFigures {
     fn add_assign(&mut self, other: Self) {
         self.pages += other.pages;
         self.listed += other.listed;
@@ -52,9 +52,9 @@ impl AddAssign for Figures {
 
 /// What was said since the last look.
 #[derive(Clone, Debug, Default)]
-pub struct Sums {
+pub struct LogTotals {
     /// By workload.
-    pub workloads: BTreeMap<String, Figures>,
+    pub workloads: BTreeMap<String, LogFigures>,
     /// Bytes of content fetched, decompressed.
     pub bytes: u64,
     /// Content blobs put back on the queue for later.
@@ -65,10 +65,10 @@ pub struct Sums {
     pub failures: Vec<String>,
 }
 
-impl Sums {
+impl LogTotals {
     /// Of all workloads together.
-    pub fn total(&self) -> Figures {
-        let mut total = Figures::default();
+    pub fn total(&self) -> LogFigures {
+        let mut total = LogFigures::default();
         self.workloads.values().for_each(|figures| total += *figures);
         total
     }
@@ -98,7 +98,7 @@ pub struct Log(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    sums: Sums,
+    sums: LogTotals,
     /// Invocations whose line was read.
     told: HashSet<String>,
 }
@@ -134,12 +134,12 @@ impl Log {
     }
 
     /// What was said so far.
-    pub fn sums(&self) -> Sums {
+    pub fn sums(&self) -> LogTotals {
         self.state().sums.clone()
     }
 
     /// What was said so far; the next sums start from nothing.
-    pub fn take(&self) -> Sums {
+    pub fn take(&self) -> LogTotals {
         std::mem::take(&mut self.state().sums)
     }
 
@@ -209,7 +209,7 @@ impl State {
     fn queue_events(&mut self, line: &str) {
         let Ok(said) = serde_json::from_str::<QueueEvents>(line) else { return };
         for Listed { workload, pages, listed, queued } in said.workloads {
-            *self.sums.workloads.entry(workload).or_default() += Figures { pages, listed, queued, ..Figures::default() };
+            *self.sums.workloads.entry(workload).or_default() += LogFigures { pages, listed, queued, ..LogFigures::default() };
         }
     }
 
@@ -220,7 +220,7 @@ impl State {
         self.sums.reduced += said.reduced;
         for (workload, Stored { stored: fetched, lost, records, documents, duplicates }) in said.workloads {
             *self.sums.workloads.entry(workload).or_default() +=
-                Figures { fetched, lost, records, documents, duplicates, ..Figures::default() };
+                LogFigures { fetched, lost, records, documents, duplicates, ..LogFigures::default() };
         }
     }
 }
@@ -251,9 +251,9 @@ mod tests {
             "stored":3,"requeued":0,"lost":1,"bytes":900,"records":7,"documents":6,"duplicates":1,"reduced":0,
             "workloads":{"DLP.All":{"stored":3,"lost":1,"records":7,"documents":6,"duplicates":1}}}"#;
         assert_eq!((log.read(queued), log.read(stored)), (None, None));
-        let figures = Figures { pages: 9, listed: 5, queued: 4, fetched: 3, records: 7, documents: 6, duplicates: 1, lost: 1 };
+        let figures = LogFigures { pages: 9, listed: 5, queued: 4, fetched: 3, records: 7, documents: 6, duplicates: 1, lost: 1 };
         assert_eq!(log.take().workloads["DLP.All"], figures);
-        assert_eq!(log.sums().total(), Figures::default());
+        assert_eq!(log.sums().total(), LogFigures::default());
     }
 
     #[test]

@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde_json::Value;
 use standins::cosmos::Cosmos;
 
-use super::Account;
-use super::log::{Figures, Sums};
+use super::RunReport;
+use super::log::{LogFigures, LogTotals};
 use crate::paths::repository;
-use crate::table::{Count, Table};
+use crate::text_table::{Count, TextTable};
 
 const COLUMNS: [&str; 9] = ["", "listed", "queued", "fetched", "records", "documents", "duplicates", "lost", "seconds"];
 
@@ -20,7 +20,7 @@ const RELEASE: &str = if cfg!(debug_assertions) { "" } else { "--release " };
 const FEW: usize = 20;
 
 /// How far the queue is.
-pub(super) fn progress(sums: &Sums, queued: u64) -> String {
+pub(super) fn progress(sums: &LogTotals, queued: u64) -> String {
     let total = sums.total();
     let mut text = format!(
         "{} of {} content blobs fetched: {} records, {} documents",
@@ -36,10 +36,10 @@ pub(super) fn progress(sums: &Sums, queued: u64) -> String {
     text
 }
 
-impl Account {
+impl RunReport {
     /// The run by workload and in total, and the tick after it.
     pub fn table(&self) -> String {
-        let mut table = Table::new(COLUMNS);
+        let mut table = TextTable::new(COLUMNS);
         for (workload, figures) in &self.first.workloads {
             table.row(cells(workload, figures, None));
         }
@@ -49,14 +49,14 @@ impl Account {
     }
 }
 
-fn cells(name: &str, figures: &Figures, seconds: Option<f64>) -> Vec<String> {
-    let Figures { pages: _, listed, queued, fetched, records, documents, duplicates, lost } = *figures;
+fn cells(name: &str, figures: &LogFigures, seconds: Option<f64>) -> Vec<String> {
+    let LogFigures { pages: _, listed, queued, fetched, records, documents, duplicates, lost } = *figures;
     let counts = [listed, queued, fetched, records, documents, duplicates, lost].map(|count| Count(count).to_string());
     let seconds = seconds.map_or_else(String::new, |seconds| format!("{seconds:.1}"));
     [name.to_owned()].into_iter().chain(counts).chain([seconds]).collect()
 }
 
-impl Account {
+impl RunReport {
     /// In a sentence, whether the figures can be relied on.
     pub fn verdict(&self) -> String {
         match (self.faults.len(), &self.stack.tenant, &self.stack.cosmos) {

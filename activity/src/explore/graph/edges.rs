@@ -14,7 +14,7 @@ use super::findings::{Found, Level};
 /// How many bars the picture in time has.
 const BARS: i64 = 96;
 /// Operations named with an edge; the rest is a number.
-const MOST_OPERATIONS: usize = 12;
+const MAX_OPERATIONS: usize = 12;
 
 /// Texts, each held once and known by its number.
 #[derive(Debug, Default)]
@@ -416,8 +416,8 @@ impl Edges {
             let mut operations: Vec<_> =
                 counted.labels.iter().map(|(label, span)| (self.labels.text(*label).to_owned(), span.records)).collect();
             operations.sort_by_key(|(_, count)| Reverse(*count));
-            let more_operations = operations.len().saturating_sub(MOST_OPERATIONS);
-            operations.truncate(MOST_OPERATIONS);
+            let more_operations = operations.len().saturating_sub(MAX_OPERATIONS);
+            operations.truncate(MAX_OPERATIONS);
             PictureEdge {
                 from: place(*from),
                 to: place(*to),

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::explore::database::DatabaseOptions;
 use crate::screen::Screen;
-use crate::table::Count;
+use crate::text_table::Count;
 use serve::{Shared, router};
 use store::Store;
 
@@ -51,12 +51,12 @@ impl GraphOptions {
 
 /// The page, being served. It is gone when dropped.
 #[derive(Debug)]
-pub struct Graph {
+pub struct GraphPage {
     url: Url,
     _serving: AbortOnDropHandle<()>,
 }
 
-impl Graph {
+impl GraphPage {
     /// Makes the page, reads the edges, and serves both.
     ///
     /// # Errors

@@ -21,9 +21,9 @@ use super::page;
 use super::store::Store;
 
 /// Nodes that a search names.
-const MOST_FOUND: usize = 20;
+const MAX_FOUND: usize = 20;
 /// Records that a list shows.
-const MOST_LISTED: usize = 200;
+const MAX_LISTED: usize = 200;
 
 /// Scripts, styles and requests of our own alone; no markup from strings. What a record holds cannot become code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
@@ -127,7 +127,7 @@ struct Search {
 
 async fn search(State(shared): Here, Query(Search { q }): Query<Search>) -> Response {
     let edges = shared.edges();
-    let found: Vec<_> = edges.search(&q, MOST_FOUND).into_iter().map(|(key, records)| json!({ "key": key, "records": records })).collect();
+    let found: Vec<_> = edges.search(&q, MAX_FOUND).into_iter().map(|(key, records)| json!({ "key": key, "records": records })).collect();
     Json(found).into_response()
 }
 
@@ -140,7 +140,7 @@ struct Ends {
 
 async fn records(State(shared): Here, Query(ends): Query<Ends>, Query(filter): Query<Filter>) -> Response {
     let edges = shared.edges();
-    Json(edges.listing(&filter, (ends.of.as_deref(), ends.and.as_deref()), MOST_LISTED)).into_response()
+    Json(edges.listing(&filter, (ends.of.as_deref(), ends.and.as_deref()), MAX_LISTED)).into_response()
 }
 
 #[derive(Deserialize)]

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::StormOptions;
 use super::evidence::{Evidence, Line, Witnessed};
-use super::figures::Counts;
-use crate::table::{Count, Table};
+use super::figures::StormCounts;
+use crate::text_table::{Count, TextTable};
 
 /// A `Date` header's resolution, and the way here.
 const CLOCK: TimeDelta = TimeDelta::seconds(3);
@@ -23,9 +23,9 @@ const ADDED: [&str; 11] = ["id", "pk", "ttl", "feed", "edges", "findings", "_rid
 
 /// What came of a storm.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct StormReport {
     options: StormOptions,
-    counts: Counts,
+    counts: StormCounts,
     answers: BTreeMap<u16, u64>,
     /// Of content blobs, by what became of them.
     fates: BTreeMap<String, usize>,
@@ -45,8 +45,8 @@ pub struct Account {
     pub differences: Vec<String>,
 }
 
-impl Account {
-    pub(super) fn new(options: StormOptions, counts: Counts, evidence: &Evidence, took: Duration) -> Self {
+impl StormReport {
+    pub(super) fn new(options: StormOptions, counts: StormCounts, evidence: &Evidence, took: Duration) -> Self {
         let mut account = Self {
             options,
             counts,
@@ -223,7 +223,7 @@ fn is_confirmed(line: &Line, Witnessed { blob, refused, .. }: &Witnessed) -> boo
         }
         // The tenant said so, and said so again an hour later.
         Some("content does not exist" | "content id invalid") => is_said_twice,
-        // Content that could be had all the time is never excused by its age: it should have come home.
+        // PlannedContent that could be had all the time is never excused by its age: it should have come home.
         Some("never stored, and too old to be listed again") => {
             let was_gone = blob.withdrawn.is_some() || blob.is_foreign || blob.expires < blob.created + LISTABLE;
             was_gone && blob.created + LISTABLE <= line.at + CLOCK
@@ -272,7 +272,7 @@ fn is_same(document: &Value, record: &Value) -> bool {
     own.clone().count() == record.len() && own.into_iter().all(|(name, value)| record.get(name) == Some(value))
 }
 
-impl Display for Account {
+impl Display for StormReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let StormOptions { seed, minutes, records_count } = self.options;
         let (records, seconds) = (Count(records_count as u64), self.seconds);
@@ -287,9 +287,9 @@ impl Display for Account {
     }
 }
 
-impl Account {
-    fn acts(&self) -> Table {
-        let mut table = Table::new(["what was done", "times", "requests met"]);
+impl StormReport {
+    fn acts(&self) -> TextTable {
+        let mut table = TextTable::new(["what was done", "times", "requests met"]);
         for (kind, (times, met)) in &self.counts.acts {
             let met = if *met > 0 { Count(*met).to_string() } else { String::new() };
             table.row([kind.clone(), Count(*times).to_string(), met]);
@@ -297,9 +297,9 @@ impl Account {
         table
     }
 
-    fn work(&self) -> Table {
-        let mut table = Table::new(["what the handlers did", "all", "well"]);
-        let Counts { timers, deliveries, poisoned, said, .. } = &self.counts;
+    fn work(&self) -> TextTable {
+        let mut table = TextTable::new(["what the handlers did", "all", "well"]);
+        let StormCounts { timers, deliveries, poisoned, said, .. } = &self.counts;
         for (words, (well, all)) in [("runs of the timer", timers), ("deliveries of messages", deliveries)] {
             table.row([words.to_owned(), Count(*all).to_string(), Count(*well).to_string()]);
         }
@@ -313,8 +313,8 @@ impl Account {
         table
     }
 
-    fn content(&self) -> Table {
-        let mut table = Table::new(["the account", "count"]);
+    fn content(&self) -> TextTable {
+        let mut table = TextTable::new(["the account", "count"]);
         let mut row = |words: &str, count: usize| table.row([words.to_owned(), Count(count as u64).to_string()]);
         row("content blobs published", self.blobs);
         self.fates.iter().for_each(|(fate, count)| row(&format!("  {fate}"), *count));
@@ -382,7 +382,7 @@ mod tests {
 
     fn differences(evidence: &Evidence) -> Vec<String> {
         let options = StormOptions { seed: 1, minutes: 1.0, records_count: 1 };
-        Account::new(options, Counts::default(), evidence, Duration::ZERO).differences
+        StormReport::new(options, StormCounts::default(), evidence, Duration::ZERO).differences
     }
 
     #[test]

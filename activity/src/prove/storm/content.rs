@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
-use super::plan::Content;
+use super::plan::PlannedContent;
 use standins::tenant::{Body, NewBlob, Tenant, generate};
 
 /// One in so many content blobs waits for the storm.
 const KEPT_BACK: usize = 2;
-/// Content of before the storm is this much younger than it was made, so that a clock that jumps ahead does not carry it
+/// PlannedContent of before the storm is this much younger than it was made, so that a clock that jumps ahead does not carry it
 /// beyond the seven days for which it can be listed: 156 hours become 125.
 const YOUNGER: (i32, i32) = (4, 5);
 
@@ -58,23 +58,23 @@ impl Feed {
     }
 
     /// Publishes some of what was kept back; nothing when it has run out.
-    pub(super) fn publish(&mut self, tenant: &Tenant, blobs: usize, kind: Content) {
+    pub(super) fn publish(&mut self, tenant: &Tenant, blobs: usize, kind: PlannedContent) {
         for _ in 0..blobs {
             let Some(blob) = self.kept_back.pop_front() else { return };
             let now = tenant.now().trunc_subsecs(3);
             let blob = match kind {
-                Content::Fresh => NewBlob { created: now, ..blob },
-                Content::Late(minutes) => {
+                PlannedContent::Fresh => NewBlob { created: now, ..blob },
+                PlannedContent::Late(minutes) => {
                     let created = now - TimeDelta::minutes(i64::try_from(minutes).unwrap_or(0));
                     NewBlob { created, visible_from: Some(now), ..blob }
                 }
-                Content::Expiring(seconds) => {
+                PlannedContent::Expiring(seconds) => {
                     let expires = now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0));
                     NewBlob { created: now, expires: Some(expires), ..blob }
                 }
-                Content::Foreign => NewBlob { created: now, uri: Some(format!("{}{}", self.foreign, self.published.len())), ..blob },
+                PlannedContent::Foreign => NewBlob { created: now, uri: Some(format!("{}{}", self.foreign, self.published.len())), ..blob },
             };
-            self.add(tenant, blob, kind == Content::Foreign);
+            self.add(tenant, blob, kind == PlannedContent::Foreign);
         }
     }
 

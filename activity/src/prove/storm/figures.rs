@@ -1,4 +1,4 @@
-//! Counts of a storm: what was done to the parts, what the handlers said, and how invocations ended.
+//! StormCounts of a storm: what was done to the parts, what the handlers said, and how invocations ended.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use standins::host::{Invocation, QueueSummary};
 
-/// Counts, shared by all that runs.
+/// StormCounts, shared by all that runs.
 #[derive(Debug, Default)]
-pub(super) struct Figures(Mutex<Counts>);
+pub(super) struct StormFigures(Mutex<StormCounts>);
 
 /// The counts as they stand.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct StormCounts {
     /// By kind: how often it was done, and how many requests met it.
     pub(super) acts: BTreeMap<String, (u64, u64)>,
     /// Timer runs that ended well, and all.
@@ -28,8 +28,8 @@ pub(super) struct Counts {
     last_failure: String,
 }
 
-impl Figures {
-    pub(super) fn counts(&self) -> Counts {
+impl StormFigures {
+    pub(super) fn counts(&self) -> StormCounts {
         self.lock().clone()
     }
 
@@ -81,7 +81,7 @@ impl Figures {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, StormCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

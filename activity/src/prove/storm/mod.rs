@@ -15,7 +15,7 @@ use anyhow::Result;
 use chrono::TimeDelta;
 use clap::Args;
 
-pub use account::Account;
+pub use account::StormReport;
 use evidence::Evidence;
 use world::World;
 
@@ -53,12 +53,12 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// # Errors
 ///
 /// A part could not be started, or something does not come to an end; what is lost is no error, but in the account.
-pub async fn storm(options: StormOptions, handler: &Path, screen: &Screen) -> Result<Account> {
+pub async fn storm(options: StormOptions, handler: &Path, screen: &Screen) -> Result<StormReport> {
     let begin = Instant::now();
     let length = Duration::from_secs_f64(options.minutes * 60.0);
     let plan = plan::plan(options.seed, length);
     let mut world = World::start(handler, options.seed, options.records_count).await?;
-    world.rage(&plan, screen).await?;
+    world.run(&plan, screen).await?;
     let ahead = HOMEWARD.map(TimeDelta::minutes).into_iter().chain(BEYOND.map(TimeDelta::days));
     for (run, by) in ahead.enumerate() {
         screen.part("calm", format_args!("the clock goes ahead by {} minutes, and the timer fires", by.num_minutes()));
@@ -66,7 +66,7 @@ pub async fn storm(options: StormOptions, handler: &Path, screen: &Screen) -> Re
         world.calm_tick(run % 2).await?;
     }
     let evidence = Evidence::gather(&world).await?;
-    let account = Account::new(options, world.figures.counts(), &evidence, begin.elapsed());
+    let account = StormReport::new(options, world.figures.counts(), &evidence, begin.elapsed());
     world.stop().await;
     Ok(account)
 }

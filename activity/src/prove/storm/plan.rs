@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// The tenant's clock goes ahead by no more than this in a storm: with what is needed afterwards to bring all home, no
 /// content leaves the seven days for which it can be listed.
-const MOST_AHEAD: u64 = 12 * 60;
+const MAX_AHEAD: u64 = 12 * 60;
 
 /// Something that is done at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub enum Act {
         /// Whether even though another run has not ended.
         alongside: bool,
     },
-    /// Content blobs become available.
+    /// PlannedContent blobs become available.
     Publish {
         /// How many.
         blobs: usize,
         /// Which kind.
-        kind: Content,
+        kind: PlannedContent,
     },
     /// The newest content blob is taken away by the service.
     Withdraw,
@@ -65,7 +65,7 @@ pub enum Act {
 
 /// Kinds of content that become available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum PlannedContent {
     /// Created just now.
     Fresh,
     /// Created so many minutes ago, and seen by nobody before.
@@ -169,7 +169,7 @@ impl Planner {
         self.every(600..=2000, |rng| vec![(0, Act::Publish { blobs: rng.random_range(1..=4), kind: kind_of_content(rng) })]);
         // So soon after it was published that it may or may not have been listed, queued or fetched.
         self.every(8_000..=20_000, |rng| {
-            let (publish, wait) = (Act::Publish { blobs: 1, kind: Content::Fresh }, rng.random_range(500..6000));
+            let (publish, wait) = (Act::Publish { blobs: 1, kind: PlannedContent::Fresh }, rng.random_range(500..6000));
             vec![(0, publish), (wait, Act::Withdraw)]
         });
     }
@@ -192,7 +192,7 @@ impl Planner {
         let mut ahead = 0;
         self.every(6000..=14_000, |rng| {
             let minutes = if rng.random_ratio(1, 4) { rng.random_range(60..=150) } else { rng.random_range(2..=50) };
-            let minutes = minutes.min(MOST_AHEAD - ahead);
+            let minutes = minutes.min(MAX_AHEAD - ahead);
             ahead += minutes;
             if minutes == 0 { Vec::new() } else { vec![(0, Act::Jump(minutes))] }
         });
@@ -232,14 +232,14 @@ impl Planner {
     }
 }
 
-fn kind_of_content(rng: &mut ChaCha8Rng) -> Content {
+fn kind_of_content(rng: &mut ChaCha8Rng) -> PlannedContent {
     match rng.random_range(0..20) {
-        0..10 => Content::Fresh,
-        10..13 => Content::Late(rng.random_range(1..=120)),
-        13..15 => Content::Late(rng.random_range(121..=26 * 60)),
-        15..17 => Content::Late(rng.random_range(26 * 60..=4 * 24 * 60)),
-        17..19 => Content::Expiring(rng.random_range(3..=900)),
-        _ => Content::Foreign,
+        0..10 => PlannedContent::Fresh,
+        10..13 => PlannedContent::Late(rng.random_range(1..=120)),
+        13..15 => PlannedContent::Late(rng.random_range(121..=26 * 60)),
+        15..17 => PlannedContent::Late(rng.random_range(26 * 60..=4 * 24 * 60)),
+        17..19 => PlannedContent::Expiring(rng.random_range(3..=900)),
+        _ => PlannedContent::Foreign,
     }
 }
 
@@ -303,7 +303,7 @@ impl Act {
     }
 }
 
-impl Display for Content {
+impl Display for PlannedContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fresh => "fresh",
@@ -376,7 +376,7 @@ mod tests {
             let steps = plan(seed, LENGTH * 10);
             assert!(steps.is_sorted_by_key(|step| step.at));
             let ahead: u64 = steps.iter().map(|step| if let Act::Jump(minutes) = step.act { minutes } else { 0 }).sum();
-            assert!(ahead <= MOST_AHEAD, "{ahead} minutes");
+            assert!(ahead <= MAX_AHEAD, "{ahead} minutes");
             assert!(steps.iter().any(|step| matches!(step.act, Act::Kill(_))));
             assert!(steps.iter().any(|step| matches!(step.act, Act::HostDies(_))));
         }

@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::content::Feed;
-use super::figures::Figures;
+use super::figures::StormFigures;
 use super::plan::{Act, DatabaseSpell, Step, TenantSpell};
 use crate::paths::repository;
 use crate::screen::Screen;
 use standins::azurite::{Azurite, AzuriteOptions, Storage};
-use standins::cosmos::{Cosmos, CosmosFault, CosmosOptions, Fault as Trouble};
+use standins::cosmos::{Cosmos, CosmosFault, CosmosFaultKind, CosmosOptions};
 use standins::host::{Host, HostOptions, QueueSummary, QueueUntil};
 use standins::tenant::{Fault, FaultKind, Operation, Tenant, TenantOptions};
 
@@ -52,7 +52,7 @@ pub(super) struct World {
     pub(super) cosmos: Cosmos,
     pub(super) storage: Storage,
     pub(super) feed: Feed,
-    pub(super) figures: Arc<Figures>,
+    pub(super) figures: Arc<StormFigures>,
     pub(super) foreign_calls: Arc<AtomicUsize>,
     foreign_url: String,
     hosts: [Arc<Place>; 2],
@@ -70,12 +70,12 @@ pub(super) struct World {
 struct Place {
     handler: PathBuf,
     settings: BTreeMap<String, String>,
-    figures: Arc<Figures>,
+    figures: Arc<StormFigures>,
     host: Mutex<Arc<Host>>,
 }
 
 impl Place {
-    async fn start(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<Figures>) -> Result<Arc<Self>> {
+    async fn start(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<StormFigures>) -> Result<Arc<Self>> {
         let host = Mutex::new(Arc::new(host(handler, settings, figures).await?));
         Ok(Arc::new(Self { handler: handler.to_owned(), settings: settings.clone(), figures: figures.clone(), host }))
     }
@@ -113,7 +113,7 @@ impl World {
         let foreign_url = foreign_host(&mut background, foreign_calls.clone()).await?;
         let feed = Feed::open(&tenant, seed, records, format!("{foreign_url}api/v1.0/{}/activity/feed/audit/", tenant.tenant_id()));
 
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(StormFigures::default());
         let mut settings = tenant.settings();
         settings.extend(cosmos.settings());
         let own = [
@@ -151,7 +151,7 @@ impl World {
     }
 
     /// Carries out a plan; both listeners are on all the time.
-    pub(super) async fn rage(&mut self, plan: &[Step], screen: &Screen) -> Result<()> {
+    pub(super) async fn run(&mut self, plan: &[Step], screen: &Screen) -> Result<()> {
         let over = Arc::new(AtomicBool::new(false));
         let mut listeners = JoinSet::new();
         for host in self.hosts.clone() {
@@ -301,7 +301,7 @@ impl World {
     }
 }
 
-async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<Figures>) -> Result<Host> {
+async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc<StormFigures>) -> Result<Host> {
     let figures = figures.clone();
     let options = HostOptions {
         app_root: repository().to_owned(),
@@ -315,7 +315,7 @@ async fn host(handler: &Path, settings: &BTreeMap<String, String>, figures: &Arc
     Host::start(options).await
 }
 
-async fn listen(place: Arc<Place>, figures: Arc<Figures>, over: Arc<AtomicBool>) {
+async fn listen(place: Arc<Place>, figures: Arc<StormFigures>, over: Arc<AtomicBool>) {
     while !over.load(Ordering::Relaxed) {
         let summary: Result<QueueSummary> = place.host().run_queue(QueueUntil::empty().within(SHIFT)).await;
         match summary {
@@ -381,12 +381,12 @@ fn faults(spell: TenantSpell, foreign: &str) -> Vec<Fault> {
     }
 }
 
-fn trouble(spell: DatabaseSpell) -> Trouble {
+fn trouble(spell: DatabaseSpell) -> CosmosFaultKind {
     match spell {
-        DatabaseSpell::Throttled(milliseconds) => Trouble::throttled(Duration::from_millis(milliseconds)),
-        DatabaseSpell::Status(status) => Trouble::status(status),
-        DatabaseSpell::Reset => Trouble::Reset,
-        DatabaseSpell::LostAnswer => Trouble::LostAnswer,
-        DatabaseSpell::Slow(milliseconds) => Trouble::Delay(Duration::from_millis(milliseconds)),
+        DatabaseSpell::Throttled(milliseconds) => CosmosFaultKind::throttled(Duration::from_millis(milliseconds)),
+        DatabaseSpell::Status(status) => CosmosFaultKind::status(status),
+        DatabaseSpell::Reset => CosmosFaultKind::Reset,
+        DatabaseSpell::LostAnswer => CosmosFaultKind::LostAnswer,
+        DatabaseSpell::Slow(milliseconds) => CosmosFaultKind::Delay(Duration::from_millis(milliseconds)),
     }
 }

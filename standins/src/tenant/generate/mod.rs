@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use self::organisation::Organisation;
-use super::pack::{self, Slot, Tally};
+use super::pack::{self, ContentTally, Slot};
 use super::{NewBlob, Tenant};
 
 /// How many of a hundred records are of which content type.
@@ -24,7 +24,7 @@ const SHARES: [(&str, usize); 5] =
 const ROOM_FOR_A_STORY: usize = 2_000;
 
 /// Publishes `count` records made from a seed, and returns what they come to, by content type.
-pub fn publish(tenant: &Tenant, seed: u64, count: usize) -> BTreeMap<String, Tally> {
+pub fn publish(tenant: &Tenant, seed: u64, count: usize) -> BTreeMap<String, ContentTally> {
     pack::publish(tenant, generate(seed, count, tenant.now()))
 }
 

@@ -3,7 +3,6 @@
 //! Its records take the place of others, so that counts stay what they are.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::organisation::{AGENTS, DOMAIN, FILES, Organisation, User, guid};
 use super::records::{properties, record};
-use crate::tenant::{Body, NewBlob};
+use crate::tenant::{Body, NewBlob, mark};
 
 /// Of a network that is kept for measurements: nobody works from there.
 /// <https://www.rfc-editor.org/rfc/rfc2544>
@@ -61,12 +60,6 @@ fn texts_mut(blob: &mut NewBlob) -> Option<&mut Vec<String>> {
         Body::Records(texts) => Some(texts),
         _ => None,
     }
-}
-
-fn mark(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What happens, each with its content type and the minute in which it does.

@@ -8,11 +8,11 @@ use crate::visible::visible;
 
 /// Rows of as many cells as the head has.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// A table with nothing but its head.
     pub fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned).to_vec()] }
@@ -41,7 +41,7 @@ impl Table {
     }
 }
 
-impl Display for Table {
+impl Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         self.rows.iter().try_for_each(|row| writeln!(f, "{}", padded(row, &widths).join("  ").trim_end()))
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn figures_stand_under_each_other() {
-        let mut table = Table::new(["", "records"]);
+        let mut table = TextTable::new(["", "records"]);
         table.row(["total".to_owned(), Count(4284).to_string()]);
         assert_eq!(table.to_string(), "       records\ntotal    4,284\n");
         assert_eq!(table.markdown(), "|       | records |\n| ----- | ------: |\n| total |   4,284 |\n");
