@@ -16,6 +16,7 @@ use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
 use activity::explore::graph::{GraphOptions, GraphPage};
+use activity::explore::person::{self, PersonOptions};
 use activity::explore::query::{QueryOptions, query};
 use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
@@ -60,6 +61,12 @@ enum Command {
     /// Without an address it is that of the stack that is kept up, with the key that it noted. An account in Azure is opened with
     /// COSMOS_KEY (a read-only one is enough), or as you: after `az login`, with the role Cosmos DB Built-in Data Reader.
     Graph(GraphOptions),
+    /// Lists the documents that concern one person, or erases them (--erase)
+    ///
+    /// Erasing notes the ids of the documents in the collector's state, in the storage account that AzureWebJobsStorage names, so that
+    /// the same records are not stored again when they come again; then it removes the documents. It takes a key, or a role that may
+    /// write.
+    Person(PersonOptions),
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
@@ -119,6 +126,9 @@ async fn main() -> ExitCode {
         Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
+        Some(Command::Person(options)) => {
+            unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
+        }
         Some(Command::Ecs) => print_events(),
         Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
@@ -207,6 +217,16 @@ async fn ask(options: QueryOptions) -> Result<()> {
     let count = query(&options).await?;
     let _ = writeln!(stderr(), "{count} {}", if count == 1 { "result" } else { "results" });
     Ok(())
+}
+
+async fn concern(options: PersonOptions) -> Result<ExitCode> {
+    if !options.erase {
+        return person::list(&options, &Screen::stdout()).await.map(|()| ExitCode::SUCCESS);
+    }
+    match person::erase(&options, &Screen::stdout()).await? {
+        Some(_) => Ok(ExitCode::SUCCESS),
+        None => bail!("that was not agreed to; nothing is removed"),
+    }
 }
 
 /// Serves until interrupted, which is how it is meant to end.

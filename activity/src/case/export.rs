@@ -118,7 +118,7 @@ fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, fil
 }
 
 /// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
-fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
+pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
     let endpoint = database.endpoint.clone();
     let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == endpoint.as_ref()).and_then(|kept| kept.storage);
     Ok(move |name: &str| match name {

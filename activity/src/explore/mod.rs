@@ -3,5 +3,6 @@
 
 pub mod database;
 pub mod graph;
+pub mod person;
 pub mod query;
 pub mod question;
