@@ -18,6 +18,7 @@ use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
 use activity::explore::findings::{FindingsOptions, Judge, Judgement, findings, worst};
 use activity::explore::graph::{GraphOptions, GraphPage};
+use activity::explore::person::{self, PersonOptions};
 use activity::explore::query::{QueryOptions, query};
 use activity::geoip::GeoIp;
 use activity::keep::KeepFile;
@@ -75,6 +76,12 @@ enum Command {
     /// Ends with 0 where nothing is at level high or above (--fail-on LEVEL sets another level), 3 where something is, 1 where the
     /// database cannot be read.
     Findings(FindingsOptions),
+    /// Lists the documents that concern one person, or erases them (--erase)
+    ///
+    /// Erasing notes the ids of the documents in the collector's state, in the storage account that AzureWebJobsStorage names, so that
+    /// the same records are not stored again when they come again; then it removes the documents. It takes a key, or a role that may
+    /// write.
+    Person(PersonOptions),
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
@@ -135,6 +142,9 @@ async fn main() -> ExitCode {
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
         Some(Command::Findings(options)) => look_first(options).await,
+        Some(Command::Person(options)) => {
+            unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
+        }
         Some(Command::Ecs) => print_events(),
         Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
@@ -231,6 +241,16 @@ async fn look_first(options: FindingsOptions) -> Result<ExitCode> {
     let screen = if options.json || options.ndjson { Screen::quiet() } else { Screen::stdout() };
     let Some(is_failure) = unless_interrupted(findings(&options, &screen)).await? else { return Ok(code(None)) };
     Ok(if is_failure { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+async fn concern(options: PersonOptions) -> Result<ExitCode> {
+    if !options.erase {
+        return person::list(&options, &Screen::stdout()).await.map(|()| ExitCode::SUCCESS);
+    }
+    match person::erase(&options, &Screen::stdout()).await? {
+        Some(_) => Ok(ExitCode::SUCCESS),
+        None => bail!("that was not agreed to; nothing is removed"),
+    }
 }
 
 /// Serves until interrupted, which is how it is meant to end.

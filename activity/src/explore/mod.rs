@@ -5,5 +5,6 @@ pub mod database;
 pub(crate) mod documents;
 pub mod findings;
 pub mod graph;
+pub mod person;
 pub mod query;
 pub mod question;
