@@ -13,7 +13,7 @@ pub mod filter;
 pub mod manifest;
 pub mod pseudonyms;
 
-mod columns;
-pub(crate) mod document;
+pub(crate) mod columns;
+pub mod document;
 mod folder;
 mod tally;
