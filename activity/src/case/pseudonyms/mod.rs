@@ -2,7 +2,7 @@
 //!
 //! A token depends on the name and the key alone, never on where the name stands, so that the same name has the same token in every
 //! column and in every file: counts, joins and the graph stay. Where a name is known to be one by what stands around it, as in `UserId` or
-//! in an edge's node, all of it becomes a token; anywhere else names are found by their form ([`names`]).
+//! in an edge's node, all of it becomes a token; anywhere else names are found by their form (`names`).
 
 mod names;
 mod token;
