@@ -1,13 +1,10 @@
 //! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal says of the range.
 
 use std::env;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::options::{MaxItemCountHint, QueryOptions};
-use azure_data_cosmos::{FeedScope, Query};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
@@ -21,15 +18,14 @@ use super::forms::Form;
 use super::manifest::Manifest;
 use super::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
-use crate::explore::database::{DatabaseOptions, without_system_properties};
+use crate::explore::database::DatabaseOptions;
+use crate::explore::documents::{of_partition, partitions};
 use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
 
 /// Documents handed from reading to writing at once: neither runs ahead of the other.
 const CHUNK: usize = 50;
-/// Documents asked for in one request; the service cuts a page off at 4 MB.
-const PAGE: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// Settings of the handler that no export needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 1] = [("OFFICE365_TENANT_ID", "00000000-0000-0000-0000-000000000000")];
 
@@ -80,22 +76,12 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
 
 /// Reads all documents, partition by partition, each by id.
 async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>>, tell: impl Fn(u64)) -> Result<()> {
-    let refused = "the database refuses to be read";
-    let partitions =
-        container.query_items::<String>(Query::from("SELECT DISTINCT VALUE c.pk FROM c ORDER BY c.pk"), FeedScope::full_container(), None);
-    let mut partitions: Vec<String> = partitions.await.context(refused)?.try_collect().await.context(refused)?;
-    partitions.sort_unstable();
-    partitions.dedup();
     let (mut chunk, mut count) = (Vec::with_capacity(CHUNK), 0);
-    for partition in partitions {
-        let query = Query::from("SELECT * FROM c ORDER BY c.id");
-        let page = QueryOptions::default().with_max_item_count(MaxItemCountHint::Limit(PAGE));
-        let mut items = container.query_items::<Value>(query, FeedScope::partition(partition), Some(page)).await.context(refused)?;
-        while let Some(item) = items.try_next().await.context(refused)? {
-            if let Value::Object(fields) = without_system_properties(item) {
-                chunk.push(Document::new(fields));
-                count += 1;
-            }
+    for partition in partitions(container).await? {
+        let mut items = of_partition(container, &partition, "SELECT * FROM c ORDER BY c.id").await?;
+        while let Some(document) = items.try_next().await? {
+            chunk.push(document);
+            count += 1;
             if chunk.len() == CHUNK {
                 tell(count);
                 if documents.send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).await.is_err() {
@@ -118,7 +104,7 @@ fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, fil
 }
 
 /// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
-fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
+pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
     let endpoint = database.endpoint.clone();
     let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == endpoint.as_ref()).and_then(|kept| kept.storage);
     Ok(move |name: &str| match name {

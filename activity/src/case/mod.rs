@@ -12,7 +12,7 @@ pub mod ecs;
 pub mod filter;
 pub mod manifest;
 
-mod columns;
-pub(crate) mod document;
+pub(crate) mod columns;
+pub mod document;
 mod folder;
 mod tally;

@@ -3,7 +3,7 @@
 
 mod state;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use clap::Args;
 use futures::{StreamExt as _, stream};
 use handler::batch::Item;
 use handler::config::Config;
-use handler::document::Document;
+use handler::document::{Digest, Document, digest_of};
 use handler::management_api::{ActivityError, LISTABLE, SETTLE, Window};
 use handler::queue_events::tile;
 use handler::services::{Clients, Services};
@@ -29,6 +29,7 @@ use crate::case::filter::{Filter, instant};
 use crate::case::forms::Form;
 use crate::case::manifest::Manifest;
 use crate::case::writing::CaseWriter;
+use crate::collect::stack::STORAGE;
 use crate::screen::Screen;
 use crate::text_table::Count;
 use state::FeedState;
@@ -45,7 +46,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 const EDGE: TimeDelta = TimeDelta::minutes(5);
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 3] =
-    [("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
+    [(STORAGE, "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
 
 /// What is collected, and where to.
 #[derive(Args, Clone, Debug)]
@@ -78,6 +79,10 @@ pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Mani
     let config = Config::from_vars(setting)?;
     let mut state = FeedState::open(&options.out)?;
     let services = Arc::new(Services::new(&config)?);
+    if has_state() {
+        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
+        services.clients.state().read_erased().await.context(unread)?;
+    }
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
     let task = screen.task("collect", "listing content");
@@ -105,14 +110,20 @@ pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Mani
     }
     task.now("writing the case");
     let listed = state.listed();
-    let manifest = write_case(options, state).await?;
+    let manifest = write_case(options, state, services.clients.state().erased()).await?;
     task.done(format_args!("{} content blobs, {} files", Count(listed), manifest.files.len()));
     Ok(manifest)
 }
 
+/// Whether the settings name a collector's state: then its word on what was erased holds here too.
+fn has_state() -> bool {
+    env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(STORAGE))
+}
+
 /// The environment, with something in place of what is not asked for.
 fn setting(name: &str) -> Option<String> {
-    let not_asked = NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let not_asked = NOT_ASKED.iter().filter(|(known, _)| *known != STORAGE || !has_state());
+    let not_asked = not_asked.into_iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     not_asked.or_else(|| env::var(name).ok())
 }
 
@@ -217,14 +228,16 @@ fn write(mut state: FeedState, mut arrivals: mpsc::Receiver<Arrival>, services: 
 }
 
 /// Writes the case from all that was collected so far, as far as it is in the range.
-async fn write_case(options: &FeedOptions, state: FeedState) -> Result<Manifest> {
+async fn write_case(options: &FeedOptions, state: FeedState, erased: Arc<HashSet<Digest>>) -> Result<Manifest> {
     let options = options.clone();
     spawn_blocking(move || {
         let mut case = CaseWriter::begin(&options.out, &options.forms)?;
         let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
-        state.each_document(
-            |document| if filter.keeps(document) { case.write(document).context("the case cannot be written") } else { Ok(()) },
-        )?;
+        state.each_document(|document| {
+            // An earlier run may have collected what was erased since.
+            let is_kept = filter.keeps(document) && !erased.contains(&digest_of(document.text("id")));
+            if is_kept { case.write(document).context("the case cannot be written") } else { Ok(()) }
+        })?;
         let asked = json!({ "command": "collect", "source": "feed", "as": options.forms, "from": options.from, "to": options.to });
         case.finish(asked, state.completeness(options.from, options.to), options.sign.as_deref())
     })
