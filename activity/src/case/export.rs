@@ -20,6 +20,7 @@ use super::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
+use crate::geoip::GeoIpOptions;
 use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
@@ -38,6 +39,9 @@ pub struct ExportOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
@@ -57,7 +61,7 @@ pub struct ExportOptions {
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
     let container = database.open().await?;
-    let case = CaseWriter::begin(&options.out, &options.forms)?;
+    let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
     let filter = options.filter.clone();
