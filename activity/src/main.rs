@@ -11,6 +11,7 @@ use activity::case::document::Document;
 use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
+use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{RunReport, collect};
@@ -97,6 +98,8 @@ enum Command {
     /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
     /// storage account that AzureWebJobsStorage names.
     Export(ExportOptions),
+    /// Turns tokens of a pseudonymised export back into the names that they stand for
+    Reveal(RevealOptions),
     /// Proves that a case is as it was written, and says whether it is whole
     ///
     /// Ends with 0 where both holds, 1 where it is damaged, 2 where it is as it was but incomplete or unproven.
@@ -148,6 +151,7 @@ async fn main() -> ExitCode {
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
@@ -289,6 +293,11 @@ fn show_case(manifest: &Manifest) {
         line(format_args!("{:<20} {:>12} rows {:>14} bytes  {}", file.name, Count(file.rows), Count(file.bytes), file.sha256));
     }
     line(format_args!("The case is {}: {}.", manifest.completeness.verdict, manifest.completeness.why));
+}
+
+fn tell_names(options: &RevealOptions) -> Result<ExitCode> {
+    reveal(options)?.iter().for_each(line);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
