@@ -269,7 +269,7 @@ class M(unittest.TestCase):
         rows = database.evaluate(model.m["Activity"], {"Source": [{"Document": {"RecordType": form}} for form, _ in forms]})
         self.assertEqual([word for _, word in forms], [row["RecordTypeName"] for row in rows])
         self.assertIn("Regular", {row["UserTypeName"] for row in self.activity})
-        self.assertIn("Delegated", {row["LogonTypeName"] for row in self.activity})
+        self.assertIn("Owner", {row["LogonTypeName"] for row in self.activity})
 
     def test_findings_are_those_of_the_documents_one_line_an_account_and_rule(self):
         rows = database.table("Findings", DaysBack=30)

@@ -74,7 +74,7 @@ class Data:
         return (
             {"rows": len, "distinct": lambda v: len(set(v)), "sum": sum, "min": min, "max": max}[measure["how"]](values)
             if values
-            else None
+            else 0 if measure.get("zero") else None
         )
 
 
@@ -109,7 +109,7 @@ def visual_svg(visual: dict, data: Data, where: dict, chosen: str | None) -> str
         )
     rows = data.rows(visual, where)
     if visual["type"] == "card":
-        return box + head + card_svg(rows, room)
+        return box + head + card_svg(visual, rows, room)
     if visual["type"] == "tableEx":
         return box + head + table_svg(visual, rows, room)
     if visual["type"] in ("barChart", "columnChart", "lineChart"):
@@ -173,8 +173,8 @@ def shown(value) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
-def card_svg(rows: list[dict], room: tuple) -> str:
-    value = next(iter(rows[0].values())) if rows else "(blank)"
+def card_svg(visual: dict, rows: list[dict], room: tuple) -> str:
+    value = next(iter(rows[0].values())) if rows else "0" if MEASURES[field(fields(visual)[0])[1]].get("zero") else "(blank)"
     return text_svg(room[0] + 4, room[1] + room[3] / 2 + 12, shown(value), 26, BLUE)
 
 

@@ -139,7 +139,8 @@ def dax(measure: dict) -> str:
     ]
     if "known" in measure:
         filters.append("NOT ISBLANK ( {}[{}] )".format(*measure["known"].split(".")))
-    return f"CALCULATE ( {expression}, {', '.join(filters)} )" if filters else expression
+    expression = f"CALCULATE ( {expression}, {', '.join(filters)} )" if filters else expression
+    return f"{expression} + 0" if measure.get("zero") else expression
 
 
 def dax_table(name: str) -> str:
