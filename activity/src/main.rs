@@ -21,7 +21,7 @@ use activity::explore::findings::{FindingsOptions, Judge, Judgement, findings, w
 use activity::explore::graph::{GraphOptions, GraphPage};
 use activity::explore::person::{self, PersonOptions};
 use activity::explore::query::{QueryOptions, query};
-use activity::geoip::GeoIp;
+use activity::geoip::{GeoIp, GeoIpOptions};
 use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
 use activity::prove::storm::{StormOptions, storm};
@@ -86,7 +86,7 @@ enum Command {
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
-    Ecs,
+    Ecs(GeoIpOptions),
     /// Collects a tenant's feed straight into a case on this machine, without Azure
     ///
     /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
@@ -148,7 +148,7 @@ async fn main() -> ExitCode {
         Some(Command::Person(options)) => {
             unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
         }
-        Some(Command::Ecs) => print_events(),
+        Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
@@ -266,8 +266,8 @@ async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     Ok(Some(()))
 }
 
-fn print_events() -> Result<ExitCode> {
-    match ecs(stdin().lock(), BufWriter::new(stdout().lock())) {
+fn print_events(geoip: &GeoIpOptions) -> Result<ExitCode> {
+    match ecs(stdin().lock(), BufWriter::new(stdout().lock()), &geoip.open()?) {
         // A reader who has gone is no trouble.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("the records cannot be read, or the events cannot be printed"),

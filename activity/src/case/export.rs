@@ -22,6 +22,7 @@ use super::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
+use crate::geoip::GeoIpOptions;
 use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
@@ -40,6 +41,9 @@ pub struct ExportOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
@@ -66,7 +70,7 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
     let database = options.database.or_kept()?;
     let container = database.open().await?;
     let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
-    let case = CaseWriter::begin(&options.out, &options.forms)?;
+    let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
     let (filter, tokens) = (options.filter.clone(), pseudonyms.clone());
