@@ -193,7 +193,8 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
 async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_time() -> Result<()> {
     let (_cosmos, graph) = graph_over(attack()).await?;
     let findings = answer(reqwest::Client::new().get(graph.url().join("api/findings")?)).await?;
-    let lines: Vec<_> = findings.as_array().context("a list")?.iter().map(|line| (&line["user"], &line["title"], &line["level"])).collect();
+    let lines: Vec<_> =
+        findings.as_array().context("a list")?.iter().map(|line| (&line["account"], &line["title"], &line["level"])).collect();
     assert_eq!(
         json!(lines),
         json!([
