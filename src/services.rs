@@ -163,6 +163,12 @@ impl Storing {
         }
     }
 
+    /// Asks the built-in rules alone from here on, where there is no state container that could hold others.
+    pub async fn ask_built_in_rules(&self) {
+        let ours = Arc::new(own_rule_set(&OwnRules::default()));
+        *self.rule_set.lock().await = Some((DateTime::<Utc>::MAX_UTC, ours));
+    }
+
     /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.
     /// None: `FINDINGS=off`. What cannot be read or used is a warning, and never stops anything.
     pub(crate) async fn rule_set(&self, state: &State, now: DateTime<Utc>) -> Option<Arc<RuleSet>> {

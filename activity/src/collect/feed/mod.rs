@@ -86,6 +86,8 @@ pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Mani
     if has_state() {
         let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
         services.clients.state().read_erased().await.context(unread)?;
+    } else {
+        services.storing.ask_built_in_rules().await;
     }
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
