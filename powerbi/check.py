@@ -292,6 +292,25 @@ class M(unittest.TestCase):
         rows = database.evaluate(model.m["Findings"], {"Source": [{"Document": document} for document in odd]})
         self.assertEqual([("7", 0, None), (None, 0, None), (None, 0, None)], [(row["Rule"], row["LevelOrder"], row["CreationTime"]) for row in rows])
 
+    def test_findings_over_time_come_from_the_commands_file_and_none_comes_twice(self):
+        stored = database.table("Findings", DaysBack=30)
+        known, now = stored[0], database.now.isoformat() + "Z"
+        row = lambda rule, account, last: {  # noqa: E731
+            "rule": rule, "title": "Spray", "level": "medium", "account": account, "count": 24, "first": last, "last": last,
+            "workload": "AzureActiveDirectory", "document": {"pk": "2026-11-20-0", "id": known["Record"]},
+        }  # fmt: skip
+        told = [row("spray", "192.0.2.9", now), row(known["Rule"], known["Account"], now), row("old", "192.0.2.9", "2001-01-01T00:00:00Z")]
+        told.append(row("timeless", "192.0.2.9", None))
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(told, file)
+            file.flush()
+            rows = database.table("Findings", DaysBack=30, FindingsPath=file.name)
+        self.assertEqual([("spray", "192.0.2.9", 24, known["Record"])], [
+            (one["Rule"], one["Account"], one["Count"], one["Record"]) for one in rows if one["Title"] == "Spray"
+        ])  # fmt: skip
+        self.assertEqual(len(stored) + 1, len(rows))
+        self.assertEqual({1}, {one["Count"] for one in stored})
+
     def test_the_watch_list_has_each_item_once_as_edges_name_it(self):
         self.assertEqual([], database.table("WatchList"))
         address = next(row["Address"] for row in self.activity if row["Address"])

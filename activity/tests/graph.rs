@@ -1,6 +1,7 @@
 //! The graph page as a person has it: served over a database, asked over HTTP, and looked at in a real browser, whose part
 //! of the story is told in `activity/page/test`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -203,6 +204,27 @@ async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_
             ["target@contoso.example", "Many wrong passwords for one account", "medium"],
         ])
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_and_the_command_show_the_same_findings() -> Result<()> {
+    let (cosmos, graph) = graph_over(attack()).await?;
+    let printed = Command::new(env!("CARGO_BIN_EXE_activity"))
+        .args(["findings", "--json", "--endpoint", cosmos.endpoint().as_str()])
+        .env("COSMOS_KEY", cosmos.key())
+        .stderr(Stdio::null())
+        .output()
+        .await?;
+    let same = ["rule", "title", "level", "account"];
+    let told = |list: &Value, count: &str| {
+        let line = |row: &Value| json!([same.map(|name| row[name].clone()), row[count]]).to_string();
+        list.as_array().into_iter().flatten().map(line).collect::<BTreeSet<_>>()
+    };
+    let rows = told(&serde_json::from_slice(&printed.stdout)?, "count");
+    let lines = told(&answer(reqwest::Client::new().get(graph.url().join("api/findings")?)).await?, "records");
+    assert!(rows.len() > 2, "{rows:?}");
+    assert_eq!(lines, rows);
     Ok(())
 }
 
