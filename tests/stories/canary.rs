@@ -10,6 +10,7 @@ use activity::{
         database::DatabaseOptions,
         graph::{GraphOptions, GraphPage},
     },
+    geoip::GeoIpOptions,
     screen::Screen,
 };
 use clap::ValueEnum;
@@ -63,6 +64,7 @@ async fn handed_on(world: &World) -> Vec<(String, String)> {
         filter: Filter::default(),
         pseudonyms: false,
         key_file: None,
+        geoip: GeoIpOptions { files: Vec::new() },
         database: database.clone(),
         sign: None,
     };
