@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
-    document::{Rules, Table, redact::Treatment},
+    document::{LifeFrom, Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -147,6 +147,7 @@ impl Storing {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
+            life_from: LifeFrom::Event,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
@@ -155,6 +156,11 @@ impl Storing {
                 None => Table::built_in(),
             },
         }
+    }
+
+    /// Our rules alone. None: `FINDINGS=off`.
+    pub(crate) fn built_in_rule_set(&self) -> Option<Arc<RuleSet>> {
+        self.findings.then(|| Arc::new(own_rule_set(&OwnRules::default())))
     }
 
     /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.

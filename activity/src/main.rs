@@ -11,7 +11,7 @@ use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::verify::{VerifyOptions, verify};
-use activity::collect::feed::{FeedOptions, collect_feed};
+use activity::collect::case::{CaseOptions, collect_case};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
@@ -64,11 +64,12 @@ enum Command {
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
     Ecs,
-    /// Collects a tenant's feed straight into a case on this machine, without Azure
+    /// Collects a tenant's content straight into a case on this machine, without Azure
     ///
     /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
-    /// in the folder: killed and started again, it goes on, and a later run brings what is new.
-    Collect(FeedOptions),
+    /// in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
+    /// days is asked for by Graph's audit search, and the plan is told first.
+    Collect(CaseOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -120,7 +121,7 @@ async fn main() -> ExitCode {
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
         Some(Command::Ecs) => print_events(),
-        Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
+        Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Verify(options)) => prove_case(&options),
     };
@@ -234,8 +235,8 @@ async fn write_case(options: ExportOptions) -> Result<()> {
     Ok(())
 }
 
-async fn collect_case(options: FeedOptions) -> Result<()> {
-    let manifest = collect_feed(&options, &Screen::stdout()).await?;
+async fn write_collected(options: CaseOptions) -> Result<()> {
+    let manifest = collect_case(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
 }

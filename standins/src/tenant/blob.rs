@@ -2,6 +2,7 @@
 //! blob of 100 MB is never held.
 
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -105,6 +106,8 @@ pub(super) struct Blob {
     pub(super) listed: AtomicUsize,
     pub(super) fetched: AtomicUsize,
     records: usize,
+    /// Where each record stands in the body, where all of it is there.
+    places: Vec<Range<usize>>,
     content: Content,
 }
 
@@ -121,8 +124,15 @@ impl Blob {
         let rank = mark(&format!("{} {id}", world.options.seed));
 
         let json = "application/json; charset=utf-8".to_owned();
+        let mut places = Vec::new();
         let (content, media_type, records) = match new.body {
             Body::Records(records) => {
+                let mut end = 0;
+                places.extend(records.iter().map(|record| {
+                    let start = end + 1;
+                    end = start + record.len();
+                    start..end
+                }));
                 let text = format!("[{}]", records.join(","));
                 (Content::Whole(text.into()), json, records.len())
             }
@@ -142,6 +152,7 @@ impl Blob {
             rank,
             media_type,
             records,
+            places,
             content,
         }
     }
@@ -157,6 +168,22 @@ impl Blob {
             records: self.records,
             listed: self.listed.load(Ordering::Relaxed),
             fetched: self.fetched.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many records it has; of raw bytes nobody knows.
+    pub(super) fn record_count(&self) -> usize {
+        self.records
+    }
+
+    /// The text of one of its records.
+    pub(super) fn record(&self, number: usize) -> Option<String> {
+        match &self.content {
+            Content::Whole(bytes) => {
+                let range = self.places.get(number)?.clone();
+                Some(String::from_utf8_lossy(bytes.get(range)?).into_owned())
+            }
+            Content::Repeated { record, count, salt } => (number < *count).then(|| numbered(record, *salt, number)),
         }
     }
 
@@ -188,6 +215,11 @@ pub(super) fn whole(mut bytes: Bytes) -> Pieces {
     }))
 }
 
+/// One of many records that differ by their Id.
+fn numbered(record: &str, salt: u32, number: usize) -> String {
+    record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{number:012x}"))
+}
+
 fn repeated(record: String, count: usize, salt: u32) -> Pieces {
     let mut next = 0;
     let mut closed = false;
@@ -198,7 +230,7 @@ fn repeated(record: String, count: usize, salt: u32) -> Pieces {
         let mut piece = String::with_capacity(PIECE + record.len());
         while next < count && piece.len() < PIECE {
             piece.push(if next == 0 { '[' } else { ',' });
-            piece.push_str(&record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{next:012x}")));
+            piece.push_str(&numbered(&record, salt, next));
             next += 1;
         }
         if next == count {
