@@ -125,6 +125,12 @@ impl Clients {
         &self.activity
     }
 
+    /// The state container: what was erased, for example.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The service's time.
     #[must_use]
     pub fn clock(&self) -> &Clock {

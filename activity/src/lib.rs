@@ -4,6 +4,7 @@
 pub mod case;
 pub mod collect;
 pub mod explore;
+pub mod geoip;
 pub mod keep;
 pub mod paths;
 pub mod prove;

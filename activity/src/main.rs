@@ -7,16 +7,21 @@ use std::io::{BufWriter, ErrorKind, Write as _, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use activity::case::document::Document;
 use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
+use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::case::{CaseOptions, collect_case};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
+use activity::explore::findings::{FindingsOptions, Judge, Judgement, findings, worst};
 use activity::explore::graph::{GraphOptions, GraphPage};
+use activity::explore::person::{self, PersonOptions};
 use activity::explore::query::{QueryOptions, query};
+use activity::geoip::{GeoIp, GeoIpOptions};
 use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
 use activity::prove::storm::{StormOptions, storm};
@@ -26,9 +31,13 @@ use activity::ship::stage::{StageOptions, build_and_stage};
 use activity::text_table::Count;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use handler::findings::RuleSet;
+use serde_json::Value;
 use standins::cosmos::CosmosOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A finding of the level that is to fail.
+const FOUND: u8 = 3;
 /// By convention: ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
@@ -60,10 +69,24 @@ enum Command {
     /// Without an address it is that of the stack that is kept up, with the key that it noted. An account in Azure is opened with
     /// COSMOS_KEY (a read-only one is enough), or as you: after `az login`, with the role Cosmos DB Built-in Data Reader.
     Graph(GraphOptions),
+    /// Tells what to look at first: what rules found in the database of a stack that is kept up, or in a real one
+    ///
+    /// One row for each rule and account, most severe first. Rules over time (24 wrong passwords, one sign-in) are asked here, and with --from
+    /// what is new for an account: an application, an administrator's operation and, with --geoip, a country or a network.
+    ///
+    /// Ends with 0 where nothing is at level high or above (--fail-on LEVEL sets another level), 3 where something is, 1 where the
+    /// database cannot be read.
+    Findings(FindingsOptions),
+    /// Lists the documents that concern one person, or erases them (--erase)
+    ///
+    /// Erasing notes the ids of the documents in the collector's state, in the storage account that AzureWebJobsStorage names, so that
+    /// the same records are not stored again when they come again; then it removes the documents. It takes a key, or a role that may
+    /// write.
+    Person(PersonOptions),
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
-    Ecs,
+    Ecs(GeoIpOptions),
     /// Collects a tenant's content straight into a case on this machine, without Azure
     ///
     /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
@@ -76,6 +99,8 @@ enum Command {
     /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
     /// storage account that AzureWebJobsStorage names.
     Export(ExportOptions),
+    /// Turns tokens of a pseudonymised export back into the names that they stand for
+    Reveal(RevealOptions),
     /// Proves that a case is as it was written, and says whether it is whole
     ///
     /// Ends with 0 where both holds, 1 where it is damaged, 2 where it is as it was but incomplete or unproven.
@@ -120,9 +145,14 @@ async fn main() -> ExitCode {
         Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
-        Some(Command::Ecs) => print_events(),
+        Some(Command::Findings(options)) => look_first(options).await,
+        Some(Command::Person(options)) => {
+            unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
+        }
+        Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
@@ -151,6 +181,7 @@ async fn collect_and_show(options: CollectOptions) -> Result<ExitCode> {
     line(format_args!("\n{}", account.table()));
     account.faults.iter().for_each(|fault| say_error(fault));
     line(account.verdict());
+    first_look(&account).await?;
     if keep {
         let (settings, kept) = (account.stack.settings_file()?, account.stack.keep_file()?);
         line(account.addresses(settings.as_ref().map(|file| file.path()), kept.as_ref().map(KeepFile::path)));
@@ -210,6 +241,23 @@ async fn ask(options: QueryOptions) -> Result<()> {
     Ok(())
 }
 
+async fn look_first(options: FindingsOptions) -> Result<ExitCode> {
+    // Nothing but the answer for machines.
+    let screen = if options.json || options.ndjson { Screen::quiet() } else { Screen::stdout() };
+    let Some(is_failure) = unless_interrupted(findings(&options, &screen)).await? else { return Ok(code(None)) };
+    Ok(if is_failure { ExitCode::from(FOUND) } else { ExitCode::SUCCESS })
+}
+
+async fn concern(options: PersonOptions) -> Result<ExitCode> {
+    if !options.erase {
+        return person::list(&options, &Screen::stdout()).await.map(|()| ExitCode::SUCCESS);
+    }
+    match person::erase(&options, &Screen::stdout()).await? {
+        Some(_) => Ok(ExitCode::SUCCESS),
+        None => bail!("that was not agreed to; nothing is removed"),
+    }
+}
+
 /// Serves until interrupted, which is how it is meant to end.
 async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     let Some(graph) = unless_interrupted(GraphPage::start(&options, &Screen::stdout())).await? else { return Ok(None) };
@@ -219,8 +267,8 @@ async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     Ok(Some(()))
 }
 
-fn print_events() -> Result<ExitCode> {
-    match ecs(stdin().lock(), BufWriter::new(stdout().lock())) {
+fn print_events(geoip: &GeoIpOptions) -> Result<ExitCode> {
+    match ecs(stdin().lock(), BufWriter::new(stdout().lock()), &geoip.open()?) {
         // A reader who has gone is no trouble.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("the records cannot be read, or the events cannot be printed"),
@@ -248,6 +296,11 @@ fn show_case(manifest: &Manifest) {
     line(format_args!("The case is {}: {}.", manifest.completeness.verdict, manifest.completeness.why));
 }
 
+fn tell_names(options: &RevealOptions) -> Result<ExitCode> {
+    reveal(options)?.iter().for_each(line);
+    Ok(ExitCode::SUCCESS)
+}
+
 fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
     let verified = verify(options)?;
     verified.damages.iter().for_each(|damage| say_error(damage));
@@ -264,6 +317,22 @@ fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {
 
 fn address(graph: &GraphPage) -> String {
     format!("\nGraph      {}", graph.url())
+}
+
+/// Says what to look at first, if what was collected is in a database of ours.
+async fn first_look(account: &RunReport) -> Result<()> {
+    let Some(cosmos) = &account.stack.cosmos else { return Ok(()) };
+    let mut judge = Judge::new(RuleSet::ours(), Judgement::AsStored, None, GeoIp::default());
+    let take = |document| {
+        if let Value::Object(fields) = document {
+            judge.take(&Document::new(fields));
+        }
+    };
+    cosmos.for_each_document(take).await?;
+    if let Some(worst) = worst(&judge.rows()) {
+        line(format_args!("\n{worst}"));
+    }
+    Ok(())
 }
 
 /// The graph of what was collected, if it is in a database of ours.

@@ -1,4 +1,4 @@
-//! Tables for people: the first column is text, the others are figures. Where the figures come from is the callers' matter.
+//! Tables for people: the first column is text, the others are figures unless they are said to be text. Where the figures come from is the callers' matter.
 
 use std::fmt::{self, Display};
 
@@ -10,12 +10,20 @@ use crate::visible::visible;
 #[derive(Clone, Debug, Default)]
 pub struct TextTable {
     rows: Vec<Vec<String>>,
+    /// Columns of text beside the first.
+    texts: Vec<usize>,
 }
 
 impl TextTable {
     /// A table with nothing but its head.
     pub fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).to_vec()] }
+        Self { rows: vec![head.map(str::to_owned).to_vec()], texts: Vec::new() }
+    }
+
+    /// The same, with more columns of text.
+    #[must_use]
+    pub fn with_texts(self, columns: &[usize]) -> Self {
+        Self { texts: columns.to_vec(), ..self }
     }
 
     /// Adds a row.
@@ -27,9 +35,11 @@ impl TextTable {
     pub fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let widths = self.widths();
-        let mut lines: Vec<_> = self.rows.iter().map(|row| line(padded(row, &widths))).collect();
-        let rule =
-            widths.iter().enumerate().map(|(at, &width)| if at == 0 { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" });
+        let mut lines: Vec<_> = self.rows.iter().map(|row| line(self.padded(row, &widths))).collect();
+        let rule = widths
+            .iter()
+            .enumerate()
+            .map(|(at, &width)| if at == 0 || self.texts.contains(&at) { "-".repeat(width) } else { "-".repeat(width.max(2) - 1) + ":" });
         lines.insert(1.min(lines.len()), line(rule.collect()));
         lines.concat()
     }
@@ -39,20 +49,22 @@ impl TextTable {
         let width = |column: usize| self.rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max();
         (0..columns).map(|column| width(column).unwrap_or(0)).collect()
     }
+
+    /// Text to the left, figures to the right.
+    fn padded(&self, row: &[String], widths: &[usize]) -> Vec<String> {
+        let is_text = |column: usize| column == 0 || self.texts.contains(&column);
+        let cell = |(at, (cell, &width)): (usize, (&String, &usize))| {
+            if is_text(at) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        };
+        row.iter().zip(widths).enumerate().map(cell).collect()
+    }
 }
 
 impl Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
-        self.rows.iter().try_for_each(|row| writeln!(f, "{}", padded(row, &widths).join("  ").trim_end()))
+        self.rows.iter().try_for_each(|row| writeln!(f, "{}", self.padded(row, &widths).join("  ").trim_end()))
     }
-}
-
-/// Text to the left, figures to the right.
-fn padded(row: &[String], widths: &[usize]) -> Vec<String> {
-    let cell =
-        |(at, (cell, &width)): (usize, (&String, &usize))| if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-    row.iter().zip(widths).enumerate().map(cell).collect()
 }
 
 #[cfg(test)]

@@ -67,8 +67,13 @@ fn attack() -> Vec<Value> {
         &[["mailbox", megan, "address", "mallory@evil.example"]],
     );
     rule["Name"] = "<img src=x onerror=document.title='broken'>".into();
+    rule["findings"] = json!([
+        { "rule": "rule-1", "title": "Mail goes <outside>", "level": "high" }, { "rule": "rule-2", "title": "Rule made", "level": "low" }
+    ]);
     let payroll = "https://contoso.example/sites/finance/Payroll.csv";
     let formula = "=HYPERLINK(\"http://evil.example\")";
+    documents.extend(wrong_passwords());
+    documents.extend(moved_session());
     documents.extend([
         rule,
         document("load", "2026-11-20T03:05:00", "SharePoint", megan, "FileDownloaded", &[["user", megan, "file", payroll]]),
@@ -91,6 +96,35 @@ fn attack() -> Vec<Value> {
         ),
     ]);
     documents
+}
+
+/// Twenty-four passwords of one account are tried within minutes: what only rules over time see.
+fn wrong_passwords() -> impl Iterator<Item = Value> {
+    let user = "target@contoso.example";
+    (0..24).map(move |number| {
+        let at = format!("2026-11-20T01:10:{number:02}");
+        let mut failed = document(
+            &format!("failed-{number}"),
+            &at,
+            "AzureActiveDirectory",
+            user,
+            "UserLoginFailed",
+            &[["user", user, "ip", "203.0.113.9"]],
+        );
+        failed["ErrorNumber"] = "50126".into();
+        failed
+    })
+}
+
+/// One sitting that goes on at another address, and one that does not.
+fn moved_session() -> impl Iterator<Item = Value> {
+    let user = "user01@contoso.example";
+    [("moved", "192.0.2.1"), ("moved", "198.51.100.77"), ("stayed", "192.0.2.1")].into_iter().enumerate().map(
+        move |(number, (session, ip))| {
+            let edges = [["user", user, "session", session], ["session", session, "ip", ip]];
+            document(&format!("session-{number}"), &format!("2026-11-20T00:0{number}:30"), "SharePoint", user, "FileAccessed", &edges)
+        },
+    )
 }
 
 fn graph_of(endpoint: &str, key: &str) -> GraphOptions {
@@ -126,7 +160,7 @@ async fn is_served_to_who_knows_its_address_and_to_no_page_of_another_name() -> 
 
     let summary = graph.url().join("api/summary")?;
     let body = answer(client.get(summary.clone())).await?;
-    assert_eq!((&body["records"], &body["edges"]), (&json!(96), &json!(156)), "{body}");
+    assert_eq!((&body["records"], &body["edges"]), (&json!(123), &json!(186)), "{body}");
 
     let renamed = client.get(summary.clone()).header("host", "evil.example").send().await?;
     assert_eq!(renamed.status(), StatusCode::FORBIDDEN);
@@ -148,10 +182,26 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
     let found = async || answer(client.get(graph.url().join("api/search?q=b@evil")?)).await;
     assert_eq!(found().await?, json!([]));
     let read = client.post(graph.url().join("api/reload")?).header("origin", graph.url().origin().ascii_serialization());
-    assert_eq!(answer(read).await?["records"], 97);
+    assert_eq!(answer(read).await?["records"], 124);
     assert_eq!(found().await?, json!([{ "key": "address:b@evil.example", "records": 1 }]));
     let gone = client.get(graph.url().join("api/record?pk=2026-11-20-0&id=none")?).send().await?;
     assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_time() -> Result<()> {
+    let (_cosmos, graph) = graph_over(attack()).await?;
+    let findings = answer(reqwest::Client::new().get(graph.url().join("api/findings")?)).await?;
+    let lines: Vec<_> = findings.as_array().context("a list")?.iter().map(|line| (&line["user"], &line["title"], &line["level"])).collect();
+    assert_eq!(
+        json!(lines),
+        json!([
+            ["megan@contoso.example", "Mail goes <outside>", "high"],
+            ["megan@contoso.example", "Rule made", "low"],
+            ["target@contoso.example", "Many wrong passwords for one account", "medium"],
+        ])
+    );
     Ok(())
 }
 
@@ -189,6 +239,9 @@ async fn real_records_show_who_touches_what_from_where() -> Result<()> {
     let account = collect(options, None, &Screen::quiet()).await?;
     let cosmos = account.stack.cosmos.as_ref().context("no database")?;
     let graph = GraphPage::start(&graph_of(cosmos.endpoint().as_str(), cosmos.key()), &Screen::quiet()).await?;
+    // In these records two sittings go on at another address.
+    let several = answer(reqwest::Client::new().get(graph.url().join("api/summary")?)).await?;
+    assert_eq!(several["sessions"], 2, "{several}");
     look("real.test.mjs", &chromium, &[("GRAPH_URL", graph.url().as_str())]).await
 }
 

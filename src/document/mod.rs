@@ -124,6 +124,13 @@ impl Rules<'static> {
 /// The first half of the SHA-256 of a document's `id`: stands for the id in less space.
 pub type Digest = [u8; 16];
 
+/// The digest of a document's `id`.
+#[must_use]
+pub fn digest_of(id: &str) -> Digest {
+    let hash = Sha256::digest(id.as_bytes());
+    array::from_fn(|byte| hash[byte])
+}
+
 /// A document, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {

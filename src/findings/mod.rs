@@ -7,21 +7,22 @@ mod over_time;
 mod record;
 mod silence;
 
-use std::{collections::HashSet, sync::OnceLock};
+use std::{collections::HashSet, str::FromStr, sync::OnceLock};
 
-use serde::Serialize;
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
 
 use self::{index::Index, load::Rule, over_time::Correlation, record::Record};
 pub use self::{
     load::Refused,
-    over_time::OverTime,
+    over_time::{Episode, OverTime},
     silence::{BadSilence, Silences},
 };
 use crate::document::Fields;
 
 /// Sigma's levels: the need for a person to look.
 /// <https://sigmahq.io/docs/basics/rules.html#level>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Worth knowing beside something else.
@@ -47,6 +48,16 @@ impl Level {
             Self::High => "high",
             Self::Critical => "critical",
         }
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+        let level = all.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text));
+        level.ok_or_else(|| format!("one of {} is meant", all.map(Self::as_str).join(", ")))
     }
 }
 
@@ -139,6 +150,23 @@ impl RuleSet {
     #[must_use]
     pub fn ask_document(&self, json: &str) -> Option<Vec<Finding<'_>>> {
         Fields::of(json).map(|fields| self.ask(&fields))
+    }
+
+    /// Findings that a document was stored with, without those that are silenced today.
+    #[must_use]
+    pub fn not_silenced<'f>(&self, json: &str, mut findings: Vec<Finding<'f>>) -> Vec<Finding<'f>> {
+        if !findings.is_empty()
+            && let Some(fields) = Fields::of(json)
+        {
+            self.silences.silence(&fields, &mut findings);
+        }
+        findings
+    }
+
+    /// The longest time that a rule over time looks back over.
+    #[must_use]
+    pub fn longest_timespan(&self) -> TimeDelta {
+        TimeDelta::seconds(self.correlations.iter().map(Correlation::seconds).max().unwrap_or_default())
     }
 
     /// Begins to ask the rules over time.

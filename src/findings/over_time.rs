@@ -1,7 +1,10 @@
 //! Asks Sigma's correlations over many records: how many, how many different, one after another. Such a finding stands once, at the record
 //! that completes it.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use rsigma_eval::Event as _;
 use rsigma_parser::{ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode};
@@ -52,12 +55,22 @@ impl Correlation {
         Finding { rule: &self.id, title: &self.title, level: self.level, file: &self.file }
     }
 
+    /// The time that it looks back over.
+    pub(super) fn seconds(&self) -> i64 {
+        self.seconds
+    }
+
+    /// True if a base's accounts are those to look at: of steps in order, who took the last one.
+    fn is_told_of(&self, base: usize) -> bool {
+        self.kind != CorrelationType::TemporalOrdered || base + 1 == self.bases.len()
+    }
+
     fn is_met(&self, window: &Window) -> bool {
         let value = match self.kind {
             CorrelationType::EventCount => window.entries.len(),
             CorrelationType::ValueCount => window.values.len(),
             CorrelationType::TemporalOrdered => return window.is_in_order(self.bases.len()),
-            _ => (0..self.bases.len()).filter(|base| window.entries.iter().any(|entry| entry.base == *base)).count(),
+            _ => (0..self.bases.len()).filter(|base| window.entries.iter().any(|entry| entry.base as usize == *base)).count(),
         };
         let value = value as u64;
         self.predicates.iter().all(|(operator, bound)| match operator {
@@ -144,13 +157,14 @@ struct Window {
     entries: VecDeque<Entry>,
     /// The number of times that each value stands in `entries`.
     values: HashMap<Box<[u32]>, u32>,
-    /// When the condition last held: while it goes on, it is one finding.
-    held: Option<i64>,
+    /// When the condition last held, and the place of its episode: while it goes on, it is one finding.
+    held: Option<(i64, usize)>,
 }
 
 struct Entry {
     at: i64,
-    base: usize,
+    base: u32,
+    account: u32,
     value: Box<[u32]>,
 }
 
@@ -175,7 +189,7 @@ impl Window {
 
     /// True if all bases came, each after the one before it.
     fn is_in_order(&self, bases: usize) -> bool {
-        self.entries.iter().fold(0, |next, entry| if entry.base == next { next + 1 } else { next }) >= bases
+        self.entries.iter().fold(0, |next, entry| if entry.base as usize == next { next + 1 } else { next }) >= bases
     }
 }
 
@@ -183,63 +197,119 @@ impl Window {
 struct Hit {
     at: i64,
     line: u64,
-    rule: usize,
-    /// Values of `fields[rule]`, each a place in `texts`.
+    rule: u32,
+    account: u32,
+    /// Values of `fields[rule]`, each a number of `texts`.
     values: Box<[u32]>,
 }
 
-/// Gathers records in any order, then asks the rules over time in the order of CreationTime. Keeps some forty bytes for each record that a
-/// rule counts, and each value once.
-pub struct OverTime<'r> {
-    set: &'r RuleSet,
-    /// For each rule, the fields that rules over time ask of its records.
-    fields: Vec<Vec<&'r str>>,
-    hits: Vec<Hit>,
-    seen: HashSet<[u8; 16]>,
-    texts: HashMap<Box<str>, u32>,
+/// A finding over time: from the first record that counts to the last one while it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode<'r> {
+    /// The rule.
+    pub finding: Finding<'r>,
+    /// The line of the record that completes it.
+    pub line: u64,
+    /// CreationTime of the first record, in seconds since 1970.
+    pub first: i64,
+    /// CreationTime of the last record.
+    pub last: i64,
+    /// Records that count, as the rule counts them.
+    pub count: u64,
+    /// Accounts of these records, in lower case; of steps in order, those that took the last one.
+    pub accounts: BTreeSet<Arc<str>>,
+    /// The values that these records have in common, by which the rule groups, in lower case.
+    pub group: Vec<Arc<str>>,
+}
+
+/// Texts, each held once and known by its number.
+struct Texts {
+    numbers: HashMap<Arc<str>, u32>,
+    texts: HashMap<u32, Arc<str>>,
+    next: u32,
 }
 
 /// Stands for a field that a record does not have.
 const ABSENT: u32 = 0;
 
+impl Texts {
+    fn new() -> Self {
+        Self { numbers: HashMap::from([("".into(), ABSENT)]), texts: HashMap::from([(ABSENT, "".into())]), next: ABSENT + 1 }
+    }
+
+    fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let (number, text): (u32, Arc<str>) = (self.next, text.into());
+        self.next = self.next.saturating_add(1);
+        self.numbers.insert(Arc::clone(&text), number);
+        self.texts.insert(number, text);
+        number
+    }
+
+    fn text(&self, number: u32) -> Arc<str> {
+        self.texts.get(&number).map_or_else(|| "".into(), Arc::clone)
+    }
+
+    fn keep(&mut self, used: &HashSet<u32>) {
+        self.texts.retain(|number, _| *number == ABSENT || used.contains(number));
+        self.numbers.retain(|_, number| *number == ABSENT || used.contains(number));
+    }
+}
+
+/// Gathers records in any order, then asks the rules over time in the order of CreationTime. Keeps some forty bytes for each record that a
+/// rule counts, and each value once, until they are [settled](OverTime::settle).
+pub struct OverTime<'r> {
+    set: &'r RuleSet,
+    /// For each rule that a rule over time counts, the fields that are asked of its records.
+    fields: Vec<Option<Vec<&'r str>>>,
+    hits: Vec<Hit>,
+    seen: HashSet<[u8; 16]>,
+    texts: Texts,
+    windows: HashMap<(usize, Vec<u32>), Window>,
+    episodes: Vec<Episode<'r>>,
+}
+
 impl<'r> OverTime<'r> {
     pub(super) fn new(set: &'r RuleSet) -> Self {
-        let mut fields: Vec<Vec<&str>> = set.rules.iter().map(|_| Vec::new()).collect();
+        let mut fields: Vec<Option<Vec<&str>>> = set.rules.iter().map(|_| None).collect();
         for correlation in &set.correlations {
             for (base, group_by) in correlation.bases.iter().zip(&correlation.group_by) {
                 let Base::Rule(rule) = *base else { continue };
+                let fields = fields[rule].get_or_insert_default();
                 for field in group_by.iter().chain(&correlation.counted) {
-                    if !fields[rule].contains(&field.as_str()) {
-                        fields[rule].push(field);
+                    if !fields.contains(&field.as_str()) {
+                        fields.push(field);
                     }
                 }
             }
         }
-        Self { set, fields, hits: Vec::new(), seen: HashSet::new(), texts: HashMap::from([("".into(), ABSENT)]) }
+        let (hits, seen, texts) = (Vec::new(), HashSet::new(), Texts::new());
+        Self { set, fields, hits, seen, texts, windows: HashMap::new(), episodes: Vec::new() }
     }
 
     /// Takes a record, or its document, which stands at `line`. One that was delivered before, or has no readable time, is not counted.
-    pub fn take(&mut self, line: u64, json: &str) {
-        if let Some(fields) = Fields::of(json) {
-            self.take_fields(line, &fields);
-        }
+    /// Returns whether a rule counts it.
+    pub fn take(&mut self, line: u64, json: &str) -> bool {
+        Fields::of(json).is_some_and(|fields| self.take_fields(line, &fields))
     }
 
-    fn take_fields(&mut self, line: u64, fields: &Fields<'_>) {
-        let Some(created) = fields.text("CreationTime").and_then(|time| parse_utc(&time)) else { return };
+    fn take_fields(&mut self, line: u64, fields: &Fields<'_>) -> bool {
+        let Some(created) = fields.text("CreationTime").and_then(|time| parse_utc(&time)) else { return false };
         let set = self.set;
-        let counted = |place: usize| set.correlations.iter().any(|correlation| correlation.bases.contains(&Base::Rule(place)));
-        let fired = set.fired(fields, counted);
+        let fired = set.fired(fields, |place| self.fields[place].is_some());
         if fired.is_empty() || set.silences.is_silent(fields) || self.is_repeated(fields) {
-            return;
+            return false;
         }
         let record = Record::new(fields);
+        let account = self.texts.number(&fields.text("UserId").unwrap_or_default().to_lowercase());
         for rule in fired {
-            let names = std::mem::take(&mut self.fields[rule]);
-            let values = names.iter().map(|name| self.place(&value_of(&record, name))).collect();
-            self.fields[rule] = names;
-            self.hits.push(Hit { at: created.timestamp(), line, rule, values });
+            let names = self.fields[rule].as_deref().unwrap_or_default();
+            let values = names.iter().map(|name| self.texts.number(&value_of(&record, name))).collect();
+            self.hits.push(Hit { at: created.timestamp(), line, rule: u32::try_from(rule).unwrap_or(u32::MAX), account, values });
         }
+        true
     }
 
     fn is_repeated(&mut self, fields: &Fields<'_>) -> bool {
@@ -249,48 +319,61 @@ impl<'r> OverTime<'r> {
         !self.seen.insert(key)
     }
 
-    fn place(&mut self, text: &str) -> u32 {
-        if let Some(place) = self.texts.get(text) {
-            return *place;
+    /// Asks the rules of all records that were taken, and forgets what no later record needs. From here on, only later records are taken:
+    /// who hands in day after day holds a day at a time.
+    pub fn settle(&mut self) {
+        self.hits.sort_by_key(|hit| (hit.at, hit.line));
+        let hits = std::mem::take(&mut self.hits);
+        for hit in &hits {
+            let names = self.fields[hit.rule as usize].clone().unwrap_or_default();
+            let named = names.into_iter().zip(hit.values.iter().copied()).collect::<HashMap<_, _>>();
+            self.count(Base::Rule(hit.rule as usize), hit, &named, 0);
         }
-        let place = u32::try_from(self.texts.len()).unwrap_or(ABSENT);
-        self.texts.insert(text.into(), place);
-        place
+        self.seen.clear();
+        if let Some(last) = hits.last() {
+            let correlations = &self.set.correlations;
+            let is_needed = |at: i64, place: usize| at >= last.at - correlations[place].seconds;
+            self.windows.retain(|(place, _), window| window.entries.back().is_some_and(|entry| is_needed(entry.at, *place)));
+        }
+        let mut used = HashSet::new();
+        for ((_, group), window) in &self.windows {
+            used.extend(group);
+            window.entries.iter().for_each(|entry| used.extend(entry.value.iter().chain([&entry.account])));
+        }
+        self.texts.keep(&used);
     }
 
-    /// The findings by the line that completes each.
+    /// The lines that complete what was found until now.
     #[must_use]
-    pub fn findings(mut self) -> BTreeMap<u64, Vec<Finding<'r>>> {
+    pub fn completing(&self) -> HashSet<u64> {
+        self.episodes.iter().map(|episode| episode.line).collect()
+    }
+
+    /// What was found, in the order in which it was completed.
+    #[must_use]
+    pub fn episodes(mut self) -> Vec<Episode<'r>> {
+        self.settle();
+        self.episodes.retain(|episode| !self.set.silences.is_silent_over_time(&episode.finding, &episode.accounts));
+        self.episodes
+    }
+
+    /// The findings by the line that completes each, most severe first.
+    #[must_use]
+    pub fn findings(self) -> BTreeMap<u64, Vec<Finding<'r>>> {
         let mut findings: BTreeMap<u64, Vec<Finding<'_>>> = BTreeMap::new();
-        self.hits.sort_by_key(|hit| (hit.at, hit.line));
-        let mut windows = HashMap::new();
-        for hit in std::mem::take(&mut self.hits) {
-            let named = self.fields[hit.rule].iter().copied().zip(hit.values.iter().copied()).collect::<HashMap<_, _>>();
-            let mut fired = Vec::new();
-            self.count(Base::Rule(hit.rule), hit.at, &named, &mut windows, 0, &mut fired);
-            if !fired.is_empty() {
-                findings.entry(hit.line).or_default().extend(fired.into_iter().map(Correlation::finding));
-            }
+        for episode in self.episodes() {
+            findings.entry(episode.line).or_default().push(episode.finding);
         }
         for findings in findings.values_mut() {
-            self.set.silences.silence_rules(findings);
             findings.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.title.cmp(b.title)));
         }
         findings
     }
 
     /// Counts what a rule, or a rule over time, gave; goes up to those that rest on it.
-    fn count(
-        &self,
-        given: Base,
-        at: i64,
-        named: &HashMap<&str, u32>,
-        windows: &mut HashMap<(usize, Vec<u32>), Window>,
-        depth: usize,
-        fired: &mut Vec<&'r Correlation>,
-    ) {
-        let correlations = &self.set.correlations;
-        for (place, correlation) in correlations.iter().enumerate() {
+    fn count(&mut self, given: Base, hit: &Hit, named: &HashMap<&'r str, u32>, depth: usize) {
+        let set = self.set;
+        for (place, correlation) in set.correlations.iter().enumerate() {
             for base in (0..correlation.bases.len()).filter(|base| correlation.bases[*base] == given) {
                 let value = |field: &String| named.get(field.as_str()).copied().unwrap_or(ABSENT);
                 let group = correlation.group_by[base].iter().map(value).collect::<Vec<_>>();
@@ -299,18 +382,41 @@ impl<'r> OverTime<'r> {
                 if group.contains(&ABSENT) || counted.contains(&ABSENT) {
                     continue;
                 }
-                let window = windows.entry((place, group.clone())).or_default();
-                window.push(Entry { at, base, value: counted }, correlation.seconds);
+                let window = self.windows.entry((place, group.clone())).or_default();
+                let entry = Entry { at: hit.at, base: u32::try_from(base).unwrap_or(u32::MAX), account: hit.account, value: counted };
+                window.push(entry, correlation.seconds);
                 if !correlation.is_met(window) {
                     continue;
                 }
-                let goes_on = window.held.replace(at).is_some_and(|before| at - before <= correlation.seconds);
-                if !goes_on {
-                    fired.push(correlation);
+                match window.held.filter(|(before, _)| hit.at - before <= correlation.seconds) {
+                    Some((_, episode)) => {
+                        window.held = Some((hit.at, episode));
+                        let account = self.texts.text(hit.account);
+                        let Episode { last, count, accounts, .. } = &mut self.episodes[episode];
+                        (*last, *count) = (hit.at, *count + 1);
+                        if correlation.is_told_of(base) {
+                            accounts.insert(account);
+                        }
+                    }
+                    None => {
+                        window.held = Some((hit.at, self.episodes.len()));
+                        self.episodes.push(Episode {
+                            finding: correlation.finding(),
+                            line: hit.line,
+                            first: window.entries.front().map_or(hit.at, |entry| entry.at),
+                            last: hit.at,
+                            count: window.entries.len() as u64,
+                            accounts: {
+                                let told = window.entries.iter().filter(|entry| correlation.is_told_of(entry.base as usize));
+                                told.map(|entry| self.texts.text(entry.account)).collect()
+                            },
+                            group: group.iter().map(|number| self.texts.text(*number)).collect(),
+                        });
+                    }
                 }
                 if depth < MAX_CHAIN {
                     let named = correlation.group_names.iter().map(String::as_str).zip(group).collect();
-                    self.count(Base::Correlation(place), at, &named, windows, depth + 1, fired);
+                    self.count(Base::Correlation(place), hit, &named, depth + 1);
                 }
             }
         }

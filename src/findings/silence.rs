@@ -1,5 +1,7 @@
 //! Silences, by which an administrator says what is known: findings of a rule, an account or an address are not shown until a date, with the reason.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use chrono::{NaiveDate, Utc};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -75,13 +77,12 @@ impl Silences {
         findings.retain(|finding| !silences.iter().any(|entry| entry.names(finding)));
     }
 
-    /// Takes out findings over time of a rule that is silenced whoever did it.
-    pub(super) fn silence_rules(&self, findings: &mut Vec<Finding<'_>>) {
+    /// True if a finding over time is silenced today: whoever did it, or for the one account that did.
+    pub(super) fn is_silent_over_time(&self, finding: &Finding<'_>, accounts: &BTreeSet<Arc<str>>) -> bool {
         let today = Utc::now().date_naive();
-        let is_silent = |entry: &Silence, finding: &Finding<'_>| {
-            entry.until >= today && entry.account.is_none() && entry.address.is_none() && entry.names(finding)
-        };
-        findings.retain(|finding| !self.0.iter().any(|entry| is_silent(entry, finding)));
+        let is_of = |account: &String| accounts.len() == 1 && accounts.iter().all(|own| own.eq_ignore_ascii_case(account));
+        let is_about = |entry: &Silence| entry.address.is_none() && entry.account.as_ref().is_none_or(is_of);
+        self.0.iter().any(|entry| entry.until >= today && is_about(entry) && entry.names(finding))
     }
 
     /// True if everything about a record's account or address is silenced today, so that it does not count over time either.

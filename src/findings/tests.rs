@@ -151,9 +151,45 @@ fn what_is_known_to_be_no_trouble_is_silent_until_its_day() {
     assert!(silenced("account = \"megan@contoso.example\"\naddress = \"203.0.113.9\"\nuntil = 2099-01-01"));
     assert!(!silenced("rule = \"Account deleted\"\nuntil = 2020-01-01"));
     assert!(!silenced("rule = \"Account deleted\"\naccount = \"adele@contoso.example\"\nuntil = 2099-01-01"));
+    let guessed = (0..9).map(|number| {
+        json!({"Id": number, "CreationTime": "2026-11-20T10:00:00", "Operation": "UserLoginFailed", "ErrorNumber": "50126", "UserId": "Megan@contoso.example"})
+    });
+    let guessed = guessed.collect::<Vec<_>>();
+    let of = |account: &str| {
+        let text = format!(
+            "[[silence]]\nreason = \"known\"\nrule = \"Many wrong passwords for one account\"\naccount = \"{account}\"\nuntil = 2099-01-01"
+        );
+        titles(&RuleSet::with([], Silences::read(&text).unwrap()), &guessed).len()
+    };
+    assert_eq!((of("megan@contoso.example"), of("adele@contoso.example")), (0, 1));
     for bad in ["[[silence]]\nuntil = 2099-01-01\nreason = \"x\"", "[[silence]]\nrule = \"x\"\nuntil = 2099-01-01", "silence"] {
         assert!(Silences::read(bad).is_err(), "{bad}");
     }
+}
+
+/// Asked of a database day after day, rules over time give what they give over all records at once.
+#[test]
+fn days_that_are_settled_one_after_another_give_what_all_give_at_once() {
+    let set = RuleSet::ours();
+    let mut records = data().flat_map(|(_, case)| case["records"].as_array().unwrap().clone()).collect::<Vec<_>>();
+    records.retain(|record| record["CreationTime"].is_string());
+    records.sort_by_key(|record| record["CreationTime"].as_str().unwrap().to_owned());
+    let day = |record: &Value| record["CreationTime"].as_str().unwrap()[..10].to_owned();
+    let (mut at_once, mut by_day, mut today) = (set.over_time(), set.over_time(), String::new());
+    for (line, record) in (0..).zip(&records) {
+        if day(record) != today {
+            today = day(record);
+            by_day.settle();
+        }
+        // Records of different examples may share an Id, which counts once.
+        let mut record = record.clone();
+        record["Id"] = format!("id-{line}").into();
+        let json = record.to_string();
+        assert_eq!(at_once.take(line, &json), by_day.take(line, &json));
+    }
+    let episodes = at_once.episodes();
+    assert!(episodes.len() > 20 && episodes.iter().any(|episode| episode.accounts.len() > 2), "{episodes:#?}");
+    assert_eq!(episodes, by_day.episodes());
 }
 
 proptest::proptest! {

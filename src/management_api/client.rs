@@ -59,6 +59,16 @@ pub struct Window {
     pub end: DateTime<Utc>,
 }
 
+impl Window {
+    /// Both halves, if it is longer than a second.
+    #[must_use]
+    pub fn halves(self) -> Option<(Self, Self)> {
+        let half = TimeDelta::seconds((self.end - self.start).num_seconds() / 2);
+        let middle = self.start + half;
+        (half > TimeDelta::zero()).then_some((Self { end: middle, ..self }, Self { start: middle, ..self }))
+    }
+}
+
 /// A complete listing of one window.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -157,14 +167,15 @@ impl ActivityClient {
     /// # Errors
     /// Any page that cannot be had makes the listing incomplete, so nothing of it is returned. [`ActivityError::TooLarge`] if a
     /// shorter window may be listed in its place.
-    pub async fn list(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
-        match self.list_pages(workload, window).await {
-            Err(error) if error.is_code("AF20031") => self.list_pages(workload, window).await,
+    pub async fn list(&self, workload: Workload, window: Window, longest: Option<Duration>) -> Result<Listing, ActivityError> {
+        let until = longest.map(|longest| Instant::now() + longest);
+        match self.list_pages(workload, window, until).await {
+            Err(error) if error.is_code("AF20031") => self.list_pages(workload, window, until).await,
             done => done,
         }
     }
 
-    async fn list_pages(&self, workload: Workload, window: Window) -> Result<Listing, ActivityError> {
+    async fn list_pages(&self, workload: Workload, window: Window, until: Option<Instant>) -> Result<Listing, ActivityError> {
         let what = format!("list {workload} from {} to {}", seconds(window.start), seconds(window.end));
         let times = [("contentType", workload.as_str()), ("startTime", &seconds(window.start)), ("endTime", &seconds(window.end))];
         let mut next = Some(self.operation("subscriptions/content", &times)?);
@@ -185,6 +196,9 @@ impl ActivityClient {
                 Some(uri) => Some(self.own_url(&String::from_utf8_lossy(uri.as_bytes()))?),
                 None => None,
             };
+            if next.is_some() && until.is_some_and(|until| Instant::now() > until) && window.halves().is_some() {
+                return Err(ActivityError::TooLarge { what, limit: format!("the {} pages that there is time for", listing.pages) });
+            }
         }
         Ok(listing)
     }
@@ -249,7 +263,7 @@ impl ActivityClient {
     /// Of any workload: what it lists is not used.
     async fn list_last_minute(&self) -> Result<Listing, ActivityError> {
         let end = self.clock.now();
-        self.list_pages(Workload::ALL[0], Window { start: end - TimeDelta::minutes(1), end }).await
+        self.list_pages(Workload::ALL[0], Window { start: end - TimeDelta::minutes(1), end }, None).await
     }
 
     fn operation(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, ActivityError> {

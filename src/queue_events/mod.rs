@@ -5,7 +5,7 @@ mod subscriptions;
 mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     time::Duration,
 };
@@ -31,6 +31,9 @@ use crate::{
     workload::Workload,
 };
 
+/// Nothing of a window is queued before its last page. So a listing that takes longer than this part of a run is given up, and the
+/// window is halved: each run of even the largest tenant comes further.
+const LISTINGS_A_RUN: u32 = 10;
 /// Messages between two appends to the journal: what a crash makes the next run send again.
 const MESSAGES_A_JOURNALLING: usize = 32;
 /// Journal hours read or appended side by side.
@@ -154,6 +157,14 @@ async fn prepare(clients: &Clients, listing: &ListingSettings) -> Result<(), Fai
     subscriptions::keep_on(clients, &listing.workloads).await
 }
 
+/// The result of listing a window.
+enum Listed {
+    /// All of it is queued: what could still be listed of the window.
+    Whole(Window),
+    /// It is too much for one listing. Each half is a window of its own, so that the checkpoint moves after the first.
+    InHalves(Window, Window),
+}
+
 /// One workload's part of a run.
 struct WorkloadRun<'a> {
     clients: &'a Clients,
@@ -216,11 +227,17 @@ impl<'a> WorkloadRun<'a> {
         let now = self.clients.clock.now();
         let Plan { windows, sweeping, sweeps } = self.start(now).await?;
         self.sweeping = sweeping;
-        for window in windows {
-            match timeout_at(until, self.list_and_queue(window)).await {
-                Ok(Ok(listed)) => {
+        let longest = until.saturating_duration_since(Instant::now()) / LISTINGS_A_RUN;
+        let mut windows: VecDeque<_> = windows.into();
+        while let Some(window) = windows.pop_front() {
+            match timeout_at(until, self.list_and_queue(window, longest)).await {
+                Ok(Ok(Listed::Whole(listed))) => {
                     self.move_checkpoint(listed).await?;
                     self.sweeping = self.sweeping.map(|sweeping| sweeping.past(window));
+                }
+                Ok(Ok(Listed::InHalves(first, second))) => {
+                    windows.push_front(second);
+                    windows.push_front(first);
                 }
                 Ok(Err(error)) => {
                     let is_away = is_connection(&error);
@@ -284,21 +301,20 @@ impl<'a> WorkloadRun<'a> {
         Ok(plan(self.known_until, self.sweeps(), now))
     }
 
-    /// Lists one window to its end and queues what is new in it. Returns what of it could still be listed.
-    async fn list_and_queue(&mut self, window: Window) -> anyhow::Result<Window> {
+    /// Lists one window to its end and queues what is new in it.
+    async fn list_and_queue(&mut self, window: Window, longest: Duration) -> anyhow::Result<Listed> {
         let now = self.clients.clock.now();
-        let window = still_listable(window, now);
-        if window.start >= window.end {
-            return Ok(window);
+        let listable = still_listable(window, now);
+        if listable.start >= listable.end {
+            return Ok(Listed::Whole(listable));
         }
-        let mut parts = vec![window];
-        while let Some(part) = parts.pop() {
-            match (self.clients.activity.list(self.workload, part).await, halves(part)) {
-                (Err(ActivityError::TooLarge { .. }), Some((first, second))) => parts.extend([second, first]),
-                (listed, _) => self.queue_new(listed?, now).await?,
+        match (self.clients.activity.list(self.workload, listable, Some(longest)).await, window.halves()) {
+            (Err(ActivityError::TooLarge { .. }), Some((first, second))) => Ok(Listed::InHalves(first, second)),
+            (listing, _) => {
+                self.queue_new(listing?, now).await?;
+                Ok(Listed::Whole(listable))
             }
         }
-        Ok(window)
     }
 
     /// Queues what the journal does not know, and what it has as queued long ago.
@@ -445,13 +461,6 @@ impl<'a> WorkloadRun<'a> {
 /// True if the message of what was queued at this time may still wait: an older one does, or it itself.
 fn may_wait(queued: DateTime<Utc>, oldest_waiting: Option<DateTime<Utc>>) -> bool {
     oldest_waiting.is_some_and(|oldest| oldest <= queued)
-}
-
-/// Both halves of a window of more than a second.
-fn halves(window: Window) -> Option<(Window, Window)> {
-    let half = TimeDelta::seconds((window.end - window.start).num_seconds() / 2);
-    let middle = window.start + half;
-    (half > TimeDelta::zero()).then_some((Window { end: middle, ..window }, Window { start: middle, ..window }))
 }
 
 /// True if the service could not be reached, or fell silent, at each try.

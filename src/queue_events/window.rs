@@ -18,9 +18,8 @@ const SWEEP: TimeDelta = TimeDelta::hours(26);
 const SWEEP_EVERY: TimeDelta = TimeDelta::hours(1);
 /// All that can be listed is listed again this often.
 const DEEP_SWEEP_EVERY: TimeDelta = TimeDelta::hours(12);
-/// The longest window. Nothing of a window is queued before its last page, so that one must fit a run even of a large
-/// tenant; a divisor of a day, so that the same cuts come again.
-const MAX_WINDOW: TimeDelta = TimeDelta::hours(6);
+/// The longest window that the API takes. One that has more than a listing holds, or takes too much of a run, is halved.
+const MAX_WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// The windows of a run.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,15 +131,19 @@ pub(super) fn plan(checkpoint: DateTime<Utc>, ran: Sweeps, now: DateTime<Utc>) -
     }
 }
 
-/// Cuts a range at 0, 6, 12 and 18 o'clock UTC. A contentId can be a range itself, so the same cuts should come again at each
-/// run: a range starts on a whole hour, and each further window on one of these. A rest shorter than the overlap stays with the
-/// last window, so that what is new is listed by one call, and packed together, at any time of day.
+/// Cuts a range at midnights, UTC. A contentId can be a range itself, so the same cuts should come again at each run: a range
+/// starts on a whole hour, and each further window at midnight. The last one is at least as long as the overlap if all is: what is
+/// new is listed by one call, and packed together, at any time of day.
 pub fn tile(start: DateTime<Utc>, end: DateTime<Utc>) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut from = start;
     while from < end {
         let next = from.duration_trunc(MAX_WINDOW).unwrap_or(from) + MAX_WINDOW;
-        let to = if end - next < OVERLAP { end } else { next };
+        let to = match () {
+            () if end - from <= MAX_WINDOW => end,
+            () if end - next < OVERLAP => next - OVERLAP,
+            () => next,
+        };
         windows.push(Window { start: from, end: to });
         from = to;
     }
@@ -180,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_run_lists_seven_days_in_windows_cut_every_six_hours() {
+    fn the_first_run_lists_seven_days_in_windows_cut_at_midnight() {
         let now = at("2026-11-20T10:08:20Z");
         let plan = plan(oldest_listable(now), Sweeps::default(), now);
-        assert_eq!(plan.windows.len(), 29);
+        assert_eq!(plan.windows.len(), 8);
         assert_eq!(plan.windows[0].start, at("2026-11-13T10:13:20Z"));
-        assert_eq!(plan.windows[1].start, at("2026-11-13T12:00:00Z"));
+        assert_eq!(plan.windows[1].start, at("2026-11-14T00:00:00Z"));
         assert_eq!(plan.sweeps, Sweeps { sweep: Some(now), deep_sweep: Some(now), ..Sweeps::default() });
     }
 
@@ -195,9 +198,7 @@ mod tests {
         let ran = Sweeps { sweep: Some(now - TimeDelta::hours(2)), ..swept(now) };
         let plan = plan(at("2026-11-20T10:03:15Z"), ran, now);
         let starts: Vec<_> = plan.windows.iter().map(|window| window.start).collect();
-        let six_hours = ["2026-11-20T08:00:00Z", "2026-11-19T08:00:00Z", "2026-11-19T12:00:00Z", "2026-11-19T18:00:00Z"];
-        assert_eq!(starts[..4], six_hours.map(at));
-        assert_eq!(starts[4..], [at("2026-11-20T00:00:00Z"), at("2026-11-20T06:00:00Z")]);
+        assert_eq!(starts, ["2026-11-20T08:00:00Z", "2026-11-19T08:00:00Z"].map(at));
         assert_eq!(plan.sweeps.sweep, Some(now));
     }
 
@@ -243,7 +244,7 @@ mod tests {
             prop_assert_eq!(last.end, (now - SETTLE).trunc_subsecs(0));
             prop_assert!(windows.windows(2).all(|pair| pair[0].end == pair[1].start));
             for window in &windows {
-                prop_assert!(window.start < window.end && window.end - window.start <= MAX_WINDOW + OVERLAP);
+                prop_assert!(window.start < window.end && window.end - window.start <= MAX_WINDOW);
                 prop_assert_eq!(window.start.timestamp_subsec_nanos() + window.end.timestamp_subsec_nanos(), 0);
             }
         }

@@ -1,8 +1,11 @@
-//! The state between runs, in one blob container: checkpoints, the journal, gaps, and how the subscriptions stood.
+//! The state between runs, in one blob container: checkpoints, the journal, gaps, what was erased, and how the
+//! subscriptions stood.
 //! Each has its file; here is only the container they share.
 
 pub mod checkpoint;
+mod erased;
 mod gaps;
+mod growing;
 mod journal;
 mod own_files;
 mod probe;
@@ -18,6 +21,7 @@ use azure_storage_blob::{BlobClient, BlobContainerClient, models::BlobClientDown
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError, Sweeps},
+    erased::{Erasure, ErasureEvent},
     gaps::Gap,
     journal::{Event, Line, Shard, Standing, hour_of},
     probe::LeftBehind,
@@ -43,6 +47,8 @@ pub struct State {
     uploaded: Mutex<HashSet<String>>,
     /// The part of the journal that was read for messages.
     hours: stored::Hours,
+    /// Ids that were erased on request.
+    erased: erased::ErasedIds,
 }
 
 impl State {
@@ -53,6 +59,7 @@ impl State {
             container: connection.container(&config.storage, &config.state_container)?,
             uploaded: Mutex::default(),
             hours: stored::Hours::default(),
+            erased: erased::ErasedIds::default(),
         })
     }
 

@@ -90,26 +90,44 @@ impl DocumentMaker {
         Self { rule_set, table, keep, services }
     }
 
-    /// Makes the documents of records, which stand in the text of a JSON array, and hands each out in order. What is no JSON has a
-    /// document too.
+    /// Makes the documents of records, which stand in the text of a JSON array, in their order. What is no JSON has a document too.
     ///
     /// # Errors
     /// The text is no array.
-    pub fn make(&self, records: &[u8], feed: &Feed, mut take: impl FnMut(Document)) -> Result<(), BodyError> {
-        let rules = self.services.storing.rules(self.services.clients.clock.now(), self.table.as_deref());
+    pub fn make(&self, records: &[u8], feed: &Feed) -> Result<MadeDocuments, BodyError> {
+        let Services { clients, storing, .. } = &*self.services;
+        let rules = storing.rules(clients.clock.now(), self.table.as_deref());
         let rules = match self.keep {
             Some(keep) => Rules { retention: keep, life_from: LifeFrom::Writing, ..rules },
             None => rules,
         };
-        let mut found = Found::new(self.rule_set.as_deref());
-        let mut splitter = Splitter::default();
+        let erased = clients.state.erased();
+        let (mut found, mut splitter, mut made) = (Found::new(self.rule_set.as_deref()), Splitter::default(), MadeDocuments::default());
         splitter.push(records, |record, flags| {
             let document = judged(record, flags, feed, rules, |_| false, |fields| found.judge(fields));
             let document = document.or_else(|_| document_of_text(record, feed, rules).map(Some));
-            document.into_iter().flatten().for_each(&mut take);
+            match document {
+                Ok(Some(document)) if document.is_left_out => made.left_out += 1,
+                Ok(Some(document)) if erased.contains(&document.digest) => made.erased += 1,
+                Ok(Some(document)) => made.documents.push(document),
+                // Neither can occur: nothing is said to be stored, and a text has a document.
+                Ok(None) | Err(_) => {}
+            }
         })?;
-        splitter.finish().map(|_| ())
+        splitter.finish()?;
+        Ok(made)
     }
+}
+
+/// Documents, and how many records have none.
+#[derive(Debug, Default)]
+pub struct MadeDocuments {
+    /// In the order of their records.
+    pub documents: Vec<Document>,
+    /// Records that `LEAVE_OUT` names.
+    pub left_out: u64,
+    /// Records that were erased on request.
+    pub erased: u64,
 }
 
 /// The result of writing documents to the database.

@@ -63,6 +63,7 @@ async fn fetch_records(
     };
     let table = storing.own_table();
     let rules = storing.rules(clients.clock.now(), table.as_deref());
+    let erased = clients.state.erased();
     let (mut splitter, mut waiting, mut waiting_bytes) = (Splitter::default(), Vec::new(), 0);
     // A body may be spoilt on the way; what it says again and again is what there is.
     let is_believed = item.attempt >= BELIEVED_AFTER;
@@ -70,12 +71,14 @@ async fn fetch_records(
     let mut stream = std::pin::pin!(body.into_stream());
     while let Some(chunk) = stream.try_next().await? {
         blob.bytes += chunk.len() as u64;
-        let is_stored = |digest: &Digest| storing.database.ids().is_stored(digest);
+        // This process may have stored what was erased since: it counts as erased, and is no repeat.
+        let is_stored = |digest: &Digest| !erased.contains(digest) && storing.database.ids().is_stored(digest);
         let cut = splitter.push(&chunk, |record, flags| {
             let document = judged(record, flags, &feed, rules, is_stored, |fields| found.judge(fields));
             let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules).map(Some)) } else { document };
             match document {
                 Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
+                Ok(Some(document)) if erased.contains(&document.digest) => blob.erased += 1,
                 Ok(Some(document)) => {
                     found.count();
                     waiting_bytes += document.json.len();

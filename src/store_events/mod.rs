@@ -14,11 +14,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout_at};
 
-pub use self::delivery::{Delivery, DocumentMaker, StoredDocuments, deliver, store_documents};
+pub use self::delivery::{Delivery, DocumentMaker, MadeDocuments, StoredDocuments, deliver, store_documents};
 use self::{
     dedupe::Sourced,
     fetch::fetch,
@@ -67,6 +67,9 @@ pub struct MessageReport {
     /// Records that `LEAVE_OUT` names.
     #[serde(skip_serializing_if = "is_zero")]
     pub left_out: u64,
+    /// Records that were erased on request.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub erased: u64,
     /// Documents that lack something of their record.
     pub reduced: u64,
     /// The same by workload.
@@ -128,7 +131,7 @@ async fn store(
     let items = batch::decode(&message.text).map_err(Failure::Message)?.into_iter().map(|item| item.put_at(put));
     let items = distinct(items.collect());
     report.blobs = items.len();
-    let items = not_stored(&clients.state, items).await.map_err(Failure::Storage)?;
+    let (items, ()) = try_join!(not_stored(&clients.state, items), clients.state.read_erased()).map_err(Failure::Storage)?;
     report.stored_before = report.blobs - items.len();
 
     let Finished { blobs, end } = fetch_and_write(clients, storing, &items, deadline).await;
@@ -240,6 +243,7 @@ struct Blob {
     bytes: u64,
     records: u64,
     left_out: u64,
+    erased: u64,
     documents: u64,
     duplicates: u64,
     /// Ids of reduced documents, with the fields they lack.
@@ -301,7 +305,7 @@ async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item], d
         let end = deadline.work + (deadline.end - deadline.work) / 2;
         timeout_at(end, write(storing, receiver, &tallies)).await.map_err(|_| End::Time)?.map_err(End::Database)
     };
-    let joined = futures::try_join!(fetching, writing);
+    let joined = try_join!(fetching, writing);
     let (fetched, tallies): (Vec<Option<Blob>>, Vec<Tally>) = (into_inner(fetched), into_inner(tallies));
     let is_written = joined.is_ok();
     let blobs = fetched.into_iter().zip(tallies).map(|(blob, tally)| blob?.written(tally, is_written)).collect();
@@ -352,7 +356,7 @@ impl Blob {
     /// that is known only of what has a count for each record, and shares no record with another blob of the message, whose copy
     /// is the one that is written.
     fn written(mut self, tally: Tally, is_all_written: bool) -> Option<Self> {
-        let counted = tally.documents + tally.duplicates + tally.refused + self.duplicates + self.left_out;
+        let counted = tally.documents + tally.duplicates + tally.refused + self.duplicates + self.left_out + self.erased;
         let is_written = is_all_written || (tally.shared == 0 && counted == self.records);
         if self.trouble.is_none() && !is_written {
             return None;
@@ -374,6 +378,7 @@ impl MessageReport {
         self.documents += blob.documents;
         self.duplicates += blob.duplicates;
         self.left_out += blob.left_out;
+        self.erased += blob.erased;
         self.reduced += blob.reduced.len() as u64;
         let figures = self.workloads.entry(item.workload_name()).or_default();
         figures.stored += 1;

@@ -123,6 +123,7 @@ fn stored_lines(item: &Item, blob: &Blob, now: DateTime<Utc>) -> impl Iterator<I
         documents: Some(blob.documents),
         duplicates: Some(blob.duplicates),
         left_out: Some(blob.left_out).filter(|count| *count > 0),
+        erased: Some(blob.erased).filter(|count| *count > 0),
         ..Line::new(now, Event::Stored, &item.id)
     };
     let reduced: Vec<_> = blob

@@ -11,6 +11,7 @@ mod crashes;
 mod deadlines;
 mod documents;
 mod envelope;
+mod erased;
 mod faults_database;
 mod faults_fetching;
 mod faults_listing;

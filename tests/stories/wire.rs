@@ -23,6 +23,8 @@ pub(crate) enum At {
     Append,
     /// Lines appended to the first blob of a journal's hour.
     AppendToFirst,
+    /// The ids that were erased, read.
+    Erased,
     /// A checkpoint written.
     Checkpoint,
     /// Anything that changes something.
@@ -35,6 +37,7 @@ impl At {
             Self::Send => *method == Method::POST && target.contains("/messages"),
             Self::Append => target.contains("comp=appendblock"),
             Self::AppendToFirst => target.contains("comp=appendblock") && !target.contains("-2.ndjson"),
+            Self::Erased => *method == Method::GET && target.contains("/erased.ndjson"),
             Self::Checkpoint => *method == Method::PUT && target.contains(".log"),
             Self::Write => *method != Method::GET && *method != Method::HEAD,
         }

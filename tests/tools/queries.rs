@@ -61,6 +61,7 @@ fn records() -> Vec<String> {
         ("C", "2026-11-10T10:00:00", "Add member to role.", "ops@contoso.com", 0, "198.51.100.99", &entra),
         ("D", "2026-11-10T11:00:00", "Consent to application.", "ops@contoso.com", 0, "198.51.100.99", &entra),
         ("E", "2026-11-10T12:00:00", "UserLoggedIn", "ops@contoso.com", 0, "198.51.100.99", &session),
+        ("F", "2026-11-10T12:30:00", "UserLoggedIn", "Ops@contoso.com", 0, "203.0.113.200:44", &session),
     ]
     .map(|(id, time, operation, user, user_type, ip, more)| {
         let mut record =
@@ -99,7 +100,14 @@ fn answers() -> BTreeMap<&'static str, Value> {
         ),
         (
             "one-session",
-            json!([{"id": "E", "CreationTime": later("12:00:00"), "Workload": "AzureActiveDirectory", "Operation": "UserLoggedIn", "UserId": "ops@contoso.com", "ClientIP": "198.51.100.99"}]),
+            json!([{"id": "E", "CreationTime": later("12:00:00"), "Workload": "AzureActiveDirectory", "Operation": "UserLoggedIn", "UserId": "ops@contoso.com", "ClientIP": "198.51.100.99"}, {"id": "F", "CreationTime": later("12:30:00"), "Workload": "AzureActiveDirectory", "Operation": "UserLoggedIn", "UserId": "Ops@contoso.com", "ClientIP": "203.0.113.200:44"}]),
+        ),
+        (
+            "sessions-by-address",
+            json!([
+                {"session": SESSION, "address": "198.51.100.99", "who": "ops@contoso.com", "events": 1, "firstSeen": later("12:00:00"), "lastSeen": later("12:00:00")},
+                {"session": SESSION, "address": "203.0.113.200", "who": "ops@contoso.com", "events": 1, "firstSeen": later("12:30:00"), "lastSeen": later("12:30:00")},
+            ]),
         ),
         ("by-address", json!(["1", "2", "3", "8"])),
         ("by-file", json!(["3", "4", "5"])),

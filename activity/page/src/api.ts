@@ -1,6 +1,8 @@
 // What the server is asked, and what it answers. The same shapes as in the server's edges.rs.
 
 export type Tally = [name: string, count: number];
+/** Sigma's words: the need for a person to look. */
+export type Level = "informational" | "low" | "medium" | "high" | "critical";
 
 export interface Summary {
   records: number;
@@ -13,6 +15,9 @@ export interface Summary {
   kinds: Tally[];
   operations: Tally[];
   users: Tally[];
+  labels: Tally[];
+  findings: [level: Level, count: number][];
+  sessions: number;
   is_cut: boolean;
 }
 
@@ -26,6 +31,7 @@ export interface PictureEdge {
   last: string | null;
   operations: Tally[];
   more_operations: number;
+  level: Level | null;
 }
 
 export interface Picture {
@@ -37,8 +43,12 @@ export interface Picture {
   bars: { from: string | null; seconds: number; counts: number[] };
 }
 
-export interface Listed { id: string; pk: string; at: string | null; workload: string; user: string; operation: string }
+export interface Listed { id: string; pk: string; at: string | null; workload: string; user: string; operation: string; findings: { title: string; level: Level }[] }
 export interface Listing { total: number; records: Listed[] }
+/** What a rule found on an account's records. */
+export interface Finding { user: string; rule: string; title: string; level: Level; records: number; first: string | null; last: string | null }
+/** From here to there, along an edge of a record. */
+export interface Step { here: string; there: string; from: string; to: string; label: string; record: Listed }
 export interface Found { key: string; records: number }
 
 async function ask(path: string, options?: RequestInit): Promise<Response> {
@@ -54,13 +64,16 @@ async function json<T>(path: string, options?: RequestInit): Promise<T> {
 export const summary = () => json<Summary>("summary");
 export const reload = () => json<Summary>("reload", { method: "POST" });
 export const picture = (filter: URLSearchParams, signal: AbortSignal) => json<Picture>(`picture?${filter}`, { signal });
+export const findings = (filter: URLSearchParams, signal: AbortSignal) => json<Finding[]>(`findings?${filter}`, { signal });
+export const path = (filter: URLSearchParams) => json<Step[] | null>(`path?${filter}`);
 export const search = (text: string, signal: AbortSignal) => json<Found[]>(`search?${new URLSearchParams({ q: text })}`, { signal });
 export const csv = async (filter: URLSearchParams) => (await ask(`edges.csv?${filter}`)).blob();
 export const record = (pk: string, id: string) => json<unknown>(`record?${new URLSearchParams({ pk, id })}`);
 
-export function records(filter: URLSearchParams, of: string, and?: string): Promise<Listing> {
+/** Of a node, an edge, or all that pass the filter. */
+export function records(filter: URLSearchParams, of?: string, and?: string): Promise<Listing> {
   const query = new URLSearchParams(filter);
-  query.set("of", of);
+  if (of) query.set("of", of);
   if (and) query.set("and", and);
   return json(`records?${query}`);
 }

@@ -2,14 +2,15 @@
 // picture, and what is told of it beside, is decided by others.
 
 import cytoscape, { type Core, type EdgeSingular, type NodeSingular } from "cytoscape";
-import type { Picture, PictureEdge, PictureNode } from "./api";
+import type { Finding, Picture, PictureEdge, PictureNode } from "./api";
 import { at, counted } from "./dom";
 import { fullName, kindOf, shortName, signImage, typeOf } from "./kinds";
 import { drawLabels, type Ink } from "./labels";
 import { Layout } from "./layout";
+import { colorOf, isSevere } from "./levels";
 import { visible } from "./visible";
 
-export type Selection = { node: string } | { from: string; to: string } | null;
+export type Selection = { node: string } | { from: string; to: string } | { finding: Finding } | null;
 
 const ARROWS: Record<string, [number, number]> = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
 
@@ -84,6 +85,17 @@ export class Canvas {
     });
   }
 
+  /** Lights up edges, as far as they are drawn, and what they join. */
+  light(edges: { from: string; to: string }[]): void {
+    this.cy.batch(() => {
+      const lit = edges.reduce((all, { from, to }) => all.union(this.cy.getElementById(edgeId(from, to))), this.cy.collection());
+      if (lit.empty()) return;
+      const near = lit.union(lit.connectedNodes());
+      this.cy.elements().not(near).addClass("faded");
+      near.addClass("lit");
+    });
+  }
+
   /** Brings it into view. */
   reveal(key: string): void {
     const node = this.cy.getElementById(key);
@@ -126,10 +138,14 @@ export class Canvas {
       { selector: "edge", style: {
         width: "data(width)", "line-color": "data(color)", "target-arrow-color": "data(color)", "target-arrow-shape": "triangle", "arrow-scale": 0.7,
         "curve-style": "straight", opacity: 0.55, "overlay-opacity": 0 } },
+      { selector: "edge[label = 'mentions']", style: { "line-style": "dashed", "line-dash-pattern": [5, 5] } },
+      { selector: "edge[label = 'acts as']", style: { "line-style": "dotted" } },
+      { selector: "edge[mark]", style: { "underlay-color": "data(mark)", "underlay-opacity": 0.5, "underlay-padding": 4, opacity: 0.9 } },
       { selector: "node.lit", style: { "border-color": text } },
       { selector: "edge.lit", style: { opacity: 0.95 } },
       { selector: "node.faded", style: { opacity: 0.13 } },
       { selector: "edge.faded", style: { opacity: 0.05 } },
+      { selector: "edge.faded[mark]", style: { "underlay-opacity": 0.1 } },
       { selector: "node.chosen", style: { "border-width": 4, "border-color": text } },
     ] as cytoscape.StylesheetJson);
     this.name();
@@ -151,7 +167,7 @@ export class Canvas {
   }
 
   private find(selection: Selection): NodeSingular | EdgeSingular | null {
-    if (!selection) return null;
+    if (!selection || "finding" in selection) return null;
     if ("node" in selection) return this.cy.getElementById(selection.node);
     return this.cy.getElementById(edgeId(selection.from, selection.to)) as unknown as EdgeSingular;
   }
@@ -222,7 +238,10 @@ function edgeData(edge: PictureEdge, nodes: PictureNode[], most: number) {
   const [source, target] = [nodes[edge.from]!.key, nodes[edge.to]!.key];
   const width = 1 + 5 * Math.log(1 + edge.records) / Math.log(1 + most);
   const words = edge.operations.slice(0, 3).map(([name]) => name).join(", ");
-  return { id: edgeId(source, target), source, target, width, color: kindOf(typeOf(target)).color, records: edge.records, words };
+  // An edge that is drawn once for several labels looks as a deed does.
+  const label = edge.operations.length === 1 ? edge.operations[0]![0] : "";
+  const mark = isSevere(edge.level) ? { mark: colorOf(edge.level) } : {};
+  return { id: edgeId(source, target), source, target, width, color: kindOf(typeOf(target)).color, records: edge.records, words, label, ...mark };
 }
 
 function edgeId(from: string, to: string): string {

@@ -13,22 +13,32 @@ export interface Filter {
   order: string;
   node: string;
   hops: number;
+  /** Only records with findings of this level or above. */
+  level: string;
+  /** Only records with a finding of this rule. */
+  rule: string;
+  /** `several`: only records of sessions seen at more than one address. */
+  sessions: string;
+  /** Only the shortest way in time between two nodes. */
+  pathFrom: string;
+  pathTo: string;
   /** What is taken away, rather than what is left: what comes new is shown. */
   withoutWorkloads: Set<string>;
   withoutKinds: Set<string>;
   withoutTypes: Set<string>;
+  withoutLabels: Set<string>;
 }
 
 export const TOPS = [50, 100, 250, 500, 1000, 2000, 5000];
 
 export function everything(): Filter {
-  return { from: "", to: "", user: "", operation: "", least: 1, top: 500, order: "often", node: "", hops: 1,
-    withoutWorkloads: new Set(), withoutKinds: new Set(), withoutTypes: new Set() };
+  return { from: "", to: "", user: "", operation: "", least: 1, top: 500, order: "often", node: "", hops: 1, level: "", rule: "", sessions: "", pathFrom: "", pathTo: "",
+    withoutWorkloads: new Set(), withoutKinds: new Set(), withoutTypes: new Set(), withoutLabels: new Set() };
 }
 
-const TEXTS = ["from", "to", "user", "operation", "node", "order"] as const;
+const TEXTS = ["from", "to", "user", "operation", "node", "order", "level", "rule", "sessions", "pathFrom", "pathTo"] as const;
 const NUMBERS = ["least", "top", "hops"] as const;
-const SETS = ["withoutWorkloads", "withoutKinds", "withoutTypes"] as const;
+const SETS = ["withoutWorkloads", "withoutKinds", "withoutTypes", "withoutLabels"] as const;
 
 export function fromAddress(hash: string): Filter {
   const filter = everything();
@@ -55,11 +65,16 @@ export function hasType(kind: string, type: string): boolean {
 /** The server's own words for it. */
 export function toQuery(filter: Filter, summary: Summary): URLSearchParams {
   const query = new URLSearchParams({ top: String(filter.top), least: String(filter.least), order: filter.order });
-  for (const name of ["from", "to", "user", "operation"] as const) if (filter[name]) query.set(name, filter[name]);
+  for (const name of ["from", "to", "user", "operation", "level", "rule", "sessions"] as const) if (filter[name]) query.set(name, filter[name]);
   if (filter.node) {
     query.set("node", filter.node);
     query.set("hops", String(filter.hops));
   }
+  if (filter.pathFrom && filter.pathTo) {
+    query.set("path_from", filter.pathFrom);
+    query.set("path_to", filter.pathTo);
+  }
+  if (filter.withoutLabels.size) query.set("without", [...filter.withoutLabels].join(","));
   if (filter.withoutWorkloads.size) {
     query.set("workload", summary.workloads.map(([name]) => name).filter((name) => !filter.withoutWorkloads.has(name)).join(","));
   }

@@ -1,13 +1,15 @@
 // The picture as a file: the view as it stands with its names, and below it what it shows, so that it can be put in a report.
 
 import type { Canvas } from "./canvas";
-import { kindOf } from "./kinds";
 import { drawLabels } from "./labels";
 
 const SCALE = 2;
 const LINE = 17;
 
-export async function png(canvas: Canvas, types: string[], lines: [string, string]): Promise<Blob> {
+/** Of the legend: what a node or an edge of this colour is. */
+export interface Entry { name: string; color: string; isEdge: boolean }
+
+export async function png(canvas: Canvas, entries: Entry[], lines: [string, string]): Promise<Blob> {
   const { cy } = canvas;
   const [width, height] = [cy.width(), cy.height()];
   const ink = canvas.ink();
@@ -16,7 +18,7 @@ export async function png(canvas: Canvas, types: string[], lines: [string, strin
   if (!context) throw new Error("The picture cannot be drawn.");
   const font = '12px system-ui, "DejaVu Sans", sans-serif';
   context.font = font;
-  const legend = places(types, width, (text) => context.measureText(text).width);
+  const legend = places(entries, width, (text) => context.measureText(text).width);
   const rows = (legend.at(-1)?.row ?? 0) + 1;
   paper.width = width * SCALE;
   paper.height = (height + 8 + (rows + lines.length) * LINE) * SCALE;
@@ -27,13 +29,14 @@ export async function png(canvas: Canvas, types: string[], lines: [string, strin
 
   context.scale(SCALE, SCALE);
   context.font = font;
-  for (const { type, x, row } of legend) {
-    context.fillStyle = kindOf(type).color;
+  for (const { entry, x, row } of legend) {
+    context.fillStyle = entry.color;
     context.beginPath();
-    context.arc(x + 5, height + 8 + row * LINE, 5, 0, 2 * Math.PI);
+    if (entry.isEdge) context.rect(x, height + 5 + row * LINE, 10, 6);
+    else context.arc(x + 5, height + 8 + row * LINE, 5, 0, 2 * Math.PI);
     context.fill();
     context.fillStyle = ink.text;
-    context.fillText(kindOf(type).name, x + 14, height + 12 + row * LINE);
+    context.fillText(entry.name, x + 14, height + 12 + row * LINE);
   }
   context.fillStyle = ink.text;
   lines.forEach((line, row) => context.fillText(line, 12, height + 12 + (rows + row) * LINE, width - 24));
@@ -41,12 +44,12 @@ export async function png(canvas: Canvas, types: string[], lines: [string, strin
 }
 
 /** Side by side, and in another row where there is no room. */
-function places(types: string[], width: number, measure: (text: string) => number): { type: string; x: number; row: number }[] {
+function places(entries: Entry[], width: number, measure: (text: string) => number): { entry: Entry; x: number; row: number }[] {
   let [x, row] = [12, 0];
-  return types.map((type) => {
-    const wide = measure(kindOf(type).name) + 30;
+  return entries.map((entry) => {
+    const wide = measure(entry.name) + 30;
     if (x > 12 && x + wide > width) [x, row] = [12, row + 1];
-    const place = { type, x, row };
+    const place = { entry, x, row };
     x += wide;
     return place;
   });

@@ -158,6 +158,69 @@ test("around a node are its neighbours, step by step", async () => {
   await page.waitForFunction(() => !location.hash.includes("node="));
 });
 
+test("what to look at first stands first, one line however many records, and opens to them", async () => {
+  await open();
+  const list = page.locator("#details");
+  assert.equal(await heading(), "What to look at first");
+  assert.equal(await list.getByRole("button", { name: /Many wrong passwords for one account/ }).count(), 1);
+  assert.equal(await list.getByRole("button", { name: /Rule made/ }).count(), 0);
+  await list.getByRole("button", { name: "Also 1 line of low level" }).click();
+  await list.getByRole("button", { name: /Rule made/ }).waitFor();
+
+  await list.getByRole("button", { name: /^high Mail goes <outside>/ }).click();
+  await hasHeading("Mail goes <outside>");
+  await list.getByRole("button", { name: /^New-InboxRule/ }).click();
+  const record = await page.waitForFunction(() => [...document.querySelectorAll("#details pre")].find((pre) => pre.textContent.includes("{"))?.textContent);
+  assert.equal(JSON.parse(await record.jsonValue()).id, "rule");
+  await page.waitForFunction(() => document.getElementById("graph")._cyreg.cy.edges(".lit").length === 1);
+  await list.getByRole("button", { name: "Only its edges" }).click();
+  await says("1 edge between 2 nodes of 1 record.");
+  assert.match(await page.textContent("#around"), /Mail goes <outside>/);
+  await page.getByRole("button", { name: "All again", exact: true }).click();
+  await page.waitForFunction(() => !location.hash.includes("rule="));
+});
+
+test("edges of records that rules found are marked, and can be seen alone", async () => {
+  await open();
+  const marked = () => page.evaluate(() => document.getElementById("graph")._cyreg.cy.edges("[mark]").map((edge) => `${edge.source().id()} ${edge.target().id()}`).sort());
+  assert.deepEqual(await marked(), ["mailbox:megan@contoso.example address:mallory@evil.example", "user:target@contoso.example ip:203.0.113.9"]);
+  assert.match(await page.textContent("#legend"), /edge of a high finding/);
+  await page.getByLabel("Findings").selectOption("high");
+  await says("1 edge between 2 nodes of 1 record.");
+});
+
+test("sessions at more than one address are seen by a switch", async () => {
+  await open();
+  await page.getByRole("checkbox", { name: "Only sessions at more than one address" }).check();
+  await says("3 edges between 4 nodes of 2 records.");
+  await page.reload();
+  await still();
+  assert.ok(await page.getByRole("checkbox", { name: "Only sessions at more than one address" }).isChecked());
+});
+
+test("it tells how something could get from one node to another, step by step in time", async () => {
+  await open();
+  await page.getByRole("combobox", { name: "Search a node" }).fill("203.0.113.66");
+  await page.getByRole("option", { name: /^203\.0\.113\.66/ }).click();
+  await page.getByRole("button", { name: "How could it get from here to …" }).click();
+  await page.waitForFunction(() => document.getElementById("around").textContent.includes("203.0.113.66"));
+  await page.getByRole("combobox", { name: "Search a node" }).fill("payroll");
+  await page.getByRole("option", { name: /Payroll\.csv/ }).click();
+  await page.getByRole("button", { name: "… to here, from 203.0.113.66?" }).click();
+  await hasHeading("How could it get there?");
+  await says("2 edges between 3 nodes");
+  const steps = page.locator("#details ol > li");
+  await steps.first().waitFor();
+  assert.deepEqual((await steps.locator(".step").allTextContents()).map((text) => text.trim()), ["203.0.113.66 →  megan", "megan →  Payroll.csv"]);
+  await steps.nth(1).getByRole("button").click();
+  await page.waitForFunction(() => [...document.querySelectorAll("#details pre")].some((pre) => pre.textContent.includes('"id": "load"')));
+  await page.getByRole("button", { name: "All again", exact: true }).click();
+  await hasHeading("What to look at first");
+
+  await page.goto(`${GRAPH_URL}#${new URLSearchParams({ pathFrom: "file:https://contoso.example/sites/finance/Payroll.csv", pathTo: "ip:203.0.113.66" })}`);
+  await page.getByText("There is no such way").waitFor();
+});
+
 test("everything can be done by keyboard", async () => {
   await open();
   await page.keyboard.press("/");
@@ -173,7 +236,7 @@ test("everything can be done by keyboard", async () => {
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Only what is around it");
   await page.keyboard.press("Escape");
-  await hasHeading("What the picture shows");
+  await hasHeading("What to look at first");
   assert.equal(await page.evaluate(() => document.activeElement.id), "graph");
 });
 

@@ -19,6 +19,10 @@ test("shows who gives roles to whom, and where they come from", async () => {
   const still = () => page.waitForSelector('#graph[data-state="still"]');
   await page.goto(GRAPH_URL);
   await still();
+  // Agents and sessions have names, and what is only mentioned is told apart.
+  for (const name of [/^sessions \d/, /^mentions \d/, /^acts as \d/]) assert.equal(await page.locator("#legend").getByRole("button", { name }).count(), 1, name);
+  assert.equal(await page.textContent("#several"), "2");
+  assert.equal(await page.textContent("#details h2"), "What to look at first");
   assert.match(await page.textContent("#status"), /^500 edges between \d+ nodes of [\d,]+ records\./);
   for (const type of ["users", "IP addresses", "mail addresses", "applications", "files"]) {
     const shown = await page.locator("#legend").getByRole("button", { name: new RegExp(`^${type} \\d`) }).locator(".count").textContent();

@@ -24,9 +24,7 @@ pub(super) async fn completeness(
     to: Option<DateTime<Utc>>,
 ) -> Completeness {
     let read = async {
-        let config = Config::from_vars(lookup)?;
-        let connection = Connection::new(&config, RetryOptions::none())?;
-        let state = State::new(&config, &connection).context("the state container")?;
+        let (config, state) = collector(lookup)?;
         let mut account = Account { from, to, days: Vec::new(), gaps: Vec::new(), lost: Vec::new(), doubts: Vec::new() };
         account.read(&state, &config).await?;
         anyhow::Ok(account)
@@ -38,6 +36,14 @@ pub(super) async fn completeness(
             Completeness::judge(Vec::new(), Vec::new(), Vec::new(), vec![(Verdict::Incomplete, why)])
         }
     }
+}
+
+/// The settings of a collector, and its state.
+pub(crate) fn collector(lookup: impl Fn(&str) -> Option<String>) -> Result<(Config, State)> {
+    let config = Config::from_vars(lookup)?;
+    let connection = Connection::new(&config, RetryOptions::none())?;
+    let state = State::new(&config, &connection).context("the state container")?;
+    Ok((config, state))
 }
 
 struct Account {

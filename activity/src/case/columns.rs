@@ -138,7 +138,7 @@ pub(super) fn time(text: &str) -> Option<NaiveDateTime> {
 }
 
 /// The first IP address among a document's edges, which have it plain.
-pub(super) fn address(document: &Document) -> Option<&str> {
+pub(crate) fn address(document: &Document) -> Option<&str> {
     document.edges().find(|edge| edge.to_type == "ip").map(|edge| edge.to)
 }
 

@@ -1,13 +1,11 @@
 //! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal says of the range.
 
 use std::env;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use azure_data_cosmos::clients::ContainerClient;
-use azure_data_cosmos::options::{MaxItemCountHint, QueryOptions};
-use azure_data_cosmos::{FeedScope, Query};
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
@@ -19,17 +17,18 @@ use super::document::Document;
 use super::filter::Filter;
 use super::forms::Form;
 use super::manifest::Manifest;
+use super::pseudonyms::{Key, Pseudonyms};
 use super::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
-use crate::explore::database::{DatabaseOptions, without_system_properties};
+use crate::explore::database::DatabaseOptions;
+use crate::explore::documents::{of_partition, partitions};
+use crate::geoip::GeoIpOptions;
 use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
 
 /// Documents handed from reading to writing at once: neither runs ahead of the other.
 const CHUNK: usize = 50;
-/// Documents asked for in one request; the service cuts a page off at 4 MB.
-const PAGE: NonZeroU32 = NonZeroU32::new(500).unwrap();
 /// Settings of the handler that no export needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 1] = [("OFFICE365_TENANT_ID", "00000000-0000-0000-0000-000000000000")];
 
@@ -42,9 +41,18 @@ pub struct ExportOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
+    /// Put tokens in place of accounts, addresses and personal OneDrive paths; `activity reveal` turns them back
+    #[arg(long, requires = "key_file")]
+    pub pseudonyms: bool,
+    /// The file of the key for them; it is made if there is none
+    #[arg(long, value_name = "FILE", requires = "pseudonyms")]
+    pub key_file: Option<PathBuf>,
     /// Which database
     #[command(flatten)]
     pub database: DatabaseOptions,
@@ -61,11 +69,12 @@ pub struct ExportOptions {
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
     let container = database.open().await?;
-    let case = CaseWriter::begin(&options.out, &options.forms)?;
+    let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
+    let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
-    let filter = options.filter.clone();
-    let writing = spawn_blocking(move || write(case, receiver, &filter));
+    let (filter, tokens) = (options.filter.clone(), pseudonyms.clone());
+    let writing = spawn_blocking(move || write(case, receiver, &filter, tokens.as_deref()));
     let reading = read(&container, sender, |read| task.now(format_args!("{} documents read", Count(read)))).await;
     // Writing that failed closes the channel, which ends the reading: its reason is told first.
     let case = writing.await??;
@@ -73,29 +82,21 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
     task.now("reading the journal");
     let completeness = completeness(settings(&database)?, options.filter.from, options.filter.to).await;
     let rows = case.rows();
-    let manifest = case.finish(asked(options, &database), completeness, options.sign.as_deref())?;
+    let asked = asked(options, &database);
+    let asked = pseudonyms.map_or_else(|| asked.clone(), |pseudonyms| pseudonyms.asked(&asked));
+    let manifest = case.finish(asked, completeness, options.sign.as_deref())?;
     task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));
     Ok(manifest)
 }
 
 /// Reads all documents, partition by partition, each by id.
 async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>>, tell: impl Fn(u64)) -> Result<()> {
-    let refused = "the database refuses to be read";
-    let partitions =
-        container.query_items::<String>(Query::from("SELECT DISTINCT VALUE c.pk FROM c ORDER BY c.pk"), FeedScope::full_container(), None);
-    let mut partitions: Vec<String> = partitions.await.context(refused)?.try_collect().await.context(refused)?;
-    partitions.sort_unstable();
-    partitions.dedup();
     let (mut chunk, mut count) = (Vec::with_capacity(CHUNK), 0);
-    for partition in partitions {
-        let query = Query::from("SELECT * FROM c ORDER BY c.id");
-        let page = QueryOptions::default().with_max_item_count(MaxItemCountHint::Limit(PAGE));
-        let mut items = container.query_items::<Value>(query, FeedScope::partition(partition), Some(page)).await.context(refused)?;
-        while let Some(item) = items.try_next().await.context(refused)? {
-            if let Value::Object(fields) = without_system_properties(item) {
-                chunk.push(Document::new(fields));
-                count += 1;
-            }
+    for partition in partitions(container).await? {
+        let mut items = of_partition(container, &partition, "SELECT * FROM c ORDER BY c.id").await?;
+        while let Some(document) = items.try_next().await? {
+            chunk.push(document);
+            count += 1;
             if chunk.len() == CHUNK {
                 tell(count);
                 if documents.send(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).await.is_err() {
@@ -108,17 +109,36 @@ async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>
     Ok(())
 }
 
-fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, filter: &Filter) -> Result<CaseWriter> {
+fn write(
+    mut case: CaseWriter,
+    mut documents: mpsc::Receiver<Vec<Document>>,
+    filter: &Filter,
+    pseudonyms: Option<&Pseudonyms>,
+) -> Result<CaseWriter> {
     while let Some(chunk) = documents.blocking_recv() {
         for document in chunk.iter().filter(|document| filter.keeps(document)) {
-            case.write(document).context("the case cannot be written")?;
+            let written = match pseudonyms {
+                Some(pseudonyms) => case.write(&pseudonyms.document(document)),
+                None => case.write(document),
+            };
+            written.context("the case cannot be written")?;
         }
     }
     Ok(case)
 }
 
+/// None where names are to stay.
+fn pseudonyms(options: &ExportOptions, screen: &Screen) -> Result<Option<Pseudonyms>> {
+    let Some(file) = options.key_file.as_deref().filter(|_| options.pseudonyms) else { return Ok(None) };
+    let (key, is_new) = Key::read_or_make(file)?;
+    if is_new {
+        screen.part("export", format_args!("a new key is in {}: without it nobody can turn a token back", file.display()));
+    }
+    Ok(Some(Pseudonyms::new(key)))
+}
+
 /// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
-fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
+pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
     let endpoint = database.endpoint.clone();
     let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == endpoint.as_ref()).and_then(|kept| kept.storage);
     Ok(move |name: &str| match name {
@@ -131,6 +151,9 @@ fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String
 /// What was asked, as the manifest has it.
 fn asked(options: &ExportOptions, database: &DatabaseOptions) -> Value {
     let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms))]);
+    if options.pseudonyms {
+        asked.insert("pseudonyms".to_owned(), json!(true));
+    }
     if let Ok(Value::Object(filter)) = serde_json::to_value(&options.filter) {
         asked.extend(filter);
     }

@@ -11,8 +11,9 @@ pub mod forms;
 pub mod ecs;
 pub mod filter;
 pub mod manifest;
+pub mod pseudonyms;
 
-mod columns;
-pub(crate) mod document;
+pub(crate) mod columns;
+pub mod document;
 mod folder;
 mod tally;

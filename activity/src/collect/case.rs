@@ -1,6 +1,7 @@
 //! Collects a tenant's content straight into a case on this machine: by the feed what the feed still has, by the audit search what is
 //! older. Killed at any moment, it goes on where it was.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use handler::config::Config;
+use handler::document::{Digest, digest_of};
 use handler::services::Services;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,16 +19,18 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, Shelf, maker_for_files, next_day};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::stack::STORAGE;
 use crate::case::document::Document;
 use crate::case::filter::{Filter, instant};
 use crate::case::forms::Form;
 use crate::case::manifest::{Completeness, Manifest, STATE};
 use crate::case::writing::CaseWriter;
+use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 3] =
-    [("AzureWebJobsStorage", "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
+    [(STORAGE, "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
 
 /// What is collected, and where to.
 #[derive(Args, Clone, Debug)]
@@ -50,6 +54,9 @@ pub struct CaseOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -128,6 +135,10 @@ impl Ranges {
 pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Manifest> {
     let config = Config::from_vars(setting)?;
     let services = Arc::new(Services::new(&config)?);
+    if has_state() {
+        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
+        services.clients.state().read_erased().await.context(unread)?;
+    }
     let ranges = Ranges::new(options.source, options.from, options.to, Utc::now())?;
     let state = options.out.join(STATE);
     let search = match ranges.search {
@@ -136,7 +147,7 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
             let shelf = Shelf::Files(Mutex::new(DocumentFiles::open(&state)?));
             let maker = maker_for_files(&services).await;
             let limits = options.search.limits();
-            let search = AuditSearch::open(&config, setting, &state, shelf, maker, Default::default(), limits).await?;
+            let search = AuditSearch::open(&config, setting, &state, shelf, maker, limits).await?;
             let plan = search.plan(from, to)?;
             screen.part("plan", format_args!("{plan}; asked of {}", search.root()));
             Some((search, plan))
@@ -150,8 +161,8 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     if let Some((search, plan)) = &search {
         waiting = search.run(plan, screen).await?;
     }
-    let options = options.clone();
-    spawn_blocking(move || write_case(&options, feed, search, waiting.as_deref())).await?
+    let (options, erased) = (options.clone(), services.clients.state().erased());
+    spawn_blocking(move || write_case(&options, feed, search, waiting.as_deref(), &erased)).await?
 }
 
 /// Writes the case from all that was collected so far, as far as it is in the range.
@@ -160,8 +171,9 @@ fn write_case(
     feed: Option<(FeedState, Range)>,
     search: Option<(AuditSearch, Plan)>,
     waiting: Option<&str>,
+    erased: &HashSet<Digest>,
 ) -> Result<Manifest> {
-    let mut case = CaseWriter::begin(&options.out, &options.forms)?;
+    let mut case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
     let queries = search.as_ref().map(|(search, _)| search.queries()).unwrap_or_default();
     let mut reports = Reports::new();
@@ -169,7 +181,9 @@ fn write_case(
         if let Some((query, count)) = report(document).filter(|(query, _)| queries.contains(*query)) {
             reports.insert(query.to_owned(), count);
         }
-        if filter.keeps(document) { case.write(document).context("the case cannot be written") } else { Ok(()) }
+        // An earlier run may have collected what was erased since.
+        let is_kept = filter.keeps(document) && !erased.contains(&digest_of(document.text("id")));
+        if is_kept { case.write(document).context("the case cannot be written") } else { Ok(()) }
     })?;
     let mut account = match feed {
         Some((feed, (from, to))) => feed.account(from, to),
@@ -199,9 +213,15 @@ fn report(document: &Document) -> Option<(&str, u64)> {
     Some((document.text("SearchJobId"), count))
 }
 
+/// Whether the settings name a collector's state: then its word on what was erased holds here too.
+fn has_state() -> bool {
+    env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(STORAGE))
+}
+
 /// The environment, with something in place of what is not asked for.
 fn setting(name: &str) -> Option<String> {
-    let not_asked = NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let not_asked = NOT_ASKED.iter().filter(|(known, _)| *known != STORAGE || !has_state());
+    let not_asked = not_asked.into_iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     not_asked.or_else(|| env::var(name).ok())
 }
 

@@ -2,6 +2,9 @@
 //! imports a stand-in.
 
 pub mod database;
+pub(crate) mod documents;
+pub mod findings;
 pub mod graph;
+pub mod person;
 pub mod query;
 pub mod question;

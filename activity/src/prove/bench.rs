@@ -2,90 +2,195 @@
 //! system knows of a process and of this machine is in `machine`.
 
 mod machine;
+mod scenario;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use serde_json::Value;
 
+use self::machine::Usage;
+use self::scenario::{Measured, RECORDS_OF_100_MB, Scenario};
 use crate::collect::run::TIMER;
 use crate::collect::run::log::{Log, LogTotals};
 use crate::collect::stack::{Settings, Source, Stack, StackOptions};
 use crate::screen::Screen;
 use crate::ship::executable::build;
 use crate::text_table::{Count, TextTable};
-use machine::Usage;
 use standins::cosmos::{Cosmos, CosmosOptions};
 use standins::host::{Host, QueueSummary, QueueUntil};
-use standins::tenant::{Body, CONTENT_TYPES, NewBlob, Operation, Tenant, TenantOptions, generate};
+use standins::tenant::{CONTENT_TYPES, Operation, Tenant, TenantOptions};
 
 /// Starts of the handler that are timed.
 const STARTS: usize = 11;
-/// Size of the large content blob, in bytes.
-const LARGE: usize = 100_000_000;
-/// Length of a usual record, in bytes.
-const RECORD: usize = 1400;
-/// For the large blob, whose records are all of one day: the emulator copies all documents of a partition at every batch,
-/// so that the usual four would keep it busy for minutes. Batches are as full with sixteen.
-const LARGE_PARTITIONS_PER_DAY: &str = "16";
 /// Content blobs on a page of the API's listings.
 const PAGE: usize = 200;
+/// Records in a blob of a growing hour.
+const RECORDS_OF_AN_HOURS_BLOB: u64 = 5;
 
-/// What to measure with.
-#[derive(Args, Clone, Copy, Debug)]
+/// What to measure, and with what to compare it.
+#[derive(Args, Clone, Debug)]
 pub struct BenchOptions {
-    /// Records of the simulated tenant
+    /// Records of each scenario but the large blob
     #[arg(long, value_name = "N", default_value_t = 100_000)]
-    pub records_count: usize,
+    pub records_count: u64,
     /// The same seed makes the same tenant
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// A handler that is built already; more than one are measured in turns
+    #[arg(long, value_name = "FILE")]
+    pub handler: Vec<PathBuf>,
+    /// How often each is measured; the median is told
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub rounds: usize,
+    /// Scenarios whose names hold this, and no others
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Further scenarios: so many records in blobs of 200
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub sizes: Vec<u64>,
+    /// Further scenarios: so many content blobs of one content type within one hour
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
+    pub hours: Vec<u64>,
+    /// Figures of an earlier run, to print ratios to
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Where to keep the figures of the first handler
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
 }
+
+impl BenchOptions {
+    fn scenarios(&self) -> Vec<Scenario> {
+        let count = self.records_count;
+        let mut scenarios = vec![
+            Scenario::new("blobs of 200", count, 200),
+            Scenario::new("blobs of 30", count, 30),
+            Scenario::new("one blob of 100 MB", RECORDS_OF_100_MB, RECORDS_OF_100_MB),
+            Scenario::new("20 of 100 repeated", count, 200).repeating(20),
+            Scenario::new("44 of 100 repeated", count, 200).repeating(44),
+        ];
+        scenarios.extend(self.sizes.iter().map(|size| Scenario::new(format!("{} records", Count(*size)), *size, 200)));
+        scenarios.extend(self.hours.iter().map(|blobs| {
+            let name = format!("an hour of {} blobs", Count(*blobs));
+            Scenario::new(name, blobs * RECORDS_OF_AN_HOURS_BLOB, RECORDS_OF_AN_HOURS_BLOB).within_one_hour()
+        }));
+        scenarios.retain(|scenario| self.only.as_ref().is_none_or(|only| scenario.name.contains(only.as_str())));
+        scenarios
+    }
+}
+
+/// Figures of one handler, by scenario.
+type BenchFigures = BTreeMap<String, Measured>;
 
 /// Measures and prints.
 ///
 /// # Errors
 ///
-/// A part could not be started, or the handler did not do what is to be measured.
+/// A part could not be started, a file cannot be read or written, or the handler did not do what is to be measured.
 pub async fn bench(options: BenchOptions, screen: &Screen) -> Result<()> {
     let description = machine::description();
-    let source = Source::Generated { count: options.records_count, seed: options.seed, is_calm: false };
+    let earlier: Option<BenchFigures> = options.against.as_ref().map(|path| read(path)).transpose()?;
+    let handlers = if options.handler.is_empty() { vec![build(screen).await?] } else { options.handler.clone() };
+    let source = Source::Generated { count: 0, seed: options.seed, is_calm: true };
     let mut stack = Stack::start(StackOptions { source, state: None, cosmos: CosmosOptions::default() }, screen).await?;
-    let executable = build(screen).await?;
-    let mut starts = starts(&stack, &executable, screen).await?;
-    let (listing, many) = both(&stack, &executable, screen).await?;
-    let calls = Calls::of(&stack)?;
-    large(&mut stack, &options, screen).await?;
-    let (_, one) = both(&stack, &executable, screen).await?;
-    ensure!(one.sums.total().documents == one.sums.total().records, "records of the large content blob were taken for each other");
+    let mut all = Vec::new();
+    let mut listings = TextTable::new(["QueueEvents, a first run", "pages", "fewest possible", "CPU seconds", "peak MiB"]);
+    for scenario in options.scenarios() {
+        let mut runs: Vec<Vec<Measured>> = handlers.iter().map(|_| Vec::new()).collect();
+        for round in 0..options.rounds {
+            for (handler, runs) in handlers.iter().zip(&mut runs) {
+                anew(&mut stack, &scenario, options.seed).await?;
+                let (listing, measured) = run(&stack, handler, screen).await?;
+                runs.push(measured);
+                if round == 0 {
+                    let (pages, fewest) = pages(&stack)?;
+                    let name = format!("{}, {}", scenario.name, handler.display());
+                    let cpu = format!("{:.2}", listing.usage.cpu.as_secs_f64());
+                    listings.row([name, pages.to_string(), fewest.to_string(), cpu, format!("{:.1}", mebibytes(listing.usage.peak))]);
+                }
+            }
+        }
+        all.push((scenario, runs.into_iter().map(median).collect::<Vec<_>>()));
+    }
+    let mut started = TextTable::new(["process start to first answered probe", "min / median / max"]);
+    for handler in &handlers {
+        started.row([handler.display().to_string(), span(starts(&stack, handler, screen).await?)]);
+    }
     stack.stop().await;
 
     screen.line(format_args!("\n{description}"));
-    screen.line(format_args!("\n{}", costs(&many, &one).markdown()));
-    screen.line(format_args!("{}", listing_costs(&listing, &mut starts).markdown()));
-    screen.line(format_args!("{}", calls.table().markdown()));
+    screen.line(format_args!("\n{}", costs(&all, &handlers, earlier.as_ref()).markdown()));
+    screen.line(format_args!("{}", listings.markdown()));
+    screen.line(format_args!("{}", started.markdown()));
     screen.line(NOTES);
+    if let Some(path) = &options.save {
+        let first = |(scenario, of_each): &(Scenario, Vec<Measured>)| Some((scenario.name.clone(), of_each.first()?.clone()));
+        let figures: BenchFigures = all.iter().filter_map(first).collect();
+        fs::write(path, serde_json::to_string_pretty(&figures)? + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(())
 }
 
 const NOTES: &str = "\
-CPU time is user and system time of the handler's process alone; a peak is that of a process that did nothing before.
-Wall time says little: on the same cores, one program plays database, tenant and host, and its database, in memory, copies
-a whole partition at every batch. What it took is the last row of the first table (Azurite, a process of its own, is not in
-it). The large blob's records are all of one day and were spread over 16 partitions instead of 4 for that database's sake.
-The host probes every 25 ms. The load is the average of the minute before, and says whether others were at work here.";
+CPU time is user and system time of the handler's process alone; a peak is that of a process that did nothing before. The
+database keeps nothing but ids, and answers as Cosmos DB does; request units are of writes by size as Microsoft publishes them,
+indexes aside. The load is the average of the minute before, and says whether others were at work here.";
+
+fn read(path: &Path) -> Result<BenchFigures> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} holds no figures of this benchmark", path.display()))
+}
+
+/// The run in the middle, by CPU time.
+fn median(mut runs: Vec<Measured>) -> Measured {
+    runs.sort_by(|one, other| one.cpu_seconds.total_cmp(&other.cpu_seconds));
+    let middle = runs.len() / 2;
+    runs.into_iter().nth(middle).unwrap_or_default()
+}
+
+/// Puts another tenant with the scenario's content, an empty database, and other state in the place of what is there.
+async fn anew(stack: &mut Stack, scenario: &Scenario, seed: u64) -> Result<()> {
+    let tenant = Tenant::start(TenantOptions::default()).await?;
+    scenario.publish(&tenant, seed)?;
+    let cosmos = Cosmos::start(CosmosOptions { discards: true, partitions: 1, ..CosmosOptions::default() }).await?;
+    stack.settings.extend(tenant.settings());
+    stack.settings.extend(cosmos.settings());
+    let name = format!("bench-{}", uuid::Uuid::new_v4().simple());
+    stack.settings.extend(Settings::from([("STATE_CONTAINER".to_owned(), name.clone()), ("CONTENT_QUEUE".to_owned(), name)]));
+    stack.tenant = Some(tenant);
+    stack.cosmos = Some(cosmos);
+    Ok(())
+}
+
+/// Listing, then storing what was listed.
+async fn run(stack: &Stack, handler: &Path, screen: &Screen) -> Result<(Cost, Measured)> {
+    let (listing, storing) = both(stack, handler, screen).await?;
+    let total = storing.sums.total();
+    ensure!(total.documents + total.duplicates == total.records, "records were neither stored nor repeats");
+    let cosmos = stack.cosmos.as_ref().context("no database")?;
+    ensure!(cosmos.created() as u64 == total.documents, "{} documents were told, and {} created", total.documents, cosmos.created());
+    let mut measured = Measured {
+        records: total.records,
+        documents: total.documents,
+        messages: storing.messages,
+        cpu_seconds: storing.usage.cpu.as_secs_f64(),
+        peak_mib: mebibytes(storing.usage.peak),
+        ..Measured::default()
+    };
+    measured.count(cosmos.requests());
+    Ok((listing, measured))
+}
 
 /// What one function did, and what it cost.
 struct Cost {
     sums: LogTotals,
     usage: Usage,
-    /// CPU time that this program took meanwhile: it plays the database, the tenant and the host.
-    played: Duration,
-    wall: Duration,
+    messages: u64,
 }
 
 /// How long each start took.
@@ -116,19 +221,18 @@ async fn both(stack: &Stack, executable: &Path, screen: &Screen) -> Result<(Cost
 /// One tick of the timer.
 async fn listing(host: &Host, log: &Log, screen: &Screen) -> Result<Cost> {
     let task = screen.task("listing", "what became available");
-    let before = own_cpu()?;
     let timer = host.run_timer(TIMER).await;
-    let (usage, played) = (usage(host)?, own_cpu()?.saturating_sub(before));
+    let usage = usage(host)?;
     log.untold(std::slice::from_ref(&timer)).await;
     let sums = log.take();
     ensure!(timer.outcome.is_success(), "{TIMER} failed: {:?}", timer.outcome);
     task.done(format_args!("{} content blobs listed and queued", Count(sums.total().queued)));
-    Ok(Cost { sums, usage, played, wall: timer.duration })
+    Ok(Cost { sums, usage, messages: 0 })
 }
 
 /// The queue until it is empty, by a process that has done nothing yet.
 async fn storing(host: &Host, log: &Log, screen: &Screen, queued: u64) -> Result<Cost> {
-    let (before, own_before) = (usage(host)?, own_cpu()?);
+    let before = usage(host)?;
     let task = screen.task("storing", "");
     let mut looks = tokio::time::interval(Duration::from_millis(200));
     let mut listener = std::pin::pin!(host.run_queue(QueueUntil::empty()));
@@ -141,139 +245,81 @@ async fn storing(host: &Host, log: &Log, screen: &Screen, queued: u64) -> Result
             }
         }
     };
-    let (after, played) = (usage(host)?, own_cpu()?.saturating_sub(own_before));
+    let after = usage(host)?;
     log.untold(&summary.invocations).await;
     let sums = log.take();
     let total = sums.total();
     ensure!(summary.failed() == 0 && total.fetched == queued, "StoreEvents stored {} of {queued} content blobs", total.fetched);
     task.done(format_args!("{} records in {:.1} s", Count(total.records), summary.duration.as_secs_f64()));
     let usage = Usage { cpu: after.cpu.saturating_sub(before.cpu), ..after };
-    Ok(Cost { sums, usage, played, wall: summary.duration })
+    Ok(Cost { sums, usage, messages: summary.invocations.len() as u64 })
 }
 
 fn usage(host: &Host) -> Result<Usage> {
     machine::usage(host.pid().context("the handler is not running")?)
 }
 
-fn own_cpu() -> Result<Duration> {
-    Ok(machine::usage(std::process::id())?.cpu)
-}
-
-/// Puts another tenant with one content blob, an empty database, and other state in the place of what is there.
-async fn large(stack: &mut Stack, options: &BenchOptions, screen: &Screen) -> Result<()> {
-    let tenant = Tenant::start(TenantOptions::default()).await?;
-    let cosmos = Cosmos::start(CosmosOptions::default()).await?;
-    let record = usual_record(options.seed, tenant.now())?;
-    let count = LARGE / (record.len() + 33); // "{id}" becomes 36 characters, and a comma follows
-    let created = tenant.now() - TimeDelta::minutes(5);
-    tenant.publish(NewBlob::of("Audit.Exchange", created, Body::Repeated { record, count }));
-    screen.part(
-        "tenant",
-        format_args!("{} simulated: one content blob of {} MB with {} records", tenant.api_url(), LARGE / 1_000_000, Count(count as u64)),
-    );
-    stack.settings.extend(tenant.settings());
-    stack.settings.extend(cosmos.settings());
-    stack.settings.extend(Settings::from(
-        [("STATE_CONTAINER", "large-state"), ("CONTENT_QUEUE", "large-content"), ("PARTITIONS_PER_DAY", LARGE_PARTITIONS_PER_DAY)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-    ));
-    stack.tenant = Some(tenant);
-    stack.cosmos = Some(cosmos);
-    Ok(())
-}
-
-/// A made-up record of usual length, its Id left open.
-fn usual_record(seed: u64, now: DateTime<Utc>) -> Result<String> {
-    let records = generate::generate(seed, 1000, now).into_iter().filter_map(|blob| match blob.body {
-        Body::Records(records) => Some(records),
-        _ => None,
-    });
-    let record = records.flatten().min_by_key(|record| record.len().abs_diff(RECORD)).context("no record was made")?;
-    let mut record: Value = serde_json::from_str(&record)?;
-    record["Id"] = "{id}".into();
-    Ok(record.to_string())
-}
-
-/// Requests to the tenant: made, and the fewest that could be.
-struct Calls(Vec<(&'static str, usize, usize)>);
-
-impl Calls {
-    /// The fewest that could be: a token for each of the two processes; one look at the subscriptions, and a start of each;
-    /// of each content type, windows of at most 24 hours that cover the 7 days, each with as many pages as its content
-    /// blobs fill, but at least one; and each content blob once.
-    fn of(stack: &Stack) -> Result<Self> {
-        let tenant = stack.tenant.as_ref().context("no tenant")?;
-        let (calls, blobs) = (tenant.calls(), tenant.blobs());
-        let made = |operation| calls.iter().filter(|call| call.operation == operation).count();
-        let now = tenant.now();
-        let days = |content_type: &str| {
-            let mut days = [0_usize; 7];
-            for blob in blobs.iter().filter(|blob| blob.content_type == content_type) {
-                let day = usize::try_from((now - blob.created).num_days()).unwrap_or(0);
-                days[day.min(6)] += 1;
-            }
-            days
-        };
-        let pages = CONTENT_TYPES.iter().flat_map(|content_type| days(content_type)).map(|blobs| blobs.div_ceil(PAGE).max(1)).sum();
-        Ok(Self(vec![
-            ("token", made(Operation::Token), 2),
-            ("subscriptions/list", made(Operation::ListSubscriptions), 1),
-            ("subscriptions/start", made(Operation::StartSubscription), CONTENT_TYPES.len()),
-            ("subscriptions/content (a page)", made(Operation::ListContent), pages),
-            ("audit (a content blob)", made(Operation::FetchContent), blobs.len()),
-        ]))
-    }
-
-    fn table(&self) -> TextTable {
-        let mut table = TextTable::new(["API calls", "made", "fewest possible"]);
-        let total = self.0.iter().fold((0, 0), |sum, (_, made, fewest)| (sum.0 + made, sum.1 + fewest));
-        for (name, made, fewest) in self.0.iter().copied().chain([("all", total.0, total.1)]) {
-            table.row([name.to_owned(), Count(made as u64).to_string(), Count(fewest as u64).to_string()]);
+/// Pages of listings that were asked for, and the fewest that could be: for each content type, windows of at most 24 hours that
+/// cover the 7 days, each with as many pages as its content blobs fill, but at least one.
+fn pages(stack: &Stack) -> Result<(usize, usize)> {
+    let tenant = stack.tenant.as_ref().context("no tenant")?;
+    let (calls, blobs, now) = (tenant.calls(), tenant.blobs(), tenant.now());
+    let made = calls.iter().filter(|call| call.operation == Operation::ListContent).count();
+    let days = |content_type: &str| {
+        let mut days = [0_usize; 7];
+        for blob in blobs.iter().filter(|blob| blob.content_type == content_type) {
+            let day = usize::try_from((now - blob.created).num_days()).unwrap_or(0);
+            days[day.min(6)] += 1;
         }
-        table
-    }
+        days
+    };
+    let fewest = CONTENT_TYPES.iter().flat_map(|content_type| days(content_type)).map(|blobs| blobs.div_ceil(PAGE).max(1)).sum();
+    Ok((made, fewest))
 }
 
-/// StoreEvents, both ways.
-fn costs(many: &Cost, one: &Cost) -> TextTable {
-    let blobs = many.sums.total().fetched;
+/// StoreEvents of each scenario by each handler, beside the first handler and earlier figures.
+fn costs(all: &[(Scenario, Vec<Measured>)], handlers: &[PathBuf], earlier: Option<&BenchFigures>) -> TextTable {
     let mut table = TextTable::new([
         "StoreEvents",
-        &format!("{} content blobs", Count(blobs)),
-        &format!("one content blob of {} MB", LARGE / 1_000_000),
+        "records",
+        "records a CPU second",
+        "ratio",
+        "peak MiB",
+        "CPU ms a message",
+        "batches",
+        "creates",
+        "queries",
+        "RU",
     ]);
-    let mut row = |name: &str, figure: fn(&Cost) -> String| table.row([name.to_owned(), figure(many), figure(one)]);
-    row("records", |cost| Count(cost.sums.total().records).to_string());
-    row("documents", |cost| Count(cost.sums.total().documents).to_string());
-    row("bytes fetched (decompressed)", |cost| format!("{:.1} MB", cost.sums.bytes as f64 / 1e6));
-    row("wall time, message to document", |cost| format!("{:.1} s", cost.wall.as_secs_f64()));
-    row("records a second (wall)", |cost| rate(cost, cost.wall));
-    row("CPU time of the handler", |cost| format!("{:.2} s", cost.usage.cpu.as_secs_f64()));
-    row("records a CPU second", |cost| rate(cost, cost.usage.cpu));
-    row("peak resident memory", |cost| mebibytes(cost.usage.peak));
-    row("for comparison: CPU time of the simulated services", |cost| format!("{:.1} s", cost.played.as_secs_f64()));
+    for (scenario, of_each) in all {
+        let first = earlier.map_or(of_each.first(), |earlier| earlier.get(&scenario.name));
+        for (handler, measured) in handlers.iter().zip(of_each) {
+            let name = if handlers.len() > 1 { format!("{}, {}", scenario.name, handler.display()) } else { scenario.name.clone() };
+            let ratio = first.map_or(f64::NAN, |first| measured.records_per_cpu_second() / first.records_per_cpu_second());
+            let per_thousand = |requests| format!("{:.2}", measured.requests_per_thousand(requests));
+            table.row([
+                name,
+                Count(measured.records).to_string(),
+                Count(measured.records_per_cpu_second() as u64).to_string(),
+                format!("{ratio:.2}"),
+                format!("{:.1}", measured.peak_mib),
+                format!("{:.2}", measured.cpu_ms_per_message()),
+                per_thousand(measured.batches),
+                per_thousand(measured.creates),
+                per_thousand(measured.queries),
+                format!("{:.2}", measured.request_units_per_record()),
+            ]);
+        }
+    }
     table
 }
 
-fn rate(cost: &Cost, time: Duration) -> String {
-    Count((cost.sums.total().records as f64 / time.as_secs_f64().max(0.01)) as u64).to_string()
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
-}
-
-/// QueueEvents, and how long a start takes.
-fn listing_costs(listing: &Cost, starts: &mut [Duration]) -> TextTable {
+fn span(mut starts: Vec<Duration>) -> String {
     starts.sort_unstable();
     let millis = |at: usize| starts.get(at).map_or(0.0, |start| start.as_secs_f64() * 1000.0);
-    let mut table = TextTable::new(["QueueEvents and start-up", ""]);
-    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
-    row("content blobs listed and queued at the first run", Count(listing.sums.total().queued).to_string());
-    row("wall time", format!("{:.1} s", listing.wall.as_secs_f64()));
-    row("CPU time of the handler, its start included", format!("{:.2} s", listing.usage.cpu.as_secs_f64()));
-    row("peak resident memory", mebibytes(listing.usage.peak));
-    let span = format!("{:.0} / {:.0} / {:.0} ms", millis(0), millis(starts.len() / 2), millis(starts.len() - 1));
-    row(&format!("process start to first answered probe, {} starts: min / median / max", starts.len()), span);
-    table
+    format!("{:.0} / {:.0} / {:.0} ms", millis(0), millis(starts.len() / 2), millis(starts.len().saturating_sub(1)))
 }

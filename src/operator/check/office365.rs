@@ -111,7 +111,7 @@ async fn feed(activity: &ActivityClient, clock: &Clock, workloads: &[Workload]) 
     for workload in workloads {
         let what = format!("listing {workload}");
         checks.push(if subscriptions.iter().any(|entry| entry.is_on(*workload)) {
-            match answer(&what, activity.list(*workload, window), |error| refused(&what, &error)).await {
+            match answer(&what, activity.list(*workload, window, None), |error| refused(&what, &error)).await {
                 Ok(listing) => Check::well(&what, listed(listing.blobs.len())),
                 Err(check) => check,
             }

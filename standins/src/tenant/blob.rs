@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{World, mark};
+use super::{Series, World, mark};
 
 /// How much of a body is made or compressed at a time, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -67,6 +68,13 @@ pub enum Body {
         /// How many.
         count: usize,
     },
+    /// An array of records of a series, made while it is served.
+    Series {
+        /// The series.
+        series: Arc<Series>,
+        /// Which of its places.
+        numbers: Range<u64>,
+    },
 }
 
 /// A published content blob, as seen by a test.
@@ -115,6 +123,7 @@ pub(super) struct Blob {
 enum Content {
     Whole(Bytes),
     Repeated { record: String, count: usize, salt: u32 },
+    Series { series: Arc<Series>, numbers: Range<u64> },
 }
 
 impl Blob {
@@ -137,6 +146,10 @@ impl Blob {
                 (Content::Whole(text.into()), json, records.len())
             }
             Body::Raw { bytes, content_type } => (Content::Whole(bytes), content_type, 0),
+            Body::Series { series, numbers } => {
+                let count = usize::try_from(numbers.end - numbers.start).unwrap_or(usize::MAX);
+                (Content::Series { series, numbers }, json, count)
+            }
             // The rank's low half keeps the Ids of two such blobs apart.
             Body::Repeated { record, count } => (Content::Repeated { record, count, salt: rank as u32 }, json, count),
         };
@@ -183,7 +196,11 @@ impl Blob {
                 let range = self.places.get(number)?.clone();
                 Some(String::from_utf8_lossy(bytes.get(range)?).into_owned())
             }
-            Content::Repeated { record, count, salt } => (number < *count).then(|| numbered(record, *salt, number)),
+            Content::Repeated { record, count, salt } => (number < *count).then(|| numbered(record, *salt, number as u64)),
+            Content::Series { series, numbers } => {
+                let place = numbers.start + number as u64;
+                (place < numbers.end).then(|| series.record(place))
+            }
         }
     }
 
@@ -191,7 +208,14 @@ impl Blob {
     pub(super) fn pieces(&self) -> Pieces {
         match &self.content {
             Content::Whole(bytes) => whole(bytes.clone()),
-            Content::Repeated { record, count, salt } => repeated(record.clone(), *count, *salt),
+            Content::Repeated { record, count, salt } => {
+                let (record, salt) = (record.clone(), *salt);
+                array(0..*count as u64, move |number| numbered(&record, salt, number))
+            }
+            Content::Series { series, numbers } => {
+                let series = Arc::clone(series);
+                array(numbers.clone(), move |number| series.record(number))
+            }
         }
     }
 }
@@ -216,25 +240,26 @@ pub(super) fn whole(mut bytes: Bytes) -> Pieces {
 }
 
 /// One of many records that differ by their Id.
-fn numbered(record: &str, salt: u32, number: usize) -> String {
+fn numbered(record: &str, salt: u32, number: u64) -> String {
     record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{number:012x}"))
 }
 
-fn repeated(record: String, count: usize, salt: u32) -> Pieces {
-    let mut next = 0;
+/// An array of records, each made as its piece is.
+fn array(numbers: Range<u64>, record: impl Fn(u64) -> String + Send + 'static) -> Pieces {
+    let mut next = numbers.start;
     let mut closed = false;
     Box::new(std::iter::from_fn(move || {
         if closed {
             return None;
         }
-        let mut piece = String::with_capacity(PIECE + record.len());
-        while next < count && piece.len() < PIECE {
-            piece.push(if next == 0 { '[' } else { ',' });
-            piece.push_str(&numbered(&record, salt, next));
+        let mut piece = String::with_capacity(PIECE);
+        while next < numbers.end && piece.len() < PIECE {
+            piece.push(if next == numbers.start { '[' } else { ',' });
+            piece.push_str(&record(next));
             next += 1;
         }
-        if next == count {
-            piece.push_str(if count == 0 { "[]" } else { "]" });
+        if next == numbers.end {
+            piece.push_str(if numbers.is_empty() { "[]" } else { "]" });
             closed = true;
         }
         Some(piece.into())

@@ -15,6 +15,7 @@ pub mod generate;
 mod login;
 mod pack;
 pub mod playback;
+mod series;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use call::{Call, Operation};
 pub use fault::{Fault, FaultKind};
 pub use feed::SubscriptionState;
 pub use pack::{ContentTally, tally};
+pub use series::Series;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;

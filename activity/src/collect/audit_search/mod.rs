@@ -121,7 +121,6 @@ impl AuditSearch {
         state: &Path,
         shelf: Shelf,
         maker: DocumentMaker,
-        erased: HashSet<[u8; 32]>,
         limits: Limits,
     ) -> Result<Self> {
         let ledger = Ledger::open(state)?;
@@ -132,8 +131,7 @@ impl AuditSearch {
         client.probe().await?;
         let budget = Budget::of(&config.office365.tenant_id, limits.max_submissions)?;
         let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let searcher =
-            Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, erased, reading: tokio::sync::Mutex::new(()), run };
+        let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };
         Ok(Self { searcher, limits })
     }
 

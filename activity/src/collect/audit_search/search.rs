@@ -52,8 +52,6 @@ pub(super) struct Searcher {
     pub(super) budget: Budget,
     pub(super) maker: DocumentMaker,
     pub(super) shelf: Shelf,
-    /// Documents that are not kept: erased on request.
-    pub(super) erased: std::collections::HashSet<[u8; 32]>,
     /// One window is read at a time, so that what is remembered of its records is there once.
     pub(super) reading: tokio::sync::Mutex<()>,
     /// Tells this run's queries from all others.
@@ -379,18 +377,12 @@ impl Searcher {
             }
         }
         array.push(']');
-        let mut documents = Vec::new();
-        let made = self.maker.make(array.as_bytes(), feed, |document| match document {
-            document if document.is_left_out => found.left_out += 1,
-            document if self.is_erased(&document) => found.erased += 1,
-            document => documents.push(document),
-        });
+        let made = self.maker.make(array.as_bytes(), feed);
         debug_assert!(made.is_ok(), "each record is JSON, so that together they are an array");
-        documents
-    }
-
-    fn is_erased(&self, document: &Document) -> bool {
-        !self.erased.is_empty() && self.erased.contains(&super::clean::digest(&document.id))
+        let made = made.unwrap_or_default();
+        found.left_out += made.left_out;
+        found.erased += made.erased;
+        made.documents
     }
 
     fn end(&self, found: &Found) -> End {

@@ -3,6 +3,7 @@
 
 mod state;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use futures::{StreamExt as _, stream};
 use handler::batch::Item;
 use handler::config::Config;
 use handler::document::Document;
-use handler::management_api::{LISTABLE, SETTLE, Window};
+use handler::management_api::{ActivityError, LISTABLE, SETTLE, Window};
 use handler::queue_events::tile;
 use handler::services::{Clients, Services};
 use handler::store_events::{Delivery, deliver};
@@ -109,14 +110,19 @@ async fn list(
     let oldest = oldest_listable(now);
     let start = from.unwrap_or(oldest).max(oldest).trunc_subsecs(0);
     let end = to.unwrap_or(now).min(now - SETTLE).trunc_subsecs(0);
-    for window in tile(start, end) {
+    let mut windows: VecDeque<_> = tile(start, end).into();
+    while let Some(window) = windows.pop_front() {
         let Window { start, end } = window;
-        match clients.activity().list(workload, window).await {
-            Ok(listing) => {
+        match (clients.activity().list(workload, window, None).await, window.halves()) {
+            (Err(ActivityError::TooLarge { .. }), Some((first, second))) => {
+                windows.push_front(second);
+                windows.push_front(first);
+            }
+            (Ok(listing), _) => {
                 let items = listing.blobs.iter().map(|blob| Item::listed(workload, blob, clients.activity().tenant_id())).collect();
                 state.note_listing(workload, (start, end), items, now)?;
             }
-            Err(error) => screen.part("collect", format_args!("{workload} from {start} to {end} cannot be listed: {error}")),
+            (Err(error), _) => screen.part("collect", format_args!("{workload} from {start} to {end} cannot be listed: {error}")),
         }
     }
     Ok(())

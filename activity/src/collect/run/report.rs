@@ -82,8 +82,11 @@ impl RunReport {
                 text += &format!("\n{label:<11}{}", setting(name));
             }
             if let Some(kept) = kept {
-                text +=
-                    &format!("\n{:<11}in {}, which graph and query read", "key", kept.strip_prefix(repository()).unwrap_or(kept).display());
+                text += &format!(
+                    "\n{:<11}in {}, which graph, query and findings read",
+                    "key",
+                    kept.strip_prefix(repository()).unwrap_or(kept).display()
+                );
             }
             text.push('\n');
         }

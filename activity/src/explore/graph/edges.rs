@@ -5,8 +5,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, NaiveDateTime};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+
+use super::filter::{Filter, Order, Sieve};
+use super::findings::{Found, Level};
 
 /// How many bars the picture in time has.
 const BARS: i64 = 96;
@@ -15,13 +18,13 @@ const MAX_OPERATIONS: usize = 12;
 
 /// Texts, each held once and known by its number.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     texts: Vec<String>,
     numbers: HashMap<String, u32>,
 }
 
 impl Names {
-    fn number(&mut self, text: &str) -> u32 {
+    pub(super) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -31,35 +34,44 @@ impl Names {
         number
     }
 
-    fn find(&self, text: &str) -> Option<u32> {
+    pub(super) fn find(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()
     }
 
-    fn text(&self, number: u32) -> &str {
+    /// All numbers in use.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        0..u32::try_from(self.texts.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", String::as_str)
     }
 }
 
 /// What is kept of a record.
 #[derive(Debug)]
-struct Record {
-    id: String,
-    pk: String,
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) pk: String,
     /// Seconds since 1970; `None` where CreationTime cannot be read.
-    at: Option<i64>,
-    workload: u32,
-    user: u32,
-    operation: u32,
+    pub(super) at: Option<i64>,
+    pub(super) workload: u32,
+    pub(super) user: u32,
+    pub(super) operation: u32,
     /// Where its edges begin; they end where the next record's begin.
     first_edge: usize,
+    /// It was tried and not done.
+    pub(super) is_failed: bool,
+    /// Its findings, each once: numbers of rules.
+    pub(super) findings: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Edge {
-    from: u32,
-    to: u32,
-    kind: u32,
-    label: u32,
+pub(super) struct Edge {
+    pub(super) from: u32,
+    pub(super) to: u32,
+    pub(super) kind: u32,
+    pub(super) label: u32,
 }
 
 /// Records with their edges.
@@ -68,56 +80,19 @@ pub(super) struct Edges {
     records: Vec<Record>,
     edges: Vec<Edge>,
     /// As `type:name`.
-    nodes: Names,
+    pub(super) nodes: Names,
     /// As `fromType-toType`.
-    kinds: Names,
-    labels: Names,
-    workloads: Names,
-    users: Names,
-    operations: Names,
+    pub(super) kinds: Names,
+    pub(super) labels: Names,
+    pub(super) workloads: Names,
+    pub(super) users: Names,
+    pub(super) operations: Names,
+    /// Ids of rules that found something.
+    pub(super) rules: Names,
+    /// Title and level, by the number of the rule.
+    pub(super) titles: Vec<(String, Level)>,
     /// Whether there was more to read.
     pub(super) is_cut: bool,
-}
-
-/// What to count. All that is left out means all.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Filter {
-    /// UTC, inclusive, such as `2026-11-20T10:00:00`.
-    from: Option<String>,
-    /// UTC, exclusive.
-    to: Option<String>,
-    /// Workloads, comma-separated.
-    workload: Option<String>,
-    /// Whose records: the whole UserId, in any case of letters.
-    user: Option<String>,
-    /// An operation, whole.
-    operation: Option<String>,
-    /// Kinds of edge, comma-separated, such as `user-ip,user-file`.
-    kind: Option<String>,
-    /// Only edges with so many records or more.
-    least: Option<u32>,
-    /// At most so many edges: of each kind the first, then of each the second, so that a loud kind drowns none.
-    top: Option<usize>,
-    /// Which come first among their kind.
-    order: Order,
-    /// Only what is around this node, `type:name`.
-    node: Option<String>,
-    /// How many edges away from it.
-    hops: Option<u32>,
-}
-
-/// Which edges come first.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Order {
-    /// With most records.
-    #[default]
-    Often,
-    /// With fewest records.
-    Seldom,
-    /// Seen last.
-    Newest,
 }
 
 /// What is shown, and what is not.
@@ -162,6 +137,8 @@ pub(super) struct PictureEdge {
     pub(super) operations: Vec<(String, u32)>,
     /// How many more operations there are.
     pub(super) more_operations: usize,
+    /// The worst finding of its records, if there is any.
+    pub(super) level: Option<Level>,
 }
 
 /// Records with edges, by time, under all of the filter but its time.
@@ -187,6 +164,12 @@ pub(super) struct Summary {
     pub(super) kinds: Vec<(String, usize)>,
     pub(super) operations: Vec<(String, usize)>,
     pub(super) users: Vec<(String, usize)>,
+    /// Edges by label, of labels that are no operation, such as `mentions`.
+    pub(super) labels: Vec<(String, usize)>,
+    /// Records by their worst finding, worst first.
+    pub(super) findings: Vec<(Level, usize)>,
+    /// Sessions seen at more than one address.
+    pub(super) sessions: usize,
     pub(super) is_cut: bool,
 }
 
@@ -199,9 +182,11 @@ pub(super) struct Listed<'a> {
     pub(super) workload: &'a str,
     pub(super) user: &'a str,
     pub(super) operation: &'a str,
+    /// Titles of what rules found, worst first.
+    pub(super) findings: Vec<Found<'a>>,
 }
 
-/// The newest records of a node or an edge, and how many there are.
+/// The newest records of a node, an edge or a finding, and how many there are.
 #[derive(Debug, Serialize)]
 pub(super) struct Listing<'a> {
     pub(super) total: usize,
@@ -225,18 +210,19 @@ struct Counted {
     kind: u32,
     records: u32,
     labels: BTreeMap<u32, Span>,
+    level: Option<Level>,
 }
 
 /// How often, and from when to when.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    records: u32,
-    first: Option<i64>,
-    last: Option<i64>,
+pub(super) struct Span {
+    pub(super) records: u32,
+    pub(super) first: Option<i64>,
+    pub(super) last: Option<i64>,
 }
 
 impl Span {
-    fn add(&mut self, at: Option<i64>) {
+    pub(super) fn add(&mut self, at: Option<i64>) {
         self.records += 1;
         self.first = self.first.into_iter().chain(at).min();
         self.last = self.last.max(at);
@@ -281,6 +267,8 @@ impl Edges {
             user: self.users.number(&text("UserId").to_lowercase()),
             operation: self.operations.number(text("Operation")),
             first_edge: self.edges.len(),
+            is_failed: is_failed(text("Operation"), text("ResultStatus")),
+            findings: Vec::new(),
         };
         for edge in document["edges"].as_array().into_iter().flatten() {
             let text = |name: &str| edge[name].as_str().filter(|text| !text.is_empty());
@@ -294,6 +282,31 @@ impl Edges {
             }
         }
         self.records.push(record);
+        for finding in document["findings"].as_array().into_iter().flatten() {
+            let text = |name: &str| finding[name].as_str().unwrap_or_default();
+            self.find(self.records.len() - 1, text("rule"), text("title"), Level::of(text("level")));
+        }
+    }
+
+    /// Adds to a record, by its place, what a rule found. The same rule counts once.
+    pub(super) fn find(&mut self, place: usize, rule: &str, title: &str, level: Level) {
+        let number = self.rules.number(rule);
+        if self.titles.len() == number as usize {
+            self.titles.push((title.to_owned(), level));
+        }
+        if let Some(record) = self.records.get_mut(place).filter(|record| !record.findings.contains(&number)) {
+            record.findings.push(number);
+        }
+    }
+
+    /// A rule's title and level, by its number.
+    pub(super) fn rule(&self, number: u32) -> (&str, Level) {
+        self.titles.get(number as usize).map_or(("", Level::None), |(title, level)| (title, *level))
+    }
+
+    /// The level of a record's worst finding.
+    pub(super) fn level(&self, record: &Record) -> Level {
+        record.findings.iter().map(|number| self.rule(*number).1).max().unwrap_or(Level::None)
     }
 
     /// How many records were added.
@@ -301,10 +314,27 @@ impl Edges {
         self.records.len()
     }
 
-    fn with_edges(&self) -> impl Iterator<Item = (&Record, &[Edge])> {
+    /// Every record with its edges.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Record, &[Edge])> {
         let ends = self.records.iter().skip(1).map(|next| next.first_edge).chain([self.edges.len()]);
-        let all = self.records.iter().zip(ends).map(|(record, end)| (record, &self.edges[record.first_edge..end]));
-        all.filter(|(_, edges)| !edges.is_empty())
+        self.records.iter().zip(ends).map(|(record, end)| (record, &self.edges[record.first_edge..end]))
+    }
+
+    fn with_edges(&self) -> impl Iterator<Item = (&Record, &[Edge])> {
+        self.all().filter(|(_, edges)| !edges.is_empty())
+    }
+
+    /// Sessions from which more than one IP address is seen.
+    pub(super) fn sessions_at_several_addresses(&self) -> HashSet<u32> {
+        let of_type = |node: u32, wanted: &str| split(self.nodes.text(node)).0 == wanted;
+        let mut addresses: HashMap<u32, u32> = HashMap::new();
+        let mut several = HashSet::new();
+        for Edge { from, to, .. } in self.edges.iter().filter(|edge| of_type(edge.from, "session") && of_type(edge.to, "ip")) {
+            if addresses.entry(*from).or_insert(*to) != to {
+                several.insert(*from);
+            }
+        }
+        several
     }
 
     /// What there is to choose from, the commonest first.
@@ -313,12 +343,20 @@ impl Edges {
         let mut operations = vec![0; self.operations.texts.len()];
         let mut users = vec![0; self.users.texts.len()];
         let mut kinds = vec![0; self.kinds.texts.len()];
+        let mut labels = vec![0; self.labels.texts.len()];
         let (mut first, mut last, mut records_with_edges) = (None, None, 0);
+        let mut findings: BTreeMap<Reverse<Level>, usize> = BTreeMap::new();
+        for record in self.records.iter().filter(|record| !record.findings.is_empty()) {
+            *findings.entry(Reverse(self.level(record))).or_default() += 1;
+        }
         for (record, edges) in self.with_edges() {
             workloads[record.workload as usize] += 1;
             operations[record.operation as usize] += 1;
             users[record.user as usize] += 1;
-            edges.iter().for_each(|edge| kinds[edge.kind as usize] += 1);
+            for edge in edges {
+                kinds[edge.kind as usize] += 1;
+                labels[edge.label as usize] += usize::from(self.operations.find(self.labels.text(edge.label)).is_none());
+            }
             first = first.into_iter().chain(record.at).min();
             last = last.max(record.at);
             records_with_edges += 1;
@@ -334,6 +372,9 @@ impl Edges {
             kinds: commonest(&self.kinds, &kinds),
             operations: commonest(&self.operations, &operations),
             users: commonest(&self.users, &users),
+            labels: commonest(&self.labels, &labels),
+            findings: findings.into_iter().map(|(Reverse(level), count)| (level, count)).collect(),
+            sessions: self.sessions_at_several_addresses().len(),
             is_cut: self.is_cut,
         }
     }
@@ -385,6 +426,7 @@ impl Edges {
                 last: counted.last().map(utc),
                 operations,
                 more_operations,
+                level: counted.level,
             }
         });
         let edges = edges.collect();
@@ -407,7 +449,7 @@ impl Edges {
         rows.collect()
     }
 
-    /// The records behind a node, or behind the edge from one node to another; newest first.
+    /// The records behind a node, or behind the edge from one node to another, or all that pass; newest first.
     pub(super) fn listing(&self, filter: &Filter, ends: (Option<&str>, Option<&str>), most: usize) -> Listing<'_> {
         let sieve = Sieve::new(self, filter);
         let (from, to) = (ends.0.map(|key| self.nodes.find(key)), ends.1.map(|key| self.nodes.find(key)));
@@ -416,10 +458,12 @@ impl Edges {
             (Some(node), None) | (None, Some(node)) => node == Some(edge.from) || node == Some(edge.to),
             (None, None) => true,
         };
+        let is_any = from.is_none() && to.is_none();
         let mut found: Vec<&Record> = self
-            .with_edges()
+            .all()
             .filter(|(record, edges)| {
-                sieve.is_in_time(record) && sieve.passes(record) && edges.iter().any(|edge| sieve.has_kind(edge) && is_meant(edge))
+                let is_meant = is_any || edges.iter().any(|edge| sieve.has_kind(edge) && is_meant(edge));
+                is_meant && sieve.is_in_time(record) && sieve.passes(self, record, edges)
             })
             .map(|(record, _)| record)
             .collect();
@@ -429,7 +473,9 @@ impl Edges {
         Listing { total, records: found.into_iter().map(|record| self.listed(record)).collect() }
     }
 
-    fn listed<'a>(&'a self, record: &'a Record) -> Listed<'a> {
+    pub(super) fn listed<'a>(&'a self, record: &'a Record) -> Listed<'a> {
+        let mut findings: Vec<Found<'_>> = record.findings.iter().map(|number| self.rule(*number)).map(Found::from).collect();
+        findings.sort_by_key(|found| Reverse(found.level));
         Listed {
             id: &record.id,
             pk: &record.pk,
@@ -437,6 +483,7 @@ impl Edges {
             workload: self.workloads.text(record.workload),
             user: self.users.text(record.user),
             operation: self.operations.text(record.operation),
+            findings,
         }
     }
 
@@ -445,7 +492,7 @@ impl Edges {
         let mut counted: HashMap<(u32, u32), Counted> = HashMap::new();
         let mut records_of: HashMap<u32, usize> = HashMap::new();
         let (mut records, mut times) = (0, Vec::new());
-        for (record, edges) in self.with_edges().filter(|(record, _)| sieve.passes(record)) {
+        for (record, edges) in self.with_edges().filter(|(record, edges)| sieve.passes(self, record, edges)) {
             let edges: Vec<Edge> = edges.iter().copied().filter(|edge| sieve.has_kind(edge)).collect();
             if edges.is_empty() {
                 continue;
@@ -456,15 +503,22 @@ impl Edges {
             }
             records += 1;
             let mut pairs = HashSet::new();
+            let level = Some(self.level(record)).filter(|level| *level > Level::None);
             for edge in &edges {
                 let pair = counted.entry((edge.from, edge.to)).or_default();
                 pair.kind = edge.kind;
+                pair.level = pair.level.max(level);
                 pair.labels.entry(edge.label).or_default().add(record.at);
                 pair.records += u32::from(pairs.insert((edge.from, edge.to)));
             }
             for node in nodes_of(&edges) {
                 *records_of.entry(node).or_default() += 1;
             }
+        }
+        if let (Some(from), Some(to)) = (&filter.path_from, &filter.path_to) {
+            let path: HashSet<(u32, u32)> =
+                self.path(&sieve, from, to).into_iter().flatten().map(|step| (step.edge.from, step.edge.to)).collect();
+            counted.retain(|pair, _| path.contains(pair));
         }
         let all = counted.len();
         counted.retain(|_, pair| pair.records >= filter.least.unwrap_or(1));
@@ -485,7 +539,8 @@ impl Edges {
         Chosen { pairs, nodes, left_out, below_least, records, bars: bars(&times) }
     }
 
-    /// The nearest to the filter's node first, and of what is equally near, the first of each kind, the second of each, …
+    /// The nearest to the filter's node first, and of what is equally near, the first of each kind, the second of each, …; within
+    /// a kind, what somebody must look at comes first.
     fn ranked(&self, counted: HashMap<(u32, u32), Counted>, filter: &Filter) -> Vec<((u32, u32), Counted)> {
         let distances = filter.node.as_deref().map(|node| self.distances(&counted, node, filter.hops.unwrap_or(1)));
         // An edge is as near as its nearer end; what is out of reach has no distance. Around no node all are equally near.
@@ -496,10 +551,11 @@ impl Edges {
         let order = |pair: &Counted| {
             let records = i64::from(pair.records);
             let last = pair.last().unwrap_or(i64::MIN);
+            let is_marked = pair.level >= Some(Level::Medium);
             Reverse(match filter.order {
-                Order::Often => (records, last),
-                Order::Seldom => (-records, last),
-                Order::Newest => (last, records),
+                Order::Often => (is_marked, records, last),
+                Order::Seldom => (is_marked, -records, last),
+                Order::Newest => (is_marked, last, records),
             })
         };
         let mut pairs: Vec<_> =
@@ -540,48 +596,9 @@ impl Edges {
     }
 }
 
-/// A filter in numbers. What it names and nobody has lets nothing through.
-struct Sieve {
-    from: Option<i64>,
-    to: Option<i64>,
-    workloads: Option<HashSet<u32>>,
-    kinds: Option<HashSet<u32>>,
-    user: Option<Option<u32>>,
-    operation: Option<Option<u32>>,
-}
-
-impl Sieve {
-    fn new(edges: &Edges, filter: &Filter) -> Self {
-        let text = |text: &Option<String>| text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-        let list = |names: &Names, list: &Option<String>| {
-            list.as_deref().map(|list| list.split(',').filter_map(|name| names.find(name)).collect())
-        };
-        Self {
-            from: text(&filter.from).as_deref().and_then(seconds),
-            to: text(&filter.to).as_deref().and_then(seconds),
-            workloads: list(&edges.workloads, &filter.workload),
-            kinds: list(&edges.kinds, &filter.kind),
-            user: text(&filter.user).map(|user| edges.users.find(&user.to_lowercase())),
-            operation: text(&filter.operation).map(|operation| edges.operations.find(&operation)),
-        }
-    }
-
-    fn passes(&self, record: &Record) -> bool {
-        self.workloads.as_ref().is_none_or(|workloads| workloads.contains(&record.workload))
-            && self.user.is_none_or(|user| user == Some(record.user))
-            && self.operation.is_none_or(|operation| operation == Some(record.operation))
-    }
-
-    fn is_in_time(&self, record: &Record) -> bool {
-        match record.at {
-            Some(at) => self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to),
-            None => self.from.is_none() && self.to.is_none(),
-        }
-    }
-
-    fn has_kind(&self, edge: &Edge) -> bool {
-        self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&edge.kind))
-    }
+/// By the operation's name, or by what each workload writes for a result.
+fn is_failed(operation: &str, result: &str) -> bool {
+    operation.to_lowercase().contains("fail") || ["failed", "failure", "false"].contains(&result.to_lowercase().as_str())
 }
 
 /// Each node once.
@@ -590,7 +607,7 @@ fn nodes_of(edges: &[Edge]) -> HashSet<u32> {
 }
 
 /// Type and name of a node; a type has no colon, a name may.
-fn split(key: &str) -> (&str, &str) {
+pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once(':').unwrap_or(("", key))
 }
 
@@ -601,13 +618,13 @@ fn commonest(names: &Names, counts: &[usize]) -> Vec<(String, usize)> {
 }
 
 /// A time without a zone is UTC, with or without seconds; one with a zone is as it says.
-fn seconds(text: &str) -> Option<i64> {
+pub(super) fn seconds(text: &str) -> Option<i64> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.timestamp());
     let plain = || ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"].iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     zoned.ok().or_else(|| plain().map(|time| time.and_utc().timestamp()))
 }
 
-fn utc(seconds: i64) -> String {
+pub(super) fn utc(seconds: i64) -> String {
     DateTime::from_timestamp(seconds, 0).map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%S").to_string())
 }
 

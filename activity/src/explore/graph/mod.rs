@@ -3,7 +3,10 @@
 
 mod csv;
 mod edges;
+mod filter;
+mod findings;
 mod page;
+mod path;
 mod serve;
 mod store;
 

@@ -15,7 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::csv;
-use super::edges::{Edges, Filter};
+use super::edges::Edges;
+use super::filter::Filter;
 use super::page;
 use super::store::Store;
 
@@ -60,6 +61,14 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route(&at("/page.js"), get(async |State(shared): Here| file("text/javascript; charset=utf-8", shared.script.clone())))
         .route(&at("/api/summary"), get(async |State(shared): Here| Json(shared.edges().summary())))
         .route(&at("/api/picture"), get(async |State(shared): Here, Query(filter): Query<Filter>| Json(shared.edges().picture(&filter))))
+        .route(
+            &at("/api/findings"),
+            get(async |State(shared): Here, Query(filter): Query<Filter>| Json(shared.edges().findings(&filter)).into_response()),
+        )
+        .route(
+            &at("/api/path"),
+            get(async |State(shared): Here, Query(filter): Query<Filter>| Json(shared.edges().told_path(&filter)).into_response()),
+        )
         .route(&at("/api/edges.csv"), get(edges_csv))
         .route(&at("/api/search"), get(search))
         .route(&at("/api/records"), get(records))
@@ -122,7 +131,7 @@ async fn search(State(shared): Here, Query(Search { q }): Query<Search>) -> Resp
     Json(found).into_response()
 }
 
-/// Of a node, its key in one of the two; of an edge, both.
+/// Of a node, its key in one of the two; of an edge, both; of all that pass the filter, neither.
 #[derive(Deserialize)]
 struct Ends {
     of: Option<String>,
