@@ -54,7 +54,7 @@ impl Claims {
 /// Where tokens come from.
 enum Source {
     /// The app registration, or a managed identity.
-    App(ActivityToken),
+    App(Box<ActivityToken>),
     /// The person at the keyboard.
     Person(Arc<dyn TokenCredential>),
 }
@@ -73,7 +73,7 @@ impl Access {
         let source = if config.office365.client_secret.is_some() {
             let mut graph = config.clone();
             graph.office365.api_url = root.clone();
-            Source::App(ActivityToken::new(&graph, &connection.transport).context("no credential for Graph")?)
+            Source::App(Box::new(ActivityToken::new(&graph, &connection.transport).context("no credential for Graph")?))
         } else {
             Source::Person(AzureCliCredential::new(None).context("neither OFFICE365_CLIENT_SECRET nor `az login` is there")?)
         };
