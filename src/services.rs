@@ -164,9 +164,10 @@ impl Storing {
         }
     }
 
-    /// Our rules alone. None: `FINDINGS=off`.
-    pub(crate) fn built_in_rule_set(&self) -> Option<Arc<RuleSet>> {
-        self.findings.then(|| Arc::new(own_rule_set(&OwnRules::default())))
+    /// Asks the built-in rules alone from here on, where there is no state container that could hold others.
+    pub async fn ask_built_in_rules(&self) {
+        let ours = Arc::new(own_rule_set(&OwnRules::default()));
+        *self.rule_set.lock().await = Some((DateTime::<Utc>::MAX_UTC, ours));
     }
 
     /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.

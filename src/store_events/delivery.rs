@@ -81,11 +81,10 @@ pub struct DocumentMaker {
 }
 
 impl DocumentMaker {
-    /// With the administrator's own rules and rows, if `has_state`: then they are read from the state container. `keep` is the time
-    /// that documents live from now; none: as the feed's, by their event.
-    pub async fn new(services: Arc<Services>, has_state: bool, keep: Option<TimeDelta>) -> Self {
+    /// With the administrator's own rules and rows. `keep` is the time that documents live from now; none: as the feed's, by their event.
+    pub async fn new(services: Arc<Services>, keep: Option<TimeDelta>) -> Self {
         let (clients, storing) = (&services.clients, &services.storing);
-        let rule_set = if has_state { storing.rule_set(&clients.state, clients.clock.now()).await } else { storing.built_in_rule_set() };
+        let rule_set = storing.rule_set(&clients.state, clients.clock.now()).await;
         let table = storing.own_table();
         Self { rule_set, table, keep, services }
     }

@@ -12,11 +12,12 @@ use clap::{Args, ValueEnum};
 use handler::config::Config;
 use handler::document::{Digest, digest_of};
 use handler::services::Services;
+use handler::store_events::DocumentMaker;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, Shelf, maker_for_files, next_day};
+use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, Shelf, next_day};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
 use super::stack::STORAGE;
@@ -138,6 +139,8 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     if has_state() {
         let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
         services.clients.state().read_erased().await.context(unread)?;
+    } else {
+        services.storing.ask_built_in_rules().await;
     }
     let ranges = Ranges::new(options.source, options.from, options.to, Utc::now())?;
     let state = options.out.join(STATE);
@@ -145,7 +148,7 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
         None => None,
         Some((from, to)) => {
             let shelf = Shelf::Files(Mutex::new(DocumentFiles::open(&state)?));
-            let maker = maker_for_files(&services).await;
+            let maker = DocumentMaker::new(Arc::clone(&services), None).await;
             let limits = options.search.limits();
             let search = AuditSearch::open(&config, setting, &state, shelf, maker, limits).await?;
             let plan = search.plan(from, to)?;

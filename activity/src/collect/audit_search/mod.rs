@@ -16,7 +16,6 @@ mod wire;
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -246,11 +245,6 @@ impl Plan {
 fn shown(window: Window) -> String {
     let is_day = window.to - window.from == TimeDelta::days(1);
     if is_day { window.day() } else { window.to_string() }
-}
-
-/// The documents of history are made by the handler's rules.
-pub(crate) async fn maker_for_files(services: &Arc<handler::services::Services>) -> DocumentMaker {
-    DocumentMaker::new(Arc::clone(services), false, None).await
 }
 
 const _: () = assert!(SURE_REACH.num_days() == 180, "the plan's default reach is what every licence keeps");
