@@ -23,7 +23,7 @@ import generate
 import pqtools
 from cosmos import ROOT, collected
 from offline import MODEL, REPORT, Database, Model, draw
-from project import EXPRESSIONS, LIST, TABLES
+from project import EXPRESSIONS, LIST, LOADED, SORTED_BY, TABLES, words
 
 FORCE_GRAPH, DENEB = "ForceGraph1449359463895", "deneb7E15AEF80B9E4D4F8E12924291ECE89A"
 # The wells of each visual (True: it is empty without), and how many rows it takes.
@@ -108,6 +108,18 @@ class Project(unittest.TestCase):
         for table, text in model.dax.items():
             made = list(dict.fromkeys(re.findall(r'"(\w+)", \w+\[', text)))
             self.assertEqual(made, list(model.columns[table].values()), table)
+
+    def test_a_column_is_sorted_by_one_of_its_own_table(self):
+        for column, by in SORTED_BY.items():
+            self.assertIn(by, model.columns[column.split(".")[0]], column)
+
+    def test_a_right_click_leads_to_the_records_of_an_activity_an_account_an_address_and_a_finding(self):
+        pages = [json.loads(file.read_text()) for file in REPORT.rglob("page.json")]
+        [page] = [page for page in pages if page.get("type") == "Drillthrough"]
+        filters = {one["name"]: one["field"] for one in page["filterConfig"]["filters"]}
+        self.assertEqual(filters, {one["boundFilter"]: one["fieldExpr"] for one in page["pageBinding"]["parameters"]})
+        fields = {".".join(field[1:]) for one in filters.values() for field in entities(one)}
+        self.assertLessEqual({"Activity.id", "Activity.Operation", "Activity.UserId", "Activity.Address", "Findings.Title"}, fields)
 
     def test_no_measure_bears_the_name_of_a_column_beside_it(self):
         for measure, (table, _) in model.measures.items():
@@ -226,7 +238,7 @@ class M(unittest.TestCase):
         cls.activity = database.table("Activity", DaysBack=30)
 
     def test_all_of_it_parses(self):
-        self.assertEqual(len(LIST["parameter"]) + len(EXPRESSIONS) + 4, len(model.m))
+        self.assertEqual(len(LIST["parameter"]) + len(EXPRESSIONS) + len(LOADED), len(model.m))
         for name, text in model.m.items():
             with self.subTest(name):
                 pqtools.parse(text)
@@ -250,6 +262,65 @@ class M(unittest.TestCase):
         }
         self.assertGreater(len(set(first.values())), 10)
         self.assertEqual(first, {row["id"]: row["Address"] for row in self.activity})
+
+    def test_numbers_of_records_stand_in_words_beside_them(self):
+        self.assertEqual({"RecordType": 249, "UserType": 11, "LogonType": 7}, {of: len(numbers) for of, numbers in words().items()})
+        forms = [(6, "SharePointFileOperation"), ("15", "AzureActiveDirectoryStsLogon"), (987654, None), ("x", None), (None, None)]
+        rows = database.evaluate(model.m["Activity"], {"Source": [{"Document": {"RecordType": form}} for form, _ in forms]})
+        self.assertEqual([word for _, word in forms], [row["RecordTypeName"] for row in rows])
+        self.assertIn("Regular", {row["UserTypeName"] for row in self.activity})
+        self.assertIn("Owner", {row["LogonTypeName"] for row in self.activity})
+
+    def test_findings_are_those_of_the_documents_one_line_an_account_and_rule(self):
+        rows = database.table("Findings", DaysBack=30)
+        self.assertEqual(list(model.columns["Findings"].values()), list(rows[0]))
+        wanted = [
+            (document["id"], finding["rule"], finding["title"], finding["level"], document["Workload"], document["UserId"].lower())
+            for document in database.documents
+            for finding in document.get("findings", [])
+        ]
+        self.assertGreater(len(wanted), 10)
+        names = ("Record", "Rule", "Title", "Level", "Workload", "Account")
+        self.assertEqual(sorted(wanted), sorted(tuple(row[name] for name in names) for row in rows))
+        lines = {(account, rule) for _, rule, _, _, _, account in wanted}
+        self.assertEqual(len(lines), len({row["Line"] for row in rows}))
+        levels = ["", "informational", "low", "medium", "high", "critical"]
+        self.assertEqual([row["Level"] for row in rows], [levels[row["LevelOrder"]] for row in rows])
+
+    def test_a_finding_of_the_wrong_form_is_no_error(self):
+        odd = [{"Rule": 7, "Level": "grave", "CreationTime": "once"}, {"Rule": None, "Level": None, "UserId": ["a"]}, {}]
+        rows = database.evaluate(model.m["Findings"], {"Source": [{"Document": document} for document in odd]})
+        self.assertEqual([("7", 0, None), (None, 0, None), (None, 0, None)], [(row["Rule"], row["LevelOrder"], row["CreationTime"]) for row in rows])
+
+    def test_findings_over_time_come_from_the_commands_file_and_none_comes_twice(self):
+        stored = database.table("Findings", DaysBack=30)
+        known, now = stored[0], database.now.isoformat() + "Z"
+        row = lambda rule, account, last: {  # noqa: E731
+            "rule": rule, "title": "Spray", "level": "medium", "account": account, "count": 24, "first": last, "last": last,
+            "workload": "AzureActiveDirectory", "document": {"pk": "2026-11-20-0", "id": known["Record"]},
+        }  # fmt: skip
+        told = [row("spray", "192.0.2.9", now), row(known["Rule"], known["Account"], now), row("old", "192.0.2.9", "2001-01-01T00:00:00Z")]
+        told.append(row("timeless", "192.0.2.9", None))
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(told, file)
+            file.flush()
+            rows = database.table("Findings", DaysBack=30, FindingsPath=file.name)
+        self.assertEqual([("spray", "192.0.2.9", 24, known["Record"])], [
+            (one["Rule"], one["Account"], one["Count"], one["Record"]) for one in rows if one["Title"] == "Spray"
+        ])  # fmt: skip
+        self.assertEqual(len(stored) + 1, len(rows))
+        self.assertEqual({1}, {one["Count"] for one in stored})
+
+    def test_the_watch_list_has_each_item_once_as_edges_name_it(self):
+        self.assertEqual([], database.table("WatchList"))
+        address = next(row["Address"] for row in self.activity if row["Address"])
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+            file.write(f'Item,Note\n {address} ,the spray\nhttps://Contoso.sharepoint.com/a b.docx,"bait, one"\n{address},seen again\n,nothing\n')
+            file.flush()
+            rows = database.table("WatchList", WatchListPath=file.name)
+        expected = [{"Item": address, "Note": "the spray, seen again"}, {"Item": "https://contoso.sharepoint.com/a b.docx", "Note": "bait, one"}]
+        self.assertEqual(expected, rows)
+        self.assertEqual(list(model.columns["WatchList"].values()), list(rows[0]))
 
     def test_a_document_without_edges_has_no_address(self):
         file = {"from": "a", "fromType": "user", "to": "b", "toType": "file", "label": "x"}
@@ -339,7 +410,8 @@ class M(unittest.TestCase):
                     # The emulator knows no backslash escapes, the service does: nothing that either could end a literal with.
                     for literal in re.findall(r"STARTSWITH\(c\.\w+, '(.*?)', true\)", sql, re.S):
                         self.assertNotRegex(literal, r"'|\\(?!u0027|u005c)|[\x00-\x1f]")
-                    self.assertIn(sql.partition(" WHERE ")[2], database.sql("EdgesQuery", **typed))
+                    for query in ("EdgesQuery", "FindingsQuery"):
+                        self.assertIn(sql.partition(" WHERE ")[2], database.sql(query, **typed))
 
     def test_a_range_takes_up_where_the_last_one_ended(self):
         times = sorted(document["CreationTime"] for document in database.documents)
@@ -433,7 +505,8 @@ def expected(document: dict) -> dict:
         elif value is not None and column.type == "dateTime":
             value = datetime.fromisoformat(value[:19])
         row[column.name] = value
-    return row | {"Date": row["CreationTime"].date(), "Hour": row["CreationTime"].hour}
+    row |= {"Date": row["CreationTime"].date(), "Hour": row["CreationTime"].hour}
+    return row | {f"{of}Name": numbers.get(row[of]) for of, numbers in words().items()}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 
 from project import (
-    CALCULATED, EXPRESSIONS, HERE, LIST, LOADED, MEASURES, NAME, SOURCE, TABLES,
+    CALCULATED, EXPRESSIONS, HERE, LIST, LOADED, MEASURES, NAME, SORTED_BY, SOURCE, TABLES,
     Column, dax, dax_table, field, fields, m_source, pages, top_by,
 )  # fmt: skip
 
@@ -45,7 +45,10 @@ def _model() -> dict[str, str]:
         "definition/database.tmdl": "database\n\tcompatibilityLevel: 1600\n",
         "definition/model.tmdl": _model_tmdl(tables),
         "definition/expressions.tmdl": "\n".join([*map(_parameter, LIST["parameter"]), *map(_expression, EXPRESSIONS)]),
-        "definition/relationships.tmdl": "\n".join(_relationship(*ends) for ends in LIST["relationships"].items()),
+        "definition/relationships.tmdl": "\n".join(
+            [_relationship(*ends) for ends in LIST["relationships"].items()]
+            + [_relationship(*ends, filters="bothDirections") for ends in LIST["relationships_both"].items()]
+        ),
     } | {f"definition/tables/{table}.tmdl": _table(table) for table in tables}
 
 
@@ -77,14 +80,15 @@ def m_literal(value) -> str:
 
 
 def _expression(name: str) -> str:
-    kind = {"UtcNow": "DateTime", "CosmosText": "Function"}.get(name, "Text")
+    kind = {"UtcNow": "DateTime", "CosmosText": "Function", "Words": "Record"}.get(name, "Text")
     return (
         f"expression {name} =\n{_indent(m_source(name), 2)}\n\tlineageTag: {_guid(name)}\n\n\tannotation PBI_ResultType = {kind}\n"
     )
 
 
-def _relationship(many: str, one: str) -> str:
-    return f"relationship {_guid(f'{many} {one}')}\n\tfromColumn: {many}\n\ttoColumn: {one}\n"
+def _relationship(many: str, one: str, filters: str | None = None) -> str:
+    behaviour = f"\tcrossFilteringBehavior: {filters}\n" if filters else ""
+    return f"relationship {_guid(f'{many} {one}')}\n{behaviour}\tfromColumn: {many}\n\ttoColumn: {one}\n"
 
 
 def _table(table: str) -> str:
@@ -119,6 +123,8 @@ def _column(table: str, column: Column) -> str:
     lines += [f"\t\tlineageTag: {_guid(f'{table} {column.name}')}", "\t\tsummarizeBy: none"]
     lines += ["\t\tisNameInferred"] if calculated else []
     lines.append(f"\t\tsourceColumn: {f'[{column.name}]' if calculated else column.name}")
+    if by := SORTED_BY.get(f"{table}.{column.name}"):
+        lines.append(f"\t\tsortByColumn: {_name(by)}")
     if column.type == "date":
         lines += ["", "\t\tannotation UnderlyingDateTimeDataType = Date"]
     return "\n".join([*lines, ""])
@@ -182,7 +188,22 @@ def _page(page: dict, definition: str) -> dict:
     }
     if "where" in page:
         value["filterConfig"] = {"filters": [_one_of(page["name"], *where) for where in page["where"].items()]}
+    if "drill" in page:
+        value |= _drill(page["name"], page["drill"])
     return value
+
+
+def _drill(name: str, texts: list[str]) -> dict:
+    """What makes a page one to which a right-click on these fields leads; it has no tab of its own for readers."""
+    filters = [
+        {"name": f"{name}_{number}", "field": _field(text), "type": "Categorical", "howCreated": "Drillthrough"}
+        for number, text in enumerate(texts)
+    ]
+    parameters = [
+        {"name": f"{one['name']}_parameter", "boundFilter": one["name"], "fieldExpr": one["field"]} for one in filters
+    ]
+    binding = {"name": f"{name}_drill", "type": "Drillthrough", "referenceScope": "Default", "parameters": parameters}
+    return {"filterConfig": {"filters": filters}, "pageBinding": binding, "type": "Drillthrough", "visibility": "HiddenInViewMode"}
 
 
 def _visual(name: str, number: int, visual: dict, definition: str) -> dict:

@@ -72,7 +72,8 @@ class Database:
         """What M makes of the parameters and the bindings."""
         # The one function of Power Query in use that the evaluator does not have.
         json_from_value = {"Json.FromValue": lambda arguments, _: json.dumps(arguments[0], ensure_ascii=False).encode()}
-        return pqtools.evaluate(m, bindings=self.parameters | {"UtcNow": self.now} | json_from_value | bindings, max_steps=10**9)
+        words = {"Words": pqtools.evaluate(self.model.m["Words"])} if re.search(r"\bWords\b", m) else {}
+        return pqtools.evaluate(m, bindings=self.parameters | words | {"UtcNow": self.now} | json_from_value | bindings, max_steps=10**9)
 
 
 def draw(specification: dict, rows: list[dict], width: int, height: int) -> str:

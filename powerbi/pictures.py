@@ -14,11 +14,12 @@ import vl_convert
 from cosmos import ROOT, collected
 from generate import vega
 from offline import Database, Model, draw
-from project import MEASURES, field, fields, pages, top_by
+from project import LIST, LOADED, MEASURES, field, fields, pages, top_by
 
 FOLDER = ROOT / "docs" / "powerbi"
 CAPTION = "Drawn by powerbi/pictures.py from the records of a simulated tenant; Power BI draws its own."
 FONT = "font-family='DejaVu Sans, Segoe UI, sans-serif'"
+LEVELS = ["informational", "low", "medium", "high", "critical"]
 BLUE, INK, PALE = "#2a6fdb", "#20262e", "#6b7480"
 
 
@@ -27,7 +28,7 @@ class Data:
 
     def __init__(self, tables: dict[str, list[dict]]) -> None:
         self.tables = tables
-        self.roles = {row["User"]: row["Role"] for row in tables["AdminList"]}
+        self.listed = {"AdminList": {row["User"] for row in tables["AdminList"]}, "WatchList": {row["Item"] for row in tables["WatchList"]}}
 
     def rows(self, visual: dict, where: dict) -> list[dict]:
         """One row for each combination of the visual's columns, by its first N, with its measures."""
@@ -66,12 +67,14 @@ class Data:
         for columns in measure.get("where", {}).values():
             rows = [row for row in rows if all(row[name] in values for name, values in columns.items())]
         if "known" in measure:
-            rows = [row for row in rows if str(row["UserId"]).lower() in self.roles]
+            listed = measure["known"].split(".")[0]
+            join = {end.split(".")[1] for end, one in LIST["relationships"].items() if one == measure["known"]}
+            rows = [row for row in rows if any(str(row.get(name)).lower() in self.listed[listed] for name in join)]
         values = [row[measure["of"]] for row in rows if row[measure["of"]] is not None] if "of" in measure else rows
         return (
             {"rows": len, "distinct": lambda v: len(set(v)), "sum": sum, "min": min, "max": max}[measure["how"]](values)
             if values
-            else None
+            else 0 if measure.get("zero") else None
         )
 
 
@@ -106,7 +109,7 @@ def visual_svg(visual: dict, data: Data, where: dict, chosen: str | None) -> str
         )
     rows = data.rows(visual, where)
     if visual["type"] == "card":
-        return box + head + card_svg(rows, room)
+        return box + head + card_svg(visual, rows, room)
     if visual["type"] == "tableEx":
         return box + head + table_svg(visual, rows, room)
     if visual["type"] in ("barChart", "columnChart", "lineChart"):
@@ -170,8 +173,8 @@ def shown(value) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
-def card_svg(rows: list[dict], room: tuple) -> str:
-    value = next(iter(rows[0].values())) if rows else "(blank)"
+def card_svg(visual: dict, rows: list[dict], room: tuple) -> str:
+    value = next(iter(rows[0].values())) if rows else "0" if MEASURES[field(fields(visual)[0])[1]].get("zero") else "(blank)"
     return text_svg(room[0] + 4, room[1] + room[3] / 2 + 12, shown(value), 26, BLUE)
 
 
@@ -179,7 +182,8 @@ def table_svg(visual: dict, rows: list[dict], room: tuple) -> str:
     x, y, width, height = room
     texts = fields(visual)
     by = visual.get("sort") or measure_of(visual)
-    rows = sorted(rows, key=lambda row: (row[by] is not None, row[by]), reverse=True)[: int(height / 17) - 1]
+    order = LEVELS.index if by == "Findings.Level" else lambda value: value
+    rows = sorted(rows, key=lambda row: (row[by] is not None, order(row[by])), reverse=True)[: int(height / 17) - 1]
     # What is long gets the room that is left.
     wide = [max(len(shown(value)) for value in [field(text)[1], *(row[text] for row in rows)]) for text in texts]
     wide = [max(min(length, 30), 11) for length in wide]
@@ -226,7 +230,8 @@ def suspect(activity: list[dict]) -> str | None:
 
 def main() -> None:
     model = Model()
-    with collected(3_000) as container, tempfile.NamedTemporaryFile("w", suffix=".csv") as admins:
+    listed = [tempfile.NamedTemporaryFile("w", suffix=".csv") for _ in range(2)]
+    with collected(8_000) as container, listed[0] as admins, listed[1] as watched:
         database = Database(container, model)
         active = [
             user
@@ -236,12 +241,25 @@ def main() -> None:
         ]
         admins.write("User,Role\n" + "".join(f"{user},Helpdesk Administrator\n" for user in active[3:6]))
         admins.flush()
-        tables = {table: database.table(table, AdminListPath=admins.name) for table in ("Activity", "Edges", "AdminList", "Date")}
+        worst = [row for row in database.table("Findings") if row["Level"] in ("high", "critical")]
+        addresses = {row["id"]: row["Address"] for row in database.table("Activity")}
+        bait = [addresses[row["Record"]] for row in worst if addresses.get(row["Record"])]
+        watched.write("Item,Note\n" + "".join(f"{address},address of a high finding\n" for address in sorted(set(bait))))
+        watched.flush()
+        tables = {table: database.table(table, AdminListPath=admins.name, WatchListPath=watched.name) for table in LOADED}
+        for row in tables["Findings"]:
+            row["Date"] = row["CreationTime"].date()  # which the model has of the record
     FOLDER.mkdir(parents=True, exist_ok=True)
     for page in pages():
         if page["name"] == "graph":  # the panel of graph_deneb, and a picture that only Microsoft's visual draws
             continue
         data = Data(tables)
+        if "drill" in page:
+            records = {row["Record"] for row in worst}
+            own = [row for row in tables["Activity"] if row["id"] in records]
+            data = Data(tables | {"Activity": own, "Findings": [row for row in tables["Findings"] if row["Record"] in records]})
+        if page["name"] == "watchlist":
+            data = Data(tables | {"Edges": [row for row in tables["Edges"] if row["Target"] in data.listed["WatchList"]]})
         if page["name"] == "investigate":
             chosen = suspect(tables["Activity"]) or active[0].lower()
             touching = [row for row in tables["Edges"] if chosen in (row["Source"], row["Target"])]

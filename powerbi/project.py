@@ -21,21 +21,23 @@ M_TYPES = {
 }
 M_CONVERSIONS = {"string": "AsText", "int64": "AsNumber", "dateTime": "AsTime", "boolean": "AsLogical"}
 # M expressions that are no table, in the order in which they build on each other.
-EXPRESSIONS = ["UtcNow", "CosmosText", "Condition", "ActivityQuery", "EdgesQuery"]
+EXPRESSIONS = ["UtcNow", "CosmosText", "Condition", "ActivityQuery", "EdgesQuery", "FindingsQuery", "Words"]
 # Tables that M loads, and tables that DAX makes of them at no cost to the database.
-LOADED = ["Activity", "Edges", "AdminList", "Date"]
+LOADED = ["Activity", "Edges", "Findings", "AdminList", "WatchList", "Date"]
 CALCULATED = ["OfficeActivity", "Nodes"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the model. `path` leads to its value in what the query ranges over, `unseen` as in the list."""
+    """A column of the model. `path` leads to its value in what the query ranges over, `word` names the field whose number it
+    puts in words; `unseen` as in the list."""
 
     name: str
     type: str
     path: str | None = None
     office: str | None = None
     unseen: bool = False
+    word: str | None = None
 
 
 def _documented(entry: dict) -> Column:
@@ -45,40 +47,71 @@ def _documented(entry: dict) -> Column:
 
 
 def _derived(table: str) -> list[Column]:
-    return [Column(name, kind) for name, kind in LIST["derived"].get(table, {}).items()]
+    entries = {name: {"type": entry} if isinstance(entry, str) else entry for name, entry in LIST["derived"].get(table, {}).items()}
+    return [Column(name, entry["type"], None, entry.get("office"), word=entry.get("word")) for name, entry in entries.items()]
+
+
+def _selection(name: str) -> list[Column]:
+    return [Column(entry["name"], entry.get("type", "string"), entry["from"]) for entry in LIST[name]]
 
 
 ACTIVITY = [_documented(entry) for entry in LIST["columns"]]
-EDGE_KEYS = [Column(entry["name"], "string", entry["from"]) for entry in LIST["edges"]]
+EDGE_KEYS = _selection("edges")
+FINDINGS = _selection("findings")
+WORDED = [column for column in _derived("Activity") if column.word]
 TABLES: dict[str, list[Column]] = {
     "Activity": ACTIVITY + _derived("Activity"),
     "Edges": EDGE_KEYS + _derived("Edges"),
+    "Findings": FINDINGS + _derived("Findings"),
+    "WatchList": _derived("WatchList"),
     "AdminList": _derived("AdminList"),
     "Date": _derived("Date"),
-    "OfficeActivity": [Column(column.office, column.type) for column in ACTIVITY if column.office],
+    "OfficeActivity": [Column(column.office, column.type) for column in ACTIVITY + WORDED if column.office],
     "Nodes": _derived("Nodes"),
 }
+SORTED_BY: dict[str, str] = LIST["sort"]
 MEASURES: dict[str, dict] = {measure["name"]: measure for measure in LIST["measure"]}
+
+
+def words() -> dict[str, dict[int, str]]:
+    """By field, its numbers in words."""
+    found: dict[str, dict[int, str]] = {}
+    for line in (SOURCE / "words.tsv").read_text().splitlines():
+        if not line.startswith("#"):
+            of, number, word = line.split("\t")
+            found.setdefault(of, {})[int(number)] = word
+    return found
 
 
 def m_source(name: str) -> str:
     """The M of a table or expression: the file of that name, with the lists it leaves open."""
     text = (SOURCE / f"{name}.pq").read_text().rstrip("\n")
-    loaded = {"Activity": ACTIVITY, "Edges": EDGE_KEYS + _typed_in_m("Edges")}.get(name, TABLES.get(name, []))
-    selected = EDGE_KEYS if name == "EdgesQuery" else ACTIVITY
+    loaded = {"Activity": ACTIVITY, "Edges": EDGE_KEYS + _typed_in_m("Edges"), "Findings": FINDINGS}.get(name, TABLES.get(name, []))
+    selected = {"EdgesQuery": EDGE_KEYS, "FindingsQuery": FINDINGS, "Findings": FINDINGS}.get(name, ACTIVITY)
+    steps = ["Timed", *(column.word for column in WORDED)]
     lists = {
         "select": ", ".join(_selected(column) for column in selected),
         "group": ", ".join(column.path for column in selected),
-        "names": ", ".join(f'"{column.name}"' for column in ACTIVITY),
+        "names": ", ".join(f'"{column.name}"' for column in selected),
         "keys": ", ".join(f'"{column.name}"' for column in EDGE_KEYS),
-        "convert": ",\n        ".join(f'{{"{column.name}", {M_CONVERSIONS[column.type]}}}' for column in ACTIVITY),
+        "convert": ",\n        ".join(f'{{"{column.name}", {M_CONVERSIONS[column.type]}}}' for column in selected),
         "types": ",\n        ".join(f'{{"{column.name}", {M_TYPES[column.type]}}}' for column in loaded),
+        "words": _m_record({of: _m_record({f'#"{n}"': f'"{word}"' for n, word in numbers.items()}) for of, numbers in words().items()}),
+        "worded": "\n".join(
+            f'    {column.word} = Table.AddColumn({before}, "{column.name}", each Word("{column.word}", [{column.word}]), type text),'
+            for before, column in zip(steps, WORDED, strict=False)
+        ),
+        "last": steps[-1],
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda found: lists[found[1]], text)
 
 
 def _selected(column: Column) -> str:
     return column.path if column.path == f"c.{column.name}" else f"{column.path} AS {column.name}"
+
+
+def _m_record(members: dict[str, str]) -> str:
+    return "[" + ", ".join(f"{name} = {value}" for name, value in members.items()) + "]"
 
 
 def _typed_in_m(table: str) -> list[Column]:
@@ -106,13 +139,14 @@ def dax(measure: dict) -> str:
     ]
     if "known" in measure:
         filters.append("NOT ISBLANK ( {}[{}] )".format(*measure["known"].split(".")))
-    return f"CALCULATE ( {expression}, {', '.join(filters)} )" if filters else expression
+    expression = f"CALCULATE ( {expression}, {', '.join(filters)} )" if filters else expression
+    return f"{expression} + 0" if measure.get("zero") else expression
 
 
 def dax_table(name: str) -> str:
     """A table that DAX makes of the loaded ones."""
     if name == "OfficeActivity":
-        pairs = [f'"{column.office}", Activity[{column.name}]' for column in ACTIVITY if column.office]
+        pairs = [f'"{column.office}", Activity[{column.name}]' for column in ACTIVITY + WORDED if column.office]
         return "SELECTCOLUMNS (\n\tActivity,\n\t" + ",\n\t".join(pairs) + "\n)"
     ends = [f'SELECTCOLUMNS ( Edges, "Node", Edges[{end}], "NodeType", Edges[{end}Type] )' for end in ("Source", "Target")]
     return "DISTINCT (\n\tUNION (\n\t\t" + ",\n\t\t".join(ends) + "\n\t)\n)"

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -18,8 +19,8 @@ pub struct GeoIpOptions {
 
 /// MaxMind files, opened.
 /// <https://maxmind.github.io/MaxMind-DB/>
-#[derive(Default)]
-pub struct GeoIp(Vec<Reader<Vec<u8>>>);
+#[derive(Clone, Default)]
+pub struct GeoIp(Arc<Vec<Reader<Vec<u8>>>>);
 
 impl GeoIpOptions {
     /// Opens the files.
@@ -31,7 +32,7 @@ impl GeoIpOptions {
             let bytes = std::fs::read(file).with_context(|| format!("--geoip {}", file.display()))?;
             Reader::from_source(bytes).with_context(|| format!("--geoip {} is no MaxMind file", file.display()))
         };
-        self.files.iter().map(open).collect::<Result<_>>().map(GeoIp)
+        self.files.iter().map(open).collect::<Result<_>>().map(|readers| GeoIp(Arc::new(readers)))
     }
 }
 

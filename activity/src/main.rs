@@ -11,6 +11,7 @@ use activity::case::document::Document;
 use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
+use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::feed::{FeedOptions, collect_feed};
 use activity::collect::run::{RunReport, collect};
@@ -20,7 +21,7 @@ use activity::explore::findings::{FindingsOptions, Judge, Judgement, findings, w
 use activity::explore::graph::{GraphOptions, GraphPage};
 use activity::explore::person::{self, PersonOptions};
 use activity::explore::query::{QueryOptions, query};
-use activity::geoip::GeoIp;
+use activity::geoip::{GeoIp, GeoIpOptions};
 use activity::keep::KeepFile;
 use activity::prove::bench::{BenchOptions, bench};
 use activity::prove::storm::{StormOptions, storm};
@@ -85,7 +86,7 @@ enum Command {
     /// Turns audit records on stdin into events under Elastic's names, one a line, for each record one
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
-    Ecs,
+    Ecs(GeoIpOptions),
     /// Collects a tenant's feed straight into a case on this machine, without Azure
     ///
     /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
@@ -97,6 +98,8 @@ enum Command {
     /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
     /// storage account that AzureWebJobsStorage names.
     Export(ExportOptions),
+    /// Turns tokens of a pseudonymised export back into the names that they stand for
+    Reveal(RevealOptions),
     /// Proves that a case is as it was written, and says whether it is whole
     ///
     /// Ends with 0 where both holds, 1 where it is damaged, 2 where it is as it was but incomplete or unproven.
@@ -145,9 +148,10 @@ async fn main() -> ExitCode {
         Some(Command::Person(options)) => {
             unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
         }
-        Some(Command::Ecs) => print_events(),
+        Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
@@ -262,8 +266,8 @@ async fn serve_graph(options: GraphOptions) -> Result<Option<()>> {
     Ok(Some(()))
 }
 
-fn print_events() -> Result<ExitCode> {
-    match ecs(stdin().lock(), BufWriter::new(stdout().lock())) {
+fn print_events(geoip: &GeoIpOptions) -> Result<ExitCode> {
+    match ecs(stdin().lock(), BufWriter::new(stdout().lock()), &geoip.open()?) {
         // A reader who has gone is no trouble.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("the records cannot be read, or the events cannot be printed"),
@@ -289,6 +293,11 @@ fn show_case(manifest: &Manifest) {
         line(format_args!("{:<20} {:>12} rows {:>14} bytes  {}", file.name, Count(file.rows), Count(file.bytes), file.sha256));
     }
     line(format_args!("The case is {}: {}.", manifest.completeness.verdict, manifest.completeness.why));
+}
+
+fn tell_names(options: &RevealOptions) -> Result<ExitCode> {
+    reveal(options)?.iter().for_each(line);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn prove_case(options: &VerifyOptions) -> Result<ExitCode> {

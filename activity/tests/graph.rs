@@ -1,6 +1,7 @@
 //! The graph page as a person has it: served over a database, asked over HTTP, and looked at in a real browser, whose part
 //! of the story is told in `activity/page/test`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -193,7 +194,8 @@ async fn what_comes_into_the_database_is_there_after_a_reload() -> Result<()> {
 async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_time() -> Result<()> {
     let (_cosmos, graph) = graph_over(attack()).await?;
     let findings = answer(reqwest::Client::new().get(graph.url().join("api/findings")?)).await?;
-    let lines: Vec<_> = findings.as_array().context("a list")?.iter().map(|line| (&line["user"], &line["title"], &line["level"])).collect();
+    let lines: Vec<_> =
+        findings.as_array().context("a list")?.iter().map(|line| (&line["account"], &line["title"], &line["level"])).collect();
     assert_eq!(
         json!(lines),
         json!([
@@ -202,6 +204,27 @@ async fn what_rules_found_is_one_line_for_each_account_and_rule_with_those_over_
             ["target@contoso.example", "Many wrong passwords for one account", "medium"],
         ])
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_and_the_command_show_the_same_findings() -> Result<()> {
+    let (cosmos, graph) = graph_over(attack()).await?;
+    let printed = Command::new(env!("CARGO_BIN_EXE_activity"))
+        .args(["findings", "--json", "--endpoint", cosmos.endpoint().as_str()])
+        .env("COSMOS_KEY", cosmos.key())
+        .stderr(Stdio::null())
+        .output()
+        .await?;
+    let same = ["rule", "title", "level", "account"];
+    let told = |list: &Value, count: &str| {
+        let line = |row: &Value| json!([same.map(|name| row[name].clone()), row[count]]).to_string();
+        list.as_array().into_iter().flatten().map(line).collect::<BTreeSet<_>>()
+    };
+    let rows = told(&serde_json::from_slice(&printed.stdout)?, "count");
+    let lines = told(&answer(reqwest::Client::new().get(graph.url().join("api/findings")?)).await?, "records");
+    assert!(rows.len() > 2, "{rows:?}");
+    assert_eq!(lines, rows);
     Ok(())
 }
 

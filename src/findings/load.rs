@@ -14,10 +14,14 @@ const MAX_FILE: usize = 256 * 1024;
 const MAX_RULES: usize = 1000;
 /// Longest regular expression, and longest text with wildcards (which becomes one), in bytes.
 const MAX_PATTERN: usize = 1000;
-/// Largest compiled regular expression, in bytes. What is matched is cut to 8 KiB; the matcher takes time in proportion to both.
-const MAX_COMPILED: usize = 128 * 1024;
+/// Largest compiled regular expression, in bytes. What is matched is cut; the matcher takes time in proportion to both, some 20 ms at worst.
+const MAX_COMPILED: usize = 32 * 1024;
+/// Most regular expressions in one rule.
+const MAX_EXPRESSIONS: usize = 20;
 /// Most regular expressions and texts with wildcards in one rule.
 const MAX_PATTERNS: usize = 200;
+/// All regular expressions and texts with wildcards of one rule, in bytes.
+const MAX_PATTERNS_TEXT: usize = 10_000;
 /// Longest condition, in bytes.
 const MAX_CONDITION: usize = 2000;
 
@@ -183,7 +187,7 @@ fn bound(rule: &SigmaRule) -> Result<(), String> {
     if rule.detection.condition_strings.iter().any(|condition| condition.len() > MAX_CONDITION) {
         return Err(format!("its condition is over {MAX_CONDITION} characters"));
     }
-    let mut patterns = 0;
+    let (mut patterns, mut expressions, mut text_length) = (0, 0, 0);
     let mut check = |item: &DetectionItem| {
         let is_regex = item.field.has_modifier(Modifier::Re);
         for value in &item.values {
@@ -198,7 +202,15 @@ fn bound(rule: &SigmaRule) -> Result<(), String> {
             if text.original.len() > MAX_PATTERN {
                 return Err(format!("a regular expression or wildcard is over {MAX_PATTERN} characters"));
             }
+            text_length += text.original.len();
+            if text_length > MAX_PATTERNS_TEXT {
+                return Err(format!("its regular expressions and wildcards are over {MAX_PATTERNS_TEXT} characters together"));
+            }
             if is_regex {
+                expressions += 1;
+                if expressions > MAX_EXPRESSIONS {
+                    return Err(format!("it has over {MAX_EXPRESSIONS} regular expressions"));
+                }
                 let built = RegexBuilder::new(&text.original).case_insensitive(true).size_limit(MAX_COMPILED).nest_limit(50).build();
                 built.map_err(|error| format!("the regular expression {:?} is too large or wrong: {error}", text.original))?;
             }

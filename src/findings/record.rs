@@ -11,6 +11,8 @@ use crate::document::Fields;
 /// Longest part of a text that a rule looks at, in bytes: an audit record may hold megabytes, and a rule of another's making must
 /// not stall the handler on them.
 pub(super) const MAX_TEXT: usize = 8 * 1024;
+/// Most text that one path gives, and that a keyword is asked of, in bytes.
+pub(super) const MAX_TEXTS: usize = 64 * 1024;
 /// Deepest level that a path or a keyword reaches.
 const MAX_DEPTH: usize = 16;
 /// Most values that one path gives, and that a keyword is asked of.
@@ -55,7 +57,7 @@ impl<'a> Record<'a> {
     }
 
     fn visit(&self, take: &mut dyn FnMut(&str)) {
-        let mut left = MAX_VALUES;
+        let mut left = (MAX_VALUES, MAX_TEXTS);
         for at in 0..self.fields.0.len() {
             visit_strings(self.value_at(at), MAX_DEPTH, &mut left, take);
         }
@@ -78,11 +80,11 @@ impl Event for Record<'_> {
             return self.operation();
         }
         if let Some(value) = self.field(path) {
-            return Some(event_value(value, MAX_DEPTH));
+            return Some(event_value(value, MAX_DEPTH, &mut MAX_TEXTS.clone()));
         }
         let (root, rest) = path.split_once('.')?;
         let mut found = Vec::new();
-        collect(self.field(root)?, rest, MAX_DEPTH, &mut found);
+        collect(self.field(root)?, rest, MAX_DEPTH, &mut MAX_TEXTS.clone(), &mut found);
         match found.len() {
             0 => None,
             1 => found.pop(),
@@ -173,27 +175,27 @@ fn of_command_line(text: String) -> Map<String, Value> {
 }
 
 /// The values at a path below a value: through objects by name (a name may hold dots), lists by all of their elements, and texts that are JSON.
-fn collect<'v>(value: &'v Value, path: &str, depth: usize, found: &mut Vec<EventValue<'v>>) {
+fn collect<'v>(value: &'v Value, path: &str, depth: usize, left: &mut usize, found: &mut Vec<EventValue<'v>>) {
     if depth == 0 || found.len() >= MAX_VALUES {
         return;
     }
     match value {
         Value::Object(map) => {
             if let Some(value) = map.get(path) {
-                return found.push(event_value(value, depth - 1));
+                return found.push(event_value(value, depth - 1, left));
             }
             let dots = path.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
             for at in dots.into_iter().rev() {
                 if let Some(value) = map.get(&path[..at]) {
-                    return collect(value, &path[at + 1..], depth - 1, found);
+                    return collect(value, &path[at + 1..], depth - 1, left, found);
                 }
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, path, depth - 1, found)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, path, depth - 1, left, found)),
         Value::String(text) if text.starts_with(['{', '[']) => {
             if let Some(value) = parse(text) {
                 let mut inner = Vec::new();
-                collect(&value, path, depth - 1, &mut inner);
+                collect(&value, path, depth - 1, left, &mut inner);
                 found.extend(inner.iter().map(owned));
             }
         }
@@ -206,14 +208,19 @@ fn parse(text: &str) -> Option<Value> {
     (text.len() <= 8 * MAX_TEXT).then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-fn event_value(value: &Value, depth: usize) -> EventValue<'_> {
+/// A value as rules take it; of its texts as much as is left, in bytes.
+fn event_value<'v>(value: &'v Value, depth: usize, left: &mut usize) -> EventValue<'v> {
     match value {
-        Value::String(text) => EventValue::Str(Cow::Borrowed(cut(text))),
+        Value::String(text) => {
+            let text = cut_to(text, MAX_TEXT.min(*left));
+            *left -= text.len();
+            EventValue::Str(Cow::Borrowed(text))
+        }
         Value::Array(items) if depth > 0 => {
-            EventValue::Array(items.iter().take(MAX_VALUES).map(|item| event_value(item, depth - 1)).collect())
+            EventValue::Array(items.iter().take(MAX_VALUES).map(|item| event_value(item, depth - 1, left)).collect())
         }
         // A command line is asked for as a whole under the bag's own name.
-        Value::Object(map) => map.get("").map_or(EventValue::Map(Vec::new()), |whole| event_value(whole, 0)),
+        Value::Object(map) => map.get("").map_or(EventValue::Map(Vec::new()), |whole| event_value(whole, 0, left)),
         Value::Array(_) => EventValue::Null,
         other => EventValue::from(other),
     }
@@ -231,14 +238,16 @@ fn owned<'o>(value: &EventValue<'_>) -> EventValue<'o> {
     }
 }
 
-fn visit_strings(value: &Value, depth: usize, left: &mut usize, take: &mut dyn FnMut(&str)) {
-    if depth == 0 || *left == 0 {
+/// Hands out texts as long as values, and bytes of text, are left.
+fn visit_strings(value: &Value, depth: usize, left: &mut (usize, usize), take: &mut dyn FnMut(&str)) {
+    if depth == 0 || left.0 == 0 || left.1 == 0 {
         return;
     }
     match value {
         Value::String(text) => {
-            *left -= 1;
-            take(cut(text));
+            let text = cut_to(text, MAX_TEXT.min(left.1));
+            *left = (left.0 - 1, left.1 - text.len());
+            take(text);
         }
         Value::Array(items) => items.iter().for_each(|item| visit_strings(item, depth - 1, left, take)),
         Value::Object(map) => map.values().for_each(|item| visit_strings(item, depth - 1, left, take)),
@@ -248,7 +257,11 @@ fn visit_strings(value: &Value, depth: usize, left: &mut usize, take: &mut dyn F
 
 /// The part of a text that rules look at.
 fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
+    cut_to(text, MAX_TEXT)
+}
+
+fn cut_to(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

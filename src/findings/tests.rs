@@ -208,6 +208,63 @@ proptest::proptest! {
     }
 }
 
+/// Regular expressions that are hard to match: repetitions in repetitions, alternatives that begin alike, classes.
+fn hard_expressions() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let leaf = proptest::sample::select(vec!["a", "b", ".", "[ab]", "\\w", "\\S", "ab", "x*", "(?i)k", "^", "$"]).prop_map(str::to_owned);
+    leaf.prop_recursive(5, 24, 4, |inner| {
+        prop_oneof![
+            (inner.clone(), 0..400_u32).prop_map(|(part, max)| format!("(?:{part}){{0,{max}}}")),
+            inner.clone().prop_map(|part| format!("({part})*")),
+            inner.clone().prop_map(|part| format!("({part})+")),
+            proptest::collection::vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join("|"))),
+            proptest::collection::vec(inner, 2..4).prop_map(|parts| parts.concat()),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(12))]
+    /// What `fuzz/fuzz_targets/rules.rs` does, as far as it goes without a fuzzer: an expression is refused, or asked of a long record soon.
+    #[test]
+    fn no_regular_expression_stalls_the_handler(expressions in proptest::collection::vec(hard_expressions(), 1..3), is_keyword in proptest::bool::ANY) {
+        let list = serde_json::to_string(&expressions).unwrap();
+        let detection = if is_keyword { format!("  a:\n    '|re': {list}") } else { format!("  a:\n    UserId|re: {list}") };
+        let rule = format!("title: Hard\nid: hard\nlogsource: {{product: m365}}\ndetection:\n{detection}\n  condition: a\nlevel: high\n");
+        let set = RuleSet::with([("rules/hard.yml", rule.as_str())], Silences::default());
+        let long = "ab".repeat(50_000);
+        let record = json!({"Operation": "Nothing", "UserId": long, "Parameters": vec![json!({"Name": "x", "Value": long}); 200]}).to_string();
+        let began = std::time::Instant::now();
+        let _ = set.ask(&Fields::of(&record).unwrap());
+        proptest::prop_assert!(began.elapsed() < std::time::Duration::from_secs(20), "{rule}");
+    }
+}
+
+/// Rules see so much of a record, however large it is, and whatever they ask for.
+#[test]
+fn of_a_record_of_any_size_a_rule_sees_a_bounded_part() {
+    use rsigma_eval::{Event as _, EventValue};
+    let long = "\u{e9}".repeat(10_000);
+    let list = vec![json!({"Name": "x", "Value": [long, long]}); 200];
+    let text = json!({"UserId": long, "Parameters": list, "Data": json!([{"a": long}, {"a": long}]).to_string(), "List": vec![&long; 300]})
+        .to_string();
+    let fields = Fields::of(&text).unwrap();
+    let record = Record::new(&fields);
+    fn length(value: &EventValue<'_>) -> usize {
+        match value {
+            EventValue::Str(text) => text.len(),
+            EventValue::Array(items) => items.iter().map(length).sum(),
+            _ => 0,
+        }
+    }
+    for path in ["UserId", "Parameters.x", "Data.a", "List", "Parameters"] {
+        let length = record.get_field(path).map_or(0, |value| length(&value));
+        assert!(length <= record::MAX_TEXTS, "{path}: {length}");
+    }
+    let keywords = record.all_string_values().iter().map(|text| text.len()).sum::<usize>();
+    assert!(keywords <= record::MAX_TEXTS && keywords > record::MAX_TEXTS / 2, "{keywords}");
+}
+
 /// The table of docs/FINDINGS.md, most severe first.
 fn table() -> String {
     let mut rows = Vec::new();

@@ -45,8 +45,8 @@ export interface Picture {
 
 export interface Listed { id: string; pk: string; at: string | null; workload: string; user: string; operation: string; findings: { title: string; level: Level }[] }
 export interface Listing { total: number; records: Listed[] }
-/** What a rule found on an account's records. */
-export interface Finding { user: string; rule: string; title: string; level: Level; records: number; first: string | null; last: string | null }
+/** What a rule found about an account, or about what the records of several have in common. */
+export interface Finding { account: string; rule: string; title: string; level: Level; records: number; first: string | null; last: string | null }
 /** From here to there, along an edge of a record. */
 export interface Step { here: string; there: string; from: string; to: string; label: string; record: Listed }
 export interface Found { key: string; records: number }

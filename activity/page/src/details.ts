@@ -42,7 +42,7 @@ export class Details {
     this.turn += 1;
     if (!selection) return this.actions.path().to ? this.path() : this.overview(picture, findings);
     if ("node" in selection) return this.node(picture, selection.node);
-    if ("finding" in selection) return this.finding(selection.finding);
+    if ("finding" in selection) return this.finding(picture, selection.finding);
     this.edge(picture, selection.from, selection.to);
   }
 
@@ -67,12 +67,12 @@ export class Details {
       this.isAllShown = isAll;
       this.show(picture, findings, null);
     };
-    const accounts = [...new Set(shown.slice(0, MOST_LINES).map(({ user }) => user))];
-    const lines = (user: string) => shown.slice(0, MOST_LINES).filter((finding) => finding.user === user);
+    const accounts = [...new Set(shown.slice(0, MOST_LINES).map(({ account }) => account))];
+    const lines = (account: string) => shown.slice(0, MOST_LINES).filter((finding) => finding.account === account);
     return [
       el("h2", { attributes: { id: "first" } }, "What to look at first"),
       ...(shown.length ? [] : [el("p", { class: "note" }, rest ? "Rules found nothing of level medium or above." : "Rules found nothing in these records.")]),
-      ...accounts.flatMap((user) => [el("h3", { class: "account" }, user || "nobody"), el("ul", { class: "list" }, ...lines(user).map((finding) => el("li", {}, this.findingLine(finding))))]),
+      ...accounts.flatMap((account) => [el("h3", { class: "account" }, account || "nobody"), el("ul", { class: "list" }, ...lines(account).map((finding) => el("li", {}, this.findingLine(finding))))]),
       ...(shown.length > MOST_LINES ? [el("p", { class: "note" }, `${count(shown.length - MOST_LINES)} more: choose a user or a time.`)] : []),
       ...(rest ? [el("button", { on: { click: again(true) } }, `Also ${counted(rest, "line")} of low level`)] : []),
       ...(this.isAllShown && findings.some(({ level }) => !isSevere(level)) ? [el("button", { on: { click: again(false) } }, "Without those of low level")] : []),
@@ -85,18 +85,21 @@ export class Details {
       badge(finding.level), el("span", { class: "text whole" }, finding.title, el("small", {}, time(finding.first))), el("span", { class: "count" }, counted(finding.records, "record")));
   }
 
-  private finding(finding: Finding): void {
+  private finding(picture: Picture, finding: Finding): void {
     const query = this.actions.query();
     query.set("rule", finding.rule);
-    query.set("user", finding.user);
+    query.set("account", finding.account);
+    const about = picture.nodes.filter(({ key }) => nameOf(key) === finding.account && ["user", "guest", "system", "app", "ip"].includes(typeOf(key)));
     this.pane.replaceChildren(
       el("h2", {}, finding.title),
-      facts([["Account", finding.user || "nobody"], ["Records", count(finding.records)], ["First", time(finding.first)], ["Last", time(finding.last)]]),
+      facts([["About", finding.account || "nobody"], ["Records", count(finding.records)], ["First", time(finding.first)], ["Last", time(finding.last)]]),
       el("p", {}, badge(finding.level)),
+      ...(about.length ? [el("ul", { class: "list" }, ...about.map(({ key, records }) => el("li", {}, this.nodeLine(key, counted(records, "record")))))] : []),
       el("div", { class: "row" },
         el("button", { on: { click: () => this.actions.onlyFinding(finding) } }, "Only its edges"),
         el("button", { on: { click: () => this.actions.select(null) } }, "Back to the list")),
       this.records(query),
+      el("p", { class: "note" }, "A finding of a rule over time counts many records and opens the one that completes it."),
     );
   }
 

@@ -17,6 +17,8 @@ export interface Filter {
   level: string;
   /** Only records with a finding of this rule. */
   rule: string;
+  /** … that is about this account. */
+  account: string;
   /** `several`: only records of sessions seen at more than one address. */
   sessions: string;
   /** Only the shortest way in time between two nodes. */
@@ -32,11 +34,11 @@ export interface Filter {
 export const TOPS = [50, 100, 250, 500, 1000, 2000, 5000];
 
 export function everything(): Filter {
-  return { from: "", to: "", user: "", operation: "", least: 1, top: 500, order: "often", node: "", hops: 1, level: "", rule: "", sessions: "", pathFrom: "", pathTo: "",
+  return { from: "", to: "", user: "", operation: "", least: 1, top: 500, order: "often", node: "", hops: 1, level: "", rule: "", account: "", sessions: "", pathFrom: "", pathTo: "",
     withoutWorkloads: new Set(), withoutKinds: new Set(), withoutTypes: new Set(), withoutLabels: new Set() };
 }
 
-const TEXTS = ["from", "to", "user", "operation", "node", "order", "level", "rule", "sessions", "pathFrom", "pathTo"] as const;
+const TEXTS = ["from", "to", "user", "operation", "node", "order", "level", "rule", "account", "sessions", "pathFrom", "pathTo"] as const;
 const NUMBERS = ["least", "top", "hops"] as const;
 const SETS = ["withoutWorkloads", "withoutKinds", "withoutTypes", "withoutLabels"] as const;
 
@@ -65,7 +67,7 @@ export function hasType(kind: string, type: string): boolean {
 /** The server's own words for it. */
 export function toQuery(filter: Filter, summary: Summary): URLSearchParams {
   const query = new URLSearchParams({ top: String(filter.top), least: String(filter.least), order: filter.order });
-  for (const name of ["from", "to", "user", "operation", "level", "rule", "sessions"] as const) if (filter[name]) query.set(name, filter[name]);
+  for (const name of ["from", "to", "user", "operation", "level", "rule", "account", "sessions"] as const) if (filter[name]) query.set(name, filter[name]);
   if (filter.node) {
     query.set("node", filter.node);
     query.set("hops", String(filter.hops));

@@ -24,7 +24,7 @@ const details = new Details({
   select: (wanted) => point(wanted, true),
   around: (node) => change({ node, hops: 1 }),
   ofUser: (user) => change({ user }),
-  onlyFinding: ({ user, rule }) => change({ user, rule }),
+  onlyFinding: ({ account, rule }) => change({ account, rule }),
   pathFrom: (pathFrom) => change({ pathFrom, pathTo: "" }),
   pathTo: (pathTo) => {
     selection = null;
@@ -49,7 +49,7 @@ function point(wanted: Selection, isRevealed = false): void {
 async function light(finding: Finding): Promise<void> {
   const query = toQuery(filter, summary);
   query.set("rule", finding.rule);
-  query.set("user", finding.user);
+  query.set("account", finding.account);
   const its = await api.picture(query, asking.signal).catch(() => null);
   if (!its || !selection || !("finding" in selection) || selection.finding !== finding) return;
   canvas.light(its.edges.map(({ from, to }) => ({ from: its.nodes[from]!.key, to: its.nodes[to]!.key })));
@@ -170,7 +170,7 @@ function narrowed(): void {
   const rule = findings.find((finding) => finding.rule === filter.rule)?.title ?? filter.rule;
   const parts = [
     filter.node && [el("span", {}, "Only around ", el("strong", {}, nameOf(filter.node))), el("div", { class: "row" }, hops(1), hops(2), hops(3), back({ node: "" }))],
-    filter.rule && [el("span", {}, "Only records of the finding ", el("strong", {}, rule)), el("div", { class: "row" }, back({ rule: "", user: "" }))],
+    filter.rule && [el("span", {}, "Only records of the finding ", el("strong", {}, rule)), el("div", { class: "row" }, back({ rule: "", account: "" }))],
     filter.pathFrom && [el("span", {}, "How could it get from ", el("strong", {}, shortName(filter.pathFrom)),
       ...(filter.pathTo ? [" to ", el("strong", {}, shortName(filter.pathTo)), "?"] : [" to …? Press or search the other node, and then “… to here”."])),
       el("div", { class: "row" }, back({ pathFrom: "", pathTo: "" }))],

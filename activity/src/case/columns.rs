@@ -1,6 +1,7 @@
 //! The flat columns of a document: those of the table *Activity* of the Power BI project, from the list that the project is
 //! generated from.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, NaiveDateTime};
@@ -11,6 +12,8 @@ use super::document::Document;
 
 /// The list of the Power BI project.
 const PROJECT: &str = include_str!("../../../powerbi/source/project.toml");
+/// Its words for numbers of records: field, number, word.
+const WORDS: &str = include_str!("../../../powerbi/source/words.tsv");
 
 /// The columns of a table of edges, one row for each edge of each document; the names are those of the Power BI project.
 pub(super) const EDGE_COLUMNS: [&str; 9] =
@@ -48,6 +51,8 @@ enum Source {
     Date,
     /// The hour of CreationTime.
     Hour,
+    /// The word for the number in a field.
+    Word(&'static str),
 }
 
 /// What stands in a column.
@@ -82,7 +87,14 @@ fn columns() -> Vec<Column> {
         kind: column.kind,
         source: Source::Field(column.field),
     });
-    let made = [("Address", Kind::Text, Source::Address), ("Date", Kind::Text, Source::Date), ("Hour", Kind::Integer, Source::Hour)];
+    let made = [
+        ("Address", Kind::Text, Source::Address),
+        ("Date", Kind::Text, Source::Date),
+        ("Hour", Kind::Integer, Source::Hour),
+        ("RecordTypeName", Kind::Text, Source::Word("RecordType")),
+        ("UserTypeName", Kind::Text, Source::Word("UserType")),
+        ("LogonTypeName", Kind::Text, Source::Word("LogonType")),
+    ];
     listed.chain(made.map(|(name, kind, source)| Column { name: name.to_owned(), kind, source })).collect()
 }
 
@@ -93,6 +105,10 @@ impl Column {
         match &self.source {
             Source::Field(path) => self.kind.cell(at(document, path)?),
             Source::Address => address(document).map(|address| Cell::Text(address.to_owned())),
+            Source::Word(field) => match Kind::Integer.cell(at(document, field)?)? {
+                Cell::Integer(number) => word(field, number).map(|word| Cell::Text(word.to_owned())),
+                _ => None,
+            },
             Source::Date => time(created).map(|time| Cell::Text(time.date().to_string())),
             Source::Hour => time(created).map(|time| Cell::Integer(i64::from(chrono::Timelike::hour(&time)))),
         }
@@ -126,6 +142,15 @@ impl Cell {
     }
 }
 
+/// The word for a number that a record's field has.
+fn word(field: &str, number: i64) -> Option<&'static str> {
+    static BY_NUMBER: LazyLock<HashMap<(&str, i64), &str>> = LazyLock::new(|| {
+        let parts = WORDS.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect::<Vec<_>>());
+        parts.filter_map(|parts| Some(((*parts.first()?, parts.get(1)?.parse().ok()?), *parts.get(2)?))).collect()
+    });
+    BY_NUMBER.get(&(field, number)).copied()
+}
+
 fn at<'a>(document: &'a Document, path: &str) -> Option<&'a Value> {
     let mut names = path.split('.');
     let first = document.fields().get(names.next()?)?;
@@ -157,11 +182,10 @@ mod tests {
 
     #[test]
     fn the_columns_are_those_of_the_power_bi_project() {
+        let model = include_str!("../../../powerbi/O365Activity.SemanticModel/definition/tables/Activity.tmdl");
+        let its: Vec<_> = model.lines().filter_map(|line| line.strip_prefix("\tcolumn ")).collect();
         let names: Vec<_> = COLUMNS.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(names[..5], ["id", "CreationTime", "Workload", "RecordType", "Operation"]);
-        for name in ["ContentType", "ContentCreated", "Address", "Date", "Hour"] {
-            assert!(names.contains(&name), "{name}");
-        }
+        assert_eq!(names, its);
         let mut unique = names.clone();
         unique.sort_unstable();
         unique.dedup();
@@ -186,6 +210,7 @@ mod tests {
             ("Address", "2001:db8::1"),
             ("Date", "2026-11-20"),
             ("Hour", "10"),
+            ("RecordTypeName", "SharePointFileOperation"),
         ];
         assert_eq!(cells, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use azure_data_cosmos::clients::ContainerClient;
@@ -16,10 +17,12 @@ use super::document::Document;
 use super::filter::Filter;
 use super::forms::Form;
 use super::manifest::Manifest;
+use super::pseudonyms::{Key, Pseudonyms};
 use super::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
+use crate::geoip::GeoIpOptions;
 use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
@@ -38,9 +41,18 @@ pub struct ExportOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
+    /// Put tokens in place of accounts, addresses and personal OneDrive paths; `activity reveal` turns them back
+    #[arg(long, requires = "key_file")]
+    pub pseudonyms: bool,
+    /// The file of the key for them; it is made if there is none
+    #[arg(long, value_name = "FILE", requires = "pseudonyms")]
+    pub key_file: Option<PathBuf>,
     /// Which database
     #[command(flatten)]
     pub database: DatabaseOptions,
@@ -57,11 +69,12 @@ pub struct ExportOptions {
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
     let container = database.open().await?;
-    let case = CaseWriter::begin(&options.out, &options.forms)?;
+    let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
+    let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
-    let filter = options.filter.clone();
-    let writing = spawn_blocking(move || write(case, receiver, &filter));
+    let (filter, tokens) = (options.filter.clone(), pseudonyms.clone());
+    let writing = spawn_blocking(move || write(case, receiver, &filter, tokens.as_deref()));
     let reading = read(&container, sender, |read| task.now(format_args!("{} documents read", Count(read)))).await;
     // Writing that failed closes the channel, which ends the reading: its reason is told first.
     let case = writing.await??;
@@ -69,7 +82,9 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
     task.now("reading the journal");
     let completeness = completeness(settings(&database)?, options.filter.from, options.filter.to).await;
     let rows = case.rows();
-    let manifest = case.finish(asked(options, &database), completeness, options.sign.as_deref())?;
+    let asked = asked(options, &database);
+    let asked = pseudonyms.map_or_else(|| asked.clone(), |pseudonyms| pseudonyms.asked(&asked));
+    let manifest = case.finish(asked, completeness, options.sign.as_deref())?;
     task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));
     Ok(manifest)
 }
@@ -94,13 +109,32 @@ async fn read(container: &ContainerClient, documents: mpsc::Sender<Vec<Document>
     Ok(())
 }
 
-fn write(mut case: CaseWriter, mut documents: mpsc::Receiver<Vec<Document>>, filter: &Filter) -> Result<CaseWriter> {
+fn write(
+    mut case: CaseWriter,
+    mut documents: mpsc::Receiver<Vec<Document>>,
+    filter: &Filter,
+    pseudonyms: Option<&Pseudonyms>,
+) -> Result<CaseWriter> {
     while let Some(chunk) = documents.blocking_recv() {
         for document in chunk.iter().filter(|document| filter.keeps(document)) {
-            case.write(document).context("the case cannot be written")?;
+            let written = match pseudonyms {
+                Some(pseudonyms) => case.write(&pseudonyms.document(document)),
+                None => case.write(document),
+            };
+            written.context("the case cannot be written")?;
         }
     }
     Ok(case)
+}
+
+/// None where names are to stay.
+fn pseudonyms(options: &ExportOptions, screen: &Screen) -> Result<Option<Pseudonyms>> {
+    let Some(file) = options.key_file.as_deref().filter(|_| options.pseudonyms) else { return Ok(None) };
+    let (key, is_new) = Key::read_or_make(file)?;
+    if is_new {
+        screen.part("export", format_args!("a new key is in {}: without it nobody can turn a token back", file.display()));
+    }
+    Ok(Some(Pseudonyms::new(key)))
 }
 
 /// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
@@ -117,6 +151,9 @@ pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Op
 /// What was asked, as the manifest has it.
 fn asked(options: &ExportOptions, database: &DatabaseOptions) -> Value {
     let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms))]);
+    if options.pseudonyms {
+        asked.insert("pseudonyms".to_owned(), json!(true));
+    }
     if let Ok(Value::Object(filter)) = serde_json::to_value(&options.filter) {
         asked.extend(filter);
     }

@@ -11,6 +11,7 @@ pub mod forms;
 pub mod ecs;
 pub mod filter;
 pub mod manifest;
+pub mod pseudonyms;
 
 pub(crate) mod columns;
 pub mod document;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::document::Document;
 use super::forms::{FILES, Form, Writers};
 use super::manifest::{Completeness, MANIFEST, Manifest, SIGNATURE, STATE};
+use crate::geoip::GeoIp;
 
 /// What a signature is for: nothing that was signed for another purpose passes for it.
 pub(super) const NAMESPACE: &str = "office365-case";
@@ -25,10 +26,10 @@ pub(crate) struct CaseWriter {
 
 impl CaseWriter {
     /// Begins in a folder that is empty, is a case already, or holds nothing but the state of `collect`.
-    pub(crate) fn begin(folder: &Path, forms: &[Form]) -> Result<Self> {
+    pub(crate) fn begin(folder: &Path, forms: &[Form], geoip: &GeoIp) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         clear(folder)?;
-        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, forms)?, rows: 0 })
+        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, forms, geoip)?, rows: 0 })
     }
 
     /// Writes the next document.

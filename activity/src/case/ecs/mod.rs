@@ -2,7 +2,7 @@
 //!
 //! [`event`] is a pure function of the record. The names, and the order in which fields are moved, are those of
 //! Elastic's Office 365 integration, so that its dashboards and rules work; `tables` holds what can be said as a
-//! table. GeoIP and the parsing of user agents are left to Elasticsearch.
+//! table. Where an address is, is told with MaxMind files that are given; the parsing of user agents is left to Elasticsearch.
 
 pub(super) mod address;
 mod fields;
@@ -18,6 +18,8 @@ use fields::{append, at, at_mut, put, take, text};
 use handler::operator::input::RecordReader;
 use serde_json::{Map, Value, json};
 
+use crate::geoip::GeoIp;
+
 /// The version of the Elastic Common Schema whose names these are.
 const ECS_VERSION: &str = "8.11.0";
 
@@ -28,14 +30,14 @@ const ECS_VERSION: &str = "8.11.0";
 ///
 /// # Errors
 /// The input cannot be read, or nobody reads the output.
-pub fn ecs(input: impl BufRead, mut out: impl Write) -> io::Result<u64> {
+pub fn ecs(input: impl BufRead, mut out: impl Write, geoip: &GeoIp) -> io::Result<u64> {
     let (mut records, mut record, mut failed) = (RecordReader::new(input)?, Vec::new(), 0);
     while records.read(&mut record)? {
         if record.trim_ascii().is_empty() {
             continue;
         }
         let event = match serde_json::from_slice::<Map<String, Value>>(&record) {
-            Ok(record) => event(record),
+            Ok(record) => event(record, geoip),
             Err(error) => {
                 failed += 1;
                 json!({ "ecs": { "version": ECS_VERSION }, "event": { "kind": "pipeline_error" }, "error": { "message": error.to_string() } })
@@ -51,7 +53,8 @@ pub fn ecs(input: impl BufRead, mut out: impl Write) -> io::Result<u64> {
 /// Turns a record into an event. What has no name in the schema stands under `o365.audit`, under its own name.
 ///
 /// What is missing in the record is missing in the event; nothing is made up, and no record is refused.
-pub fn event(mut record: Map<String, Value>) -> Value {
+/// Where its source is, is told as far as a MaxMind file knows.
+pub fn event(mut record: Map<String, Value>, geoip: &GeoIp) -> Value {
     let mut event = Map::new();
     put(&mut event, "ecs.version", json!(ECS_VERSION));
     put(&mut event, "event.kind", json!("event"));
@@ -76,6 +79,7 @@ pub fn event(mut record: Map<String, Value>) -> Value {
         data_loss_prevention(&mut event, &mut record);
     }
     name_addresses(&mut event, client);
+    locate_source(&mut event, geoip);
     split_accounts(&mut event);
     gather_related(&mut event, &record, record_type);
     name_host(&mut event);
@@ -368,6 +372,15 @@ fn split_accounts(event: &mut Map<String, Value>) {
         for (field, value) in parts {
             put(event, &format!("{account}.{field}"), json!(value));
         }
+    }
+}
+
+/// Says where the source is: `source.geo` and `source.as`, as Elasticsearch's own plug-in would.
+/// <https://www.elastic.co/docs/reference/enrich-processor/geoip-processor>
+fn locate_source(event: &mut Map<String, Value>, geoip: &GeoIp) {
+    let address = at(event, "source.ip").and_then(Value::as_str).and_then(|address| address.parse().ok());
+    for (name, fields) in address.map(|address| geoip.fields(address)).unwrap_or_default() {
+        put(event, &format!("source.{name}"), fields);
     }
 }
 

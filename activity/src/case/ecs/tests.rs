@@ -5,11 +5,12 @@
 use serde_json::{Map, Value, json};
 
 use super::{ecs, event, fields, tables};
+use crate::geoip::{GeoIp, GeoIpOptions};
 
 /// The event of a record.
 fn of(record: Value) -> Map<String, Value> {
     let Value::Object(record) = record else { panic!("a record is an object") };
-    let Value::Object(event) = event(record) else { panic!("an event is an object") };
+    let Value::Object(event) = event(record, &GeoIp::default()) else { panic!("an event is an object") };
     event
 }
 
@@ -406,7 +407,7 @@ fn text_that_holds_json_is_read_and_platforms_have_names() {
 #[test]
 fn one_line_comes_out_for_each_record_that_goes_in_and_bad_ones_say_why() {
     let mut out = Vec::new();
-    let failed = ecs("{\"Id\":\"a\"}\n\n{torn\n[1]\n{\"Id\":\"b\"}".as_bytes(), &mut out).unwrap();
+    let failed = ecs("{\"Id\":\"a\"}\n\n{torn\n[1]\n{\"Id\":\"b\"}".as_bytes(), &mut out, &GeoIp::default()).unwrap();
     let lines: Vec<Value> = String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((failed, lines.len()), (2, 4));
     assert_eq!((&lines[0]["event"]["id"], &lines[3]["event"]["id"]), (&json!("a"), &json!("b")));
@@ -414,6 +415,29 @@ fn one_line_comes_out_for_each_record_that_goes_in_and_bad_ones_say_why() {
     assert!(lines[1]["error"]["message"].is_string() && lines[2]["error"]["message"].is_string());
 
     let mut out = Vec::new();
-    assert_eq!(ecs("UserIds,AuditData\na,\"{\"\"Id\"\":\"\"a\"\"}\"\n".as_bytes(), &mut out).unwrap(), 0);
+    assert_eq!(ecs("UserIds,AuditData\na,\"{\"\"Id\"\":\"\"a\"\"}\"\n".as_bytes(), &mut out, &GeoIp::default()).unwrap(), 0);
     assert_eq!(String::from_utf8(out).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn a_source_is_located_only_where_a_maxmind_file_is_given_and_knows_it() {
+    let files = ["City", "ASN"].map(|kind| format!("{}/tests/data/GeoLite2-{kind}-Test.mmdb", env!("CARGO_MANIFEST_DIR")).into());
+    let geoip = GeoIpOptions { files: files.to_vec() }.open().unwrap();
+    let source = |address: &str, geoip: &GeoIp| {
+        let record = json!({"Id": "a", "Operation": "UserLoggedIn", "ClientIP": address});
+        event(record.as_object().unwrap().clone(), geoip)["source"].clone()
+    };
+    assert_eq!(source("89.160.20.112:443", &GeoIp::default()), json!({"ip": "89.160.20.112", "port": 443}));
+    assert_eq!(
+        source("89.160.20.112:443", &geoip),
+        json!({
+            "ip": "89.160.20.112", "port": 443, "as": {"number": 29518, "organization": {"name": "Bredband2 AB"}},
+            "geo": {
+                "continent_name": "Europe", "country_iso_code": "SE", "country_name": "Sweden", "region_iso_code": "SE-E",
+                "region_name": "Östergötland County", "city_name": "Linköping", "location": {"lat": 58.4167, "lon": 15.6167},
+            },
+        })
+    );
+    assert_eq!(source("192.0.2.1", &geoip), json!({"ip": "192.0.2.1"}));
+    assert_eq!(source("no address", &geoip)["geo"], Value::Null);
 }

@@ -8,23 +8,27 @@ use crate::case::document::Document;
 use crate::case::ecs::event;
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
+use crate::geoip::GeoIp;
 
-pub(super) struct Ecs(HashedFile);
+pub(super) struct Ecs {
+    file: HashedFile,
+    geoip: GeoIp,
+}
 
 impl Ecs {
-    pub(super) fn begin(folder: &Path) -> io::Result<Self> {
-        HashedFile::create(folder, "ecs.ndjson").map(Self)
+    pub(super) fn begin(folder: &Path, geoip: GeoIp) -> io::Result<Self> {
+        Ok(Self { file: HashedFile::create(folder, "ecs.ndjson")?, geoip })
     }
 }
 
 impl Writer for Ecs {
     fn write(&mut self, document: &Document) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, &event(document.record()))?;
-        self.0.count(1);
-        self.0.write_all(b"\n")
+        serde_json::to_writer(&mut self.file, &event(document.record(), &self.geoip))?;
+        self.file.count(1);
+        self.file.write_all(b"\n")
     }
 
     fn finish(self: Box<Self>) -> io::Result<Vec<Listed>> {
-        Ok(vec![self.0.finish()?])
+        Ok(vec![self.file.finish()?])
     }
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 pub(crate) use self::csv::guarded;
 use super::document::Document;
 use super::manifest::Listed;
+use crate::geoip::GeoIp;
 
 /// A form that documents can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -56,15 +57,15 @@ trait Writer: Send {
 pub struct Writers(Vec<Box<dyn Writer>>);
 
 impl Writers {
-    /// Begins all forms in a folder that is there.
+    /// Begins all forms in a folder that is there; where addresses are is told in events under Elastic's names.
     ///
     /// # Errors
     /// A file cannot be made, or this program was built without a form.
-    pub fn begin(folder: &Path, forms: &[Form]) -> Result<Self> {
+    pub fn begin(folder: &Path, forms: &[Form], geoip: &GeoIp) -> Result<Self> {
         let mut forms = forms.to_vec();
         forms.sort_unstable();
         forms.dedup();
-        Ok(Self(forms.into_iter().map(|form| form.begin(folder)).collect::<Result<_>>()?))
+        Ok(Self(forms.into_iter().map(|form| form.begin(folder, geoip)).collect::<Result<_>>()?))
     }
 
     /// Writes a document in every form.
@@ -88,7 +89,7 @@ impl Writers {
 }
 
 impl Form {
-    fn begin(self, folder: &Path) -> Result<Box<dyn Writer>> {
+    fn begin(self, folder: &Path, geoip: &GeoIp) -> Result<Box<dyn Writer>> {
         Ok(match self {
             Self::Ndjson => Box::new(ndjson::Ndjson::begin(folder)?),
             Self::Csv => Box::new(csv::Csv::begin(folder)?),
@@ -98,7 +99,7 @@ impl Form {
             Self::Parquet => {
                 anyhow::bail!("this program was built without Parquet: cargo run --release -p activity --features parquet -- export …")
             }
-            Self::Ecs => Box::new(ecs::Ecs::begin(folder)?),
+            Self::Ecs => Box::new(ecs::Ecs::begin(folder, geoip.clone())?),
             Self::Timesketch => Box::new(timesketch::Timesketch::begin(folder)?),
             Self::Opengraph => Box::new(opengraph::OpenGraph::begin(folder)?),
             Self::Sql => Box::new(sql::Sql::begin(folder)?),

@@ -30,6 +30,7 @@ use crate::case::forms::Form;
 use crate::case::manifest::Manifest;
 use crate::case::writing::CaseWriter;
 use crate::collect::stack::STORAGE;
+use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 use crate::text_table::Count;
 use state::FeedState;
@@ -64,6 +65,9 @@ pub struct FeedOptions {
     /// The forms, separated by commas
     #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
     pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -231,7 +235,7 @@ fn write(mut state: FeedState, mut arrivals: mpsc::Receiver<Arrival>, services: 
 async fn write_case(options: &FeedOptions, state: FeedState, erased: Arc<HashSet<Digest>>) -> Result<Manifest> {
     let options = options.clone();
     spawn_blocking(move || {
-        let mut case = CaseWriter::begin(&options.out, &options.forms)?;
+        let mut case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
         let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
         state.each_document(|document| {
             // An earlier run may have collected what was erased since.

@@ -125,7 +125,7 @@ pub fn worst(rows: &[Row]) -> Option<String> {
 }
 
 /// Our rules and, as far as the state container of the collector can be read, the administrator's own and what they silenced.
-async fn rules(database: &DatabaseOptions) -> RuleSet {
+pub(crate) async fn rules(database: &DatabaseOptions) -> RuleSet {
     let read = async {
         let config = Config::from_vars(settings(database)?)?;
         let connection = Connection::new(&config, RetryOptions::none())?;

@@ -5,11 +5,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, NaiveDateTime};
+use handler::findings::Level;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::filter::{Filter, Order, Sieve};
-use super::findings::{Found, Level};
+use super::findings::{Found, Hit};
 
 /// How many bars the picture in time has.
 const BARS: i64 = 96;
@@ -62,8 +63,8 @@ pub(super) struct Record {
     first_edge: usize,
     /// It was tried and not done.
     pub(super) is_failed: bool,
-    /// Its findings, each once: numbers of rules.
-    pub(super) findings: Vec<u32>,
+    /// Its findings, each once.
+    pub(super) findings: Vec<Hit>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -223,9 +224,13 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn add(&mut self, at: Option<i64>) {
-        self.records += 1;
-        self.first = self.first.into_iter().chain(at).min();
-        self.last = self.last.max(at);
+        self.join(Self { records: 1, first: at, last: at });
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.records += other.records;
+        self.first = self.first.into_iter().chain(other.first).min();
+        self.last = self.last.max(other.last);
     }
 }
 
@@ -284,29 +289,34 @@ impl Edges {
         self.records.push(record);
         for finding in document["findings"].as_array().into_iter().flatten() {
             let text = |name: &str| finding[name].as_str().unwrap_or_default();
-            self.find(self.records.len() - 1, text("rule"), text("title"), Level::of(text("level")));
+            let Ok(level) = text("level").parse() else { continue };
+            let place = self.records.len() - 1;
+            let Record { user, at, .. } = self.records[place];
+            let (account, span) = (self.users.text(user).to_owned(), Span { records: 1, first: at, last: at });
+            self.find(place, (text("rule"), text("title"), level), &account, span);
         }
     }
 
-    /// Adds to a record, by its place, what a rule found. The same rule counts once.
-    pub(super) fn find(&mut self, place: usize, rule: &str, title: &str, level: Level) {
-        let number = self.rules.number(rule);
-        if self.titles.len() == number as usize {
+    /// Adds to a record, by its place, what a rule of this id, title and level found: about whom, and on how many records. The same
+    /// counts once.
+    pub(super) fn find(&mut self, place: usize, (rule, title, level): (&str, &str, Level), account: &str, span: Span) {
+        let hit = Hit { rule: self.rules.number(rule), account: self.users.number(account), span };
+        if self.titles.len() == hit.rule as usize {
             self.titles.push((title.to_owned(), level));
         }
-        if let Some(record) = self.records.get_mut(place).filter(|record| !record.findings.contains(&number)) {
-            record.findings.push(number);
+        if let Some(record) = self.records.get_mut(place).filter(|record| !record.findings.iter().any(|known| known.is_same(&hit))) {
+            record.findings.push(hit);
         }
     }
 
     /// A rule's title and level, by its number.
-    pub(super) fn rule(&self, number: u32) -> (&str, Level) {
-        self.titles.get(number as usize).map_or(("", Level::None), |(title, level)| (title, *level))
+    pub(super) fn rule(&self, number: u32) -> Option<Found<'_>> {
+        self.titles.get(number as usize).map(|(title, level)| Found { title, level: *level })
     }
 
     /// The level of a record's worst finding.
-    pub(super) fn level(&self, record: &Record) -> Level {
-        record.findings.iter().map(|number| self.rule(*number).1).max().unwrap_or(Level::None)
+    pub(super) fn level(&self, record: &Record) -> Option<Level> {
+        record.findings.iter().filter_map(|hit| Some(self.rule(hit.rule)?.level)).max()
     }
 
     /// How many records were added.
@@ -347,7 +357,9 @@ impl Edges {
         let (mut first, mut last, mut records_with_edges) = (None, None, 0);
         let mut findings: BTreeMap<Reverse<Level>, usize> = BTreeMap::new();
         for record in self.records.iter().filter(|record| !record.findings.is_empty()) {
-            *findings.entry(Reverse(self.level(record))).or_default() += 1;
+            if let Some(level) = self.level(record) {
+                *findings.entry(Reverse(level)).or_default() += 1;
+            }
         }
         for (record, edges) in self.with_edges() {
             workloads[record.workload as usize] += 1;
@@ -474,7 +486,7 @@ impl Edges {
     }
 
     pub(super) fn listed<'a>(&'a self, record: &'a Record) -> Listed<'a> {
-        let mut findings: Vec<Found<'_>> = record.findings.iter().map(|number| self.rule(*number)).map(Found::from).collect();
+        let mut findings: Vec<Found<'_>> = record.findings.iter().filter_map(|hit| self.rule(hit.rule)).collect();
         findings.sort_by_key(|found| Reverse(found.level));
         Listed {
             id: &record.id,
@@ -503,7 +515,7 @@ impl Edges {
             }
             records += 1;
             let mut pairs = HashSet::new();
-            let level = Some(self.level(record)).filter(|level| *level > Level::None);
+            let level = self.level(record);
             for edge in &edges {
                 let pair = counted.entry((edge.from, edge.to)).or_default();
                 pair.kind = edge.kind;

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use handler::findings::Level;
 use serde::Deserialize;
 
 use super::edges::{Edge, Edges, Names, Record, seconds};
-use super::findings::Level;
+use super::findings::Hit;
 
 /// What to count. All that is left out means all.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +40,8 @@ pub(super) struct Filter {
     pub(super) level: Option<String>,
     /// Only records with a finding of this rule, by its id.
     pub(super) rule: Option<String>,
+    /// … that is about this account.
+    pub(super) account: Option<String>,
     /// Only records of some sessions.
     pub(super) sessions: Option<Sessions>,
     /// Only the shortest way in time from this node, `type:name`, …
@@ -79,6 +82,7 @@ pub(super) struct Sieve {
     operation: Option<Option<u32>>,
     level: Option<Level>,
     rule: Option<Option<u32>>,
+    account: Option<Option<u32>>,
     sessions: Option<HashSet<u32>>,
 }
 
@@ -96,8 +100,9 @@ impl Sieve {
             without: list(&edges.labels, &filter.without).unwrap_or_default(),
             user: text(&filter.user).map(|user| edges.users.find(&user.to_lowercase())),
             operation: text(&filter.operation).map(|operation| edges.operations.find(&operation)),
-            level: text(&filter.level).map(|level| Level::of(&level)),
+            level: text(&filter.level).and_then(|level| level.parse().ok()),
             rule: text(&filter.rule).map(|rule| edges.rules.find(&rule)),
+            account: filter.account.as_deref().map(|account| edges.users.find(&account.to_lowercase())),
             sessions: filter.sessions.map(|Sessions::Several| edges.sessions_at_several_addresses()),
         }
     }
@@ -108,8 +113,8 @@ impl Sieve {
         self.workloads.as_ref().is_none_or(|workloads| workloads.contains(&record.workload))
             && self.user.is_none_or(|user| user == Some(record.user))
             && self.operation.is_none_or(|operation| operation == Some(record.operation))
-            && self.level.is_none_or(|level| edges.level(record) >= level)
-            && self.rule.is_none_or(|rule| rule.is_some_and(|rule| record.findings.contains(&rule)))
+            && self.level.is_none_or(|level| edges.level(record) >= Some(level))
+            && ((self.rule.is_none() && self.account.is_none()) || record.findings.iter().any(|hit| self.is_of(hit)))
             && self.sessions.as_ref().is_none_or(is_of)
     }
 
@@ -118,6 +123,11 @@ impl Sieve {
             Some(at) => self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to),
             None => self.from.is_none() && self.to.is_none(),
         }
+    }
+
+    /// True if a finding is of the rule and about the account.
+    pub(super) fn is_of(&self, hit: &Hit) -> bool {
+        self.rule.is_none_or(|rule| rule == Some(hit.rule)) && self.account.is_none_or(|account| account == Some(hit.account))
     }
 
     /// True if edges of its kind and label are wanted.

@@ -3,56 +3,40 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use handler::findings::Level;
 use serde::Serialize;
 
 use super::edges::{Edges, Span, utc};
 use super::filter::{Filter, Sieve};
 
-/// The need for a person to look.
-/// <https://sigmahq.io/docs/basics/rules.html#level>
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    /// Nothing was found, or the word is unknown.
-    None,
-    Informational,
-    Low,
-    Medium,
-    High,
-    Critical,
+/// What a rule found: on one record, or on several that a rule over time puts together. Those stand at the record that completes them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    /// A number of rules.
+    pub(super) rule: u32,
+    /// A number of users: the account, or what the records of several accounts have in common, such as an address.
+    pub(super) account: u32,
+    pub(super) span: Span,
 }
 
-impl Level {
-    /// By the word that documents have for it.
-    pub(super) fn of(word: &str) -> Self {
-        match word {
-            "informational" => Self::Informational,
-            "low" => Self::Low,
-            "medium" => Self::Medium,
-            "high" => Self::High,
-            "critical" => Self::Critical,
-            _ => Self::None,
-        }
+impl Hit {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.rule, self.account) == (other.rule, other.account)
     }
 }
 
-/// What a rule found on a record.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// A rule that found something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Found<'a> {
     pub(super) title: &'a str,
     pub(super) level: Level,
 }
 
-impl<'a> From<(&'a str, Level)> for Found<'a> {
-    fn from((title, level): (&'a str, Level)) -> Self {
-        Self { title, level }
-    }
-}
-
 /// What a rule found on an account's records: one line, however many they are.
 #[derive(Debug, Serialize)]
 pub(super) struct Line<'a> {
-    pub(super) user: &'a str,
+    /// In lower case; what the records of several accounts have in common, such as an address.
+    pub(super) account: &'a str,
     pub(super) rule: &'a str,
     pub(super) title: &'a str,
     pub(super) level: Level,
@@ -60,8 +44,6 @@ pub(super) struct Line<'a> {
     /// UTC; nothing where no record has a time.
     pub(super) first: Option<String>,
     pub(super) last: Option<String>,
-    #[serde(skip)]
-    account: u32,
 }
 
 impl Edges {
@@ -71,26 +53,25 @@ impl Edges {
         let sieve = Sieve::new(self, filter);
         let mut counted: HashMap<(u32, u32), Span> = HashMap::new();
         for (record, _) in self.all().filter(|(record, edges)| sieve.is_in_time(record) && sieve.passes(self, record, edges)) {
-            for rule in &record.findings {
-                counted.entry((record.user, *rule)).or_default().add(record.at);
+            for hit in record.findings.iter().filter(|hit| sieve.is_of(hit)) {
+                counted.entry((hit.account, hit.rule)).or_default().join(hit.span);
             }
         }
-        let mut accounts: HashMap<u32, (Level, usize)> = HashMap::new();
-        for (account, rule) in counted.keys() {
-            let level = self.rule(*rule).1;
-            let (worst, severe) = accounts.entry(*account).or_insert((Level::None, 0));
-            *worst = level.max(*worst);
+        let mut accounts: HashMap<&str, (Option<Level>, usize)> = HashMap::new();
+        let mut lines: Vec<Line<'_>> = Vec::new();
+        for ((account, rule), span) in counted {
+            let Some(Found { title, level }) = self.rule(rule) else { continue };
+            let (account, rule) = (self.users.text(account), self.rules.text(rule));
+            let (worst, severe) = accounts.entry(account).or_default();
+            *worst = (*worst).max(Some(level));
             *severe += usize::from(level >= Level::Medium);
+            lines.push(Line { account, rule, title, level, records: span.records, first: span.first.map(utc), last: span.last.map(utc) });
         }
-        let line = |((account, rule), span): ((u32, u32), Span)| {
-            let (title, level) = self.rule(rule);
-            let (user, rule) = (self.users.text(account), self.rules.text(rule));
-            Line { user, rule, title, level, records: span.records, first: span.first.map(utc), last: span.last.map(utc), account }
-        };
-        let mut lines: Vec<_> = counted.into_iter().map(line).collect();
+        let rank = |line: &Line<'_>| (Reverse(accounts.get(line.account).copied()), Reverse(line.level), Reverse(line.last.clone()));
         lines.sort_by(|a, b| {
-            let rank = |line: &Line<'_>| (Reverse(accounts[&line.account]), line.user.to_owned(), Reverse(line.level));
-            rank(a).cmp(&rank(b)).then_with(|| b.last.cmp(&a.last)).then_with(|| a.title.cmp(b.title))
+            let ((worst, level, last), (other_worst, other_level, other_last)) = (rank(a), rank(b));
+            let by_account = worst.cmp(&other_worst).then_with(|| a.account.cmp(b.account));
+            by_account.then_with(|| (level, last, a.title).cmp(&(other_level, other_last, b.title)))
         });
         lines
     }
@@ -122,7 +103,7 @@ mod tests {
         let records: Vec<_> = records.iter().map(|(user, at, findings)| (*user, at.as_str(), findings.clone())).collect();
         let edges = edges(&records);
         let lines = edges.findings(&Filter::default());
-        let told: Vec<_> = lines.iter().map(|line| (line.user, line.title, line.level, line.records)).collect();
+        let told: Vec<_> = lines.iter().map(|line| (line.account, line.title, line.level, line.records)).collect();
         let expected = [
             ("eve@c.example", "about role", Level::High, 1),
             ("ann@c.example", "about failed", Level::Medium, 25),
@@ -136,10 +117,17 @@ mod tests {
     #[test]
     fn what_is_found_later_counts_once_with_what_the_record_had() {
         let mut edges = edges(&[("ann", "2026-11-20T01:00:00", json!([{ "rule": "a", "title": "A", "level": "low" }]))]);
-        edges.find(0, "a", "A", Level::Low);
-        edges.find(0, "b", "B", Level::High);
-        edges.find(7, "c", "C", Level::High);
-        let lines = edges.findings(&Filter::default());
-        assert_eq!(lines.iter().map(|line| (line.title, line.records)).collect::<Vec<_>>(), [("B", 1), ("A", 1)]);
+        let once = Span { records: 1, first: None, last: None };
+        edges.find(0, ("a", "A", Level::Low), "ann", once);
+        edges.find(0, ("b", "B", Level::High), "192.0.2.1", Span { records: 24, first: Some(0), last: Some(60) });
+        edges.find(7, ("c", "C", Level::High), "ann", once);
+        let told = |filter: &Filter| {
+            edges.findings(filter).iter().map(|line| (line.account.to_owned(), line.title.to_owned(), line.records)).collect::<Vec<_>>()
+        };
+        let (spray, single) = (("192.0.2.1".to_owned(), "B".to_owned(), 24), ("ann".to_owned(), "A".to_owned(), 1));
+        assert_eq!(told(&Filter::default()), [spray.clone(), single.clone()]);
+        assert_eq!(told(&Filter { account: Some("192.0.2.1".to_owned()), ..Filter::default() }), [spray]);
+        assert_eq!(told(&Filter { rule: Some("a".to_owned()), ..Filter::default() }), [single]);
+        assert_eq!(told(&Filter { rule: Some("a".to_owned()), account: Some("192.0.2.1".to_owned()), ..Filter::default() }), []);
     }
 }

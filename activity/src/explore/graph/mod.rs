@@ -20,6 +20,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::explore::database::DatabaseOptions;
+use crate::explore::findings::rules;
 use crate::screen::Screen;
 use crate::text_table::Count;
 use serve::{Shared, router};
@@ -72,7 +73,7 @@ impl GraphPage {
         let key = Uuid::new_v4().simple().to_string();
         let url = Url::parse(&format!("http://127.0.0.1:{port}/{key}/"))?;
         let shared = Arc::new(Shared {
-            store: Store { container, most: options.most },
+            store: Store { container, most: options.most, rules: rules(&options.database).await },
             days: options.days,
             edges: RwLock::default(),
             script,

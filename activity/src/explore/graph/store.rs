@@ -5,11 +5,10 @@ use azure_data_cosmos::clients::ContainerClient;
 use azure_data_cosmos::{FeedScope, Query};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
-use handler::findings::RuleSet;
+use handler::findings::{Finding, RuleSet};
 use serde_json::Value;
 
-use super::edges::Edges;
-use super::findings::Level;
+use super::edges::{Edges, Span};
 use crate::explore::database::without_system_properties;
 
 /// A container of activity.
@@ -17,6 +16,8 @@ pub(super) struct Store {
     pub(super) container: ContainerClient,
     /// At most so many records are read.
     pub(super) most: usize,
+    /// Asked over time; what they silence today is not shown.
+    pub(super) rules: RuleSet,
 }
 
 impl Store {
@@ -33,21 +34,42 @@ impl Store {
         };
         let refused = "the database refuses to be read";
         let mut documents = self.container.query_items::<Value>(query, FeedScope::full_container(), None).await.context(refused)?;
-        let (mut edges, mut over_time) = (Edges::default(), RuleSet::ours().over_time());
-        while let Some(document) = documents.try_next().await.context(refused)? {
+        let (mut edges, mut over_time) = (Edges::default(), self.rules.over_time());
+        while let Some(mut document) = documents.try_next().await.context(refused)? {
             if edges.len() == self.most {
                 edges.is_cut = true;
                 break;
             }
-            over_time.take(edges.len() as u64, &document.to_string());
+            let json = document.to_string();
+            over_time.take(edges.len() as u64, &json);
+            self.silence(&json, &mut document);
             edges.add(&document);
         }
-        for (place, findings) in over_time.findings() {
-            for finding in findings {
-                edges.find(usize::try_from(place)?, finding.rule, finding.title, Level::of(finding.level.as_str()));
-            }
+        for episode in over_time.episodes() {
+            // The account, if it is one; else what its records have in common.
+            let mut accounts = episode.accounts.iter();
+            let account = match (accounts.next(), accounts.next()) {
+                (Some(account), None) => account.to_string(),
+                _ => episode.group.join(", "),
+            };
+            let span =
+                Span { records: u32::try_from(episode.count).unwrap_or(u32::MAX), first: Some(episode.first), last: Some(episode.last) };
+            let Finding { rule, title, level, .. } = episode.finding;
+            edges.find(usize::try_from(episode.line)?, (rule, title, level), &account, span);
         }
         Ok(edges)
+    }
+
+    /// Takes away findings that are silenced today.
+    fn silence(&self, json: &str, document: &mut Value) {
+        let Some(stored) = document.get_mut("findings").and_then(Value::as_array_mut) else { return };
+        stored.retain(|finding| {
+            let text = |name: &str| finding[name].as_str().unwrap_or_default();
+            text("level").parse().is_ok_and(|level| {
+                let finding = Finding { rule: text("rule"), title: text("title"), level, file: "" };
+                !self.rules.not_silenced(json, vec![finding]).is_empty()
+            })
+        });
     }
 
     /// A record as it stands in the database, less what the database added. `None`: it is gone.
