@@ -7,6 +7,7 @@ use activity::explore::database::{Credential, connect};
 use anyhow::{Context as _, Result, ensure};
 use azure_core::credentials::Secret;
 use serde_json::{Value, json};
+use standins::azurite::{Azurite, AzuriteOptions, Storage};
 use standins::cosmos::{Cosmos, CosmosOptions};
 
 /// Addresses that MaxMind's test files know: Sweden, Bredband2; and the United Kingdom, of a network that they do not name.
@@ -64,9 +65,17 @@ async fn database() -> Result<Cosmos> {
 
 /// Runs the command in a thread of its own, so that the database goes on.
 async fn findings(cosmos: &Cosmos, arguments: &[&str]) -> Result<Output> {
+    findings_with(cosmos, &[], arguments).await
+}
+
+async fn findings_with(cosmos: &Cosmos, settings: &[(&str, &str)], arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_activity"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
-    command.env("COSMOS_KEY", cosmos.key()).args(["findings", "--endpoint", cosmos.endpoint().as_str()]).args(arguments);
+    command
+        .envs(settings.iter().copied())
+        .env("COSMOS_KEY", cosmos.key())
+        .args(["findings", "--endpoint", cosmos.endpoint().as_str()])
+        .args(arguments);
     Ok(tokio::task::spawn_blocking(move || command.output()).await??)
 }
 
@@ -167,6 +176,38 @@ async fn what_an_account_never_did_before_is_told_where_there_is_a_before() -> R
     let late = rows(&cosmos, &["--from", "2026-11-21"]).await?;
     assert_eq!(row(&late, "Many wrong passwords for one account")?["count"], 24);
     assert!(row(&rows(&cosmos, &["--from", "2026-11-22"]).await?, "Many wrong passwords for one account").is_err());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_and_silences_of_the_state_container_are_followed() -> Result<()> {
+    let (cosmos, azurite) = (database().await?, Azurite::start(AzuriteOptions::default()).await?);
+    let storage = Storage::new(&azurite.connection_string())?;
+    storage.create_container("activity-state").await?;
+    let own = "title: Adele forwards\nid: own-2\nlogsource: {product: m365}\ndetection:\n  a: {Operation: Set-Mailbox, UserId|startswith: adele}\n  condition: a\nlevel: critical\n";
+    storage.write_blob("activity-state", "rules/own.yml", own).await?;
+    let silence = |rule: &str, account: &str| {
+        format!("[[silence]]\nrule = \"{rule}\"\naccount = \"{account}\"\nreason = \"known\"\nuntil = 2099-01-01\n")
+    };
+    let known = [silence("Many wrong passwords for one account", "megan@contoso.example"), silence("Seen before", "lee@contoso.example")];
+    storage.write_blob("activity-state", "rules/silence.toml", &known.concat()).await?;
+
+    let settings = azurite.connection_string();
+    let asked = async |arguments: &[&str]| {
+        let output = findings_with(&cosmos, &[("AzureWebJobsStorage", settings.as_str())], arguments).await?;
+        let rows: Vec<Value> = serde_json::from_slice(&output.stdout)?;
+        anyhow::Ok((rows, String::from_utf8(output.stderr)?))
+    };
+    let (again, said) = asked(&["--json", "--again"]).await?;
+    assert_eq!((row(&again, "Adele forwards")?["level"].as_str(), said.as_str()), (Some("critical"), ""));
+    assert!(row(&again, "Many wrong passwords for one account").is_err(), "{again:#?}");
+    let (stored, _) = asked(&["--json"]).await?;
+    assert!(row(&stored, "Seen before").is_err() && row(&stored, "Adele forwards").is_err(), "{stored:#?}");
+    azurite.stop().await;
+
+    // Where it cannot be read, that is told, and the rest goes on.
+    let (without, said) = asked(&["--json"]).await?;
+    assert!(row(&without, "Seen before").is_ok() && said.lines().count() == 1 && said.starts_with("note: "), "{said}");
     Ok(())
 }
 

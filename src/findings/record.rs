@@ -143,6 +143,12 @@ fn by_name(items: Vec<Value>) -> Map<String, Value> {
 }
 
 fn put(map: &mut Map<String, Value>, name: String, value: Value) {
+    // As PowerShell writes what cmdlets note as `True` and `False`.
+    let value = match value.as_str() {
+        Some("$true") => Value::from("True"),
+        Some("$false") => Value::from("False"),
+        _ => value,
+    };
     match map.get_mut(&name) {
         None => drop(map.insert(name, value)),
         Some(Value::Array(values)) => values.push(value),
