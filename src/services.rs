@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
-    document::{Rules, Table, redact::Treatment},
+    document::{LifeFrom, Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -153,6 +153,7 @@ impl Storing {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
+            life_from: LifeFrom::Event,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,
@@ -161,6 +162,12 @@ impl Storing {
                 None => Table::built_in(),
             },
         }
+    }
+
+    /// Asks the built-in rules alone from here on, where there is no state container that could hold others.
+    pub async fn ask_built_in_rules(&self) {
+        let ours = Arc::new(own_rule_set(&OwnRules::default()));
+        *self.rule_set.lock().await = Some((DateTime::<Utc>::MAX_UTC, ours));
     }
 
     /// The rules that are asked of each record: ours, and the administrator's own, which are read at the first call and hourly.

@@ -13,7 +13,7 @@ use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
-use activity::collect::feed::{FeedOptions, collect_feed};
+use activity::collect::case::{CaseOptions, collect_case};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
@@ -87,11 +87,12 @@ enum Command {
     ///
     /// Takes one record a line, or the CSV that Purview's audit search exports. No setting is needed.
     Ecs(GeoIpOptions),
-    /// Collects a tenant's feed straight into a case on this machine, without Azure
+    /// Collects a tenant's content straight into a case on this machine, without Azure
     ///
     /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
-    /// in the folder: killed and started again, it goes on, and a later run brings what is new.
-    Collect(FeedOptions),
+    /// in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
+    /// days is asked for by Graph's audit search, and the plan is told first.
+    Collect(CaseOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -149,7 +150,7 @@ async fn main() -> ExitCode {
             unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
         }
         Some(Command::Ecs(geoip)) => print_events(&geoip),
-        Some(Command::Collect(options)) => unless_interrupted(collect_case(options)).await.map(code),
+        Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
@@ -282,8 +283,8 @@ async fn write_case(options: ExportOptions) -> Result<()> {
     Ok(())
 }
 
-async fn collect_case(options: FeedOptions) -> Result<()> {
-    let manifest = collect_feed(&options, &Screen::stdout()).await?;
+async fn write_collected(options: CaseOptions) -> Result<()> {
+    let manifest = collect_case(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
 }

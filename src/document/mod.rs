@@ -3,6 +3,7 @@
 
 mod edges;
 mod fields;
+mod quoted;
 pub mod records;
 pub mod redact;
 mod repair;
@@ -23,6 +24,7 @@ pub use self::{
 };
 use self::{
     fields::Field,
+    quoted::write_quoted,
     records::{Kind, RecordFlags},
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
@@ -44,11 +46,46 @@ const MIN_TTL: i64 = 86_400;
 #[serde(rename_all = "camelCase")]
 pub struct Feed {
     /// Null where a hand-made message did not tell.
-    pub content_type: Option<Workload>,
-    /// The content blob.
+    pub content_type: Option<ContentType>,
+    /// The content blob, or the query.
     pub content_id: String,
-    /// When the blob became available, RFC 3339; null where a hand-made message did not tell.
+    /// When the blob became available, or the query was made, RFC 3339; null where a hand-made message did not tell.
     pub content_created: Option<String>,
+}
+
+/// The kind of content that a record came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentType {
+    /// A content blob of the Activity API.
+    Feed(Workload),
+    /// The result of one of Graph's audit log queries: history.
+    AuditSearch,
+}
+
+impl ContentType {
+    /// The name in documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Feed(workload) => workload.as_str(),
+            Self::AuditSearch => "AuditSearch",
+        }
+    }
+}
+
+impl Serialize for ContentType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The time from which a document's life counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeFrom {
+    /// The record's event.
+    Event,
+    /// The moment of writing: history would be gone at once.
+    Writing,
 }
 
 /// The rules that a document depends on, besides its record.
@@ -56,8 +93,10 @@ pub struct Feed {
 pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
-    /// The time that a document lives after its event.
+    /// The time that a document lives.
     pub retention: TimeDelta,
+    /// What that time counts from.
+    pub life_from: LifeFrom,
     /// The service's time.
     pub now: DateTime<Utc>,
     /// Treatment of values that data loss prevention matched.
@@ -76,6 +115,7 @@ impl Rules<'static> {
             table: Table::built_in(),
             partitions_per_day: 4,
             retention: TimeDelta::days(90),
+            life_from: LifeFrom::Event,
             now,
             matched_values: Treatment::Drop,
             leave_out: &NOTHING,
@@ -210,7 +250,8 @@ fn document_with(
     is_stored: impl FnOnce(&Digest) -> bool,
     look_at: impl FnOnce(&Fields<'_>) -> (String, Option<String>),
 ) -> Result<Option<Document>, NotARecord> {
-    let text = String::from_utf8_lossy(record);
+    // Nearly all are valid, and are read faster by this.
+    let text = str::from_utf8(record).map_or_else(|_| String::from_utf8_lossy(record), Cow::Borrowed);
     let mut repaired = matches!(text, Cow::Owned(_));
     let text = if flags.long_numbers || flags.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
     let redaction = redact(&text, rules.matched_values);
@@ -242,7 +283,11 @@ fn is_left_out(fields: &Fields<'_>, feed: Option<&Feed>, leave_out: &LeaveOut) -
     if leave_out.is_empty() {
         return false;
     }
-    let workload = feed.map_or_else(|| content_type(fields), |feed| feed.content_type);
+    let workload = match feed.map(|feed| feed.content_type) {
+        Some(Some(ContentType::Feed(workload))) => Some(workload),
+        Some(None) => None,
+        None | Some(Some(ContentType::AuditSearch)) => content_type(fields),
+    };
     leave_out.matches(workload, fields.text("Operation").as_deref(), fields.text("RecordType").as_deref())
 }
 
@@ -327,7 +372,8 @@ fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
 
 /// Seconds from now until the record's retention ends.
 fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules<'_>) -> i64 {
-    let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
+    let from = created.filter(|_| rules.life_from == LifeFrom::Event).unwrap_or(rules.now);
+    let left = rules.retention - (rules.now - from);
     left.num_seconds().clamp(MIN_TTL, i64::from(i32::MAX))
 }
 
@@ -362,7 +408,7 @@ fn compose(
     }
     for field in fields {
         json.push(',');
-        json.push_str(&serde_json::to_string(&field.name)?);
+        write_quoted(&mut json, &field.name);
         json.push(':');
         json.push_str(field.value.get());
     }
@@ -383,7 +429,7 @@ mod tests {
 
     fn feed() -> Feed {
         Feed {
-            content_type: Some(Workload::Exchange),
+            content_type: Some(ContentType::Feed(Workload::Exchange)),
             content_id: "blob".to_owned(),
             content_created: Some("2026-11-20T11:00:00.000Z".to_owned()),
         }

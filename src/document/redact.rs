@@ -263,22 +263,39 @@ fn named_at(text: &str) -> Option<usize> {
         let lower = text.to_ascii_lowercase();
         NAMES.iter().filter_map(|name| lower.find(name)).min()
     };
-    first(text).or_else(|| first(&without_escapes(text)).and_then(|_| text.find("\\u")))
+    first(text).or_else(|| {
+        let mut read = Cow::Borrowed(text);
+        // Texts in texts have escapes of escapes.
+        while read.contains('\\') {
+            read = Cow::Owned(without_escapes(&read));
+            if first(&read).is_some() {
+                return text.find("\\u");
+            }
+        }
+        None
+    })
 }
 
-/// The text with each `\uXXXX` of ASCII in it read.
+/// The text with one layer of escapes less: each `\uXXXX` of ASCII is its letter, and what stands behind another backslash stands for
+/// itself.
 fn without_escapes(text: &str) -> String {
-    let mut parts = text.split("\\u00");
-    let mut read = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(u8::is_ascii) {
+    let (mut rest, mut read) = (text, String::with_capacity(text.len()));
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        read.push_str(before);
+        let byte = escaped.strip_prefix("u00").and_then(|digits| u8::from_str_radix(digits.get(..2)?, 16).ok()).filter(u8::is_ascii);
+        rest = match byte {
             Some(byte) => {
                 read.push(char::from(byte));
-                read.push_str(&part[2..]);
+                &escaped[5..]
             }
-            None => read.push_str(part),
-        }
+            None => {
+                let mut letters = escaped.chars();
+                read.extend(letters.next());
+                letters.as_str()
+            }
+        };
     }
+    read.push_str(rest);
     read
 }
 

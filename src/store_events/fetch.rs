@@ -8,7 +8,7 @@ use crate::{
     batch::Item,
     clock::rfc3339,
     document::{
-        Digest, Feed, document_of_text, judged,
+        ContentType, Digest, Feed, document_of_text, judged,
         records::{BodyError, Splitter},
     },
     findings::Found,
@@ -56,7 +56,11 @@ async fn fetch_records(
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
-    let feed = Feed { content_type: item.workload, content_id: item.id.clone(), content_created: item.created.map(rfc3339) };
+    let feed = Feed {
+        content_type: item.workload.map(ContentType::Feed),
+        content_id: item.id.clone(),
+        content_created: item.created.map(rfc3339),
+    };
     let table = storing.own_table();
     let rules = storing.rules(clients.clock.now(), table.as_deref());
     let erased = clients.state.erased();

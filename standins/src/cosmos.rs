@@ -3,6 +3,7 @@
 
 mod discard;
 mod faults;
+mod made;
 mod rules;
 mod serve;
 
@@ -46,6 +47,8 @@ pub struct CosmosOptions {
     pub port: u16,
     /// Keeps no document, only ids: see [`Cosmos::created`].
     pub discards: bool,
+    /// Makes so many documents of each logical partition that is there whenever all of one is asked for by id, and keeps none.
+    pub makes: Option<u64>,
     /// Whether any access token opens the account beside its key: nobody here can tell a good one.
     pub takes_tokens: bool,
 }
@@ -60,6 +63,7 @@ impl Default for CosmosOptions {
             partitions: 64,
             port: 0,
             discards: false,
+            makes: None,
             takes_tokens: true,
         }
     }
@@ -115,6 +119,8 @@ struct EmulatedAccount {
     requests: Mutex<CosmosRequests>,
     /// In the place of the emulator's documents, where they are not kept.
     discarded: Option<discard::Discarded>,
+    /// In the place of the emulator's documents, where they are made as they are asked for.
+    made: Option<made::Made>,
 }
 
 impl Cosmos {
@@ -140,6 +146,7 @@ impl Cosmos {
             faults: Mutex::default(),
             requests: Mutex::default(),
             discarded: options.discards.then(discard::Discarded::default),
+            made: options.makes.map(made::Made),
         });
         account.create_container(&options).await?;
         let stop = CancellationToken::new();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod by_hand;
+mod canary;
 mod check;
 mod clock;
 mod collect;
@@ -35,3 +36,7 @@ mod token;
 mod wire;
 mod world;
 mod wrong_settings;
+
+/// Records with matched values in every form, as the property test makes them.
+#[path = "../canary/form.rs"]
+mod form;

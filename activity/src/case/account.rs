@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use azure_core::http::RetryOptions;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use handler::azure::Connection;
 use handler::config::Config;
 use handler::state::{Figures, HourSums, State};
@@ -58,15 +58,22 @@ struct Account {
 impl Account {
     async fn read(&mut self, state: &State, config: &Config) -> Result<()> {
         let now = Utc::now();
-        let retained = now - chrono::TimeDelta::from_std(config.documents.retention)?;
+        let retained = now - TimeDelta::from_std(config.documents.retention)?;
         if self.from.is_some_and(|from| from < retained) {
             self.doubt(format!("the database keeps no documents from before {}", written(retained)));
         }
-        let mut starts = Vec::new();
+        let (mut starts, mut journals) = (Vec::new(), Vec::new());
         for workload in &config.workloads {
             let hours = state.hours(*workload, self.from, self.to).await?;
             match state.checkpoint(*workload, now).await {
                 Ok(Some(checkpoint)) => {
+                    let not_before = checkpoint.sweeps.not_before;
+                    if let (Some(from), Some(start)) = (self.from, not_before)
+                        && from < start
+                    {
+                        self.doubt(format!("{workload} is listed only from {}", written(start)));
+                    }
+                    starts.extend(not_before);
                     if self.to.is_some_and(|to| to > checkpoint.at) {
                         self.doubt(format!("{workload} is listed only until {}", written(checkpoint.at)));
                     }
@@ -74,13 +81,13 @@ impl Account {
                 Ok(None) => self.doubt(format!("{workload} was never listed")),
                 Err(error) => self.doubt(format!("{workload}: {error}")),
             }
-            starts.extend(state.hours(*workload, None, None).await?.first().map(|sums| sums.hour));
+            journals.extend(state.hours(*workload, None, None).await?.first().map(|sums| sums.hour));
             self.add(*workload, hours);
         }
-        if let (Some(from), Some(start)) = (self.from, starts.into_iter().min())
-            && from < start
-        {
-            self.doubt(format!("the journal begins at {}", written(start)));
+        match (self.from, journal_start(starts, journals)) {
+            (_, None) => self.doubt("the journal is empty".to_owned()),
+            (Some(from), Some(start)) if from < start => self.doubt(format!("the journal begins at {}", written(start))),
+            _ => {}
         }
         for gap in state.gaps().await? {
             if self.from.is_none_or(|from| gap.to > written(from)) && self.to.is_none_or(|to| gap.from < written(to)) {
@@ -104,6 +111,14 @@ impl Account {
     }
 }
 
+/// The time from which the journal tells all: its first hour, or the start that was chosen if the first content came within a day of
+/// it. Further on, hours that nothing came in cannot be told from hours whose journal was deleted.
+fn journal_start(chosen: Vec<DateTime<Utc>>, journals: Vec<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let first = journals.into_iter().min()?;
+    let is_near = |start: &DateTime<Utc>| *start <= first && first - *start < TimeDelta::days(1);
+    Some(chosen.into_iter().filter(is_near).min().unwrap_or(first))
+}
+
 /// A row of the manifest.
 pub(crate) fn day(workload: &str, day: String, figures: Figures) -> Day {
     let Figures { listed, stored, lost, reduced, waiting, .. } = figures;
@@ -112,4 +127,21 @@ pub(crate) fn day(workload: &str, day: String, figures: Figures) -> Day {
 
 fn written(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+    use super::*;
+
+    #[test]
+    fn the_journal_tells_all_from_the_chosen_start_only_if_content_came_soon_after() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let first = at("2026-11-20T11:00:00Z");
+        assert_eq!(journal_start(vec![at("2026-11-20T10:00:00Z")], vec![first]), Some(at("2026-11-20T10:00:00Z")));
+        assert_eq!(journal_start(vec![at("2026-11-10T10:00:00Z")], vec![first]), Some(first));
+        assert_eq!(journal_start(Vec::new(), vec![first, at("2026-11-20T09:00:00Z")]), Some(at("2026-11-20T09:00:00Z")));
+        assert_eq!(journal_start(vec![first], Vec::new()), None);
+    }
 }

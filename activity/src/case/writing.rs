@@ -1,7 +1,7 @@
 //! Writes a case folder: documents in every form that was asked for, and then the manifest, signed if asked.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,8 +10,9 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::Value;
 
 use super::document::Document;
+use super::folder::HashedFile;
 use super::forms::{FILES, Form, Writers};
-use super::manifest::{Completeness, MANIFEST, Manifest, SIGNATURE, STATE};
+use super::manifest::{Completeness, Listed, MANIFEST, Manifest, SIGNATURE, STATE};
 use crate::geoip::GeoIp;
 
 /// What a signature is for: nothing that was signed for another purpose passes for it.
@@ -22,6 +23,8 @@ pub(crate) struct CaseWriter {
     folder: PathBuf,
     writers: Writers,
     rows: u64,
+    /// Files beside the forms.
+    others: Vec<Listed>,
 }
 
 impl CaseWriter {
@@ -29,13 +32,22 @@ impl CaseWriter {
     pub(crate) fn begin(folder: &Path, forms: &[Form], geoip: &GeoIp) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         clear(folder)?;
-        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, forms, geoip)?, rows: 0 })
+        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, forms, geoip)?, rows: 0, others: Vec::new() })
     }
 
     /// Writes the next document.
     pub(crate) fn write(&mut self, document: &Document) -> io::Result<()> {
         self.rows += 1;
         self.writers.write(document)
+    }
+
+    /// Writes a file of lines beside the forms.
+    pub(crate) fn add_lines(&mut self, name: &'static str, lines: &[String]) -> io::Result<()> {
+        let mut file = HashedFile::create(&self.folder, name)?;
+        lines.iter().try_for_each(|line| writeln!(file, "{line}"))?;
+        file.count(lines.len() as u64);
+        self.others.push(file.finish()?);
+        Ok(())
     }
 
     /// Documents so far.
@@ -45,7 +57,9 @@ impl CaseWriter {
 
     /// Ends every form, writes the manifest, and signs it with an SSH key if there is one.
     pub(crate) fn finish(self, asked: Value, completeness: Completeness, key: Option<&Path>) -> Result<Manifest> {
-        let files = self.writers.finish().with_context(|| format!("{} cannot be written", self.folder.display()))?;
+        let mut files = self.writers.finish().with_context(|| format!("{} cannot be written", self.folder.display()))?;
+        files.extend(self.others);
+        files.sort_by(|one, other| one.name.cmp(&other.name));
         let made = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let manifest = Manifest { version: env!("CARGO_PKG_VERSION").to_owned(), made, asked, files, completeness };
         manifest.write(&self.folder)?;

@@ -1,5 +1,11 @@
-//! Collecting: starts what is missing on this machine, and runs the handler until nothing is left to collect.
+//! Collecting: the demonstration's stack, which runs the handler until nothing is left to collect; and a tenant's content straight
+//! to files, by the feed and by the audit search.
 
+pub mod audit_search;
+pub mod case;
 pub mod feed;
 pub mod run;
 pub mod stack;
+
+mod documents;
+mod lines;

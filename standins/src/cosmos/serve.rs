@@ -163,6 +163,9 @@ impl Exchange {
         if let Some(answer) = self.account.discarded.as_ref().and_then(|ids| ids.answer(self.kind, &self.head, &self.body)) {
             return answer;
         }
+        if let Some(answer) = self.account.made.and_then(|made| made.answer(self.kind, &self.head, &self.body)) {
+            return answer;
+        }
         if let Some(refusal) = self.refused() {
             return refusal;
         }

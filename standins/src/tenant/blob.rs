@@ -114,6 +114,8 @@ pub(super) struct Blob {
     pub(super) listed: AtomicUsize,
     pub(super) fetched: AtomicUsize,
     records: usize,
+    /// Where each record stands in the body, where all of it is there.
+    places: Vec<Range<usize>>,
     content: Content,
 }
 
@@ -131,8 +133,15 @@ impl Blob {
         let rank = mark(&format!("{} {id}", world.options.seed));
 
         let json = "application/json; charset=utf-8".to_owned();
+        let mut places = Vec::new();
         let (content, media_type, records) = match new.body {
             Body::Records(records) => {
+                let mut end = 0;
+                places.extend(records.iter().map(|record| {
+                    let start = end + 1;
+                    end = start + record.len();
+                    start..end
+                }));
                 let text = format!("[{}]", records.join(","));
                 (Content::Whole(text.into()), json, records.len())
             }
@@ -156,6 +165,7 @@ impl Blob {
             rank,
             media_type,
             records,
+            places,
             content,
         }
     }
@@ -174,13 +184,33 @@ impl Blob {
         }
     }
 
+    /// How many records it has; of raw bytes nobody knows.
+    pub(super) fn record_count(&self) -> usize {
+        self.records
+    }
+
+    /// The text of one of its records.
+    pub(super) fn record(&self, number: usize) -> Option<String> {
+        match &self.content {
+            Content::Whole(bytes) => {
+                let range = self.places.get(number)?.clone();
+                Some(String::from_utf8_lossy(bytes.get(range)?).into_owned())
+            }
+            Content::Repeated { record, count, salt } => (number < *count).then(|| numbered(record, *salt, number as u64)),
+            Content::Series { series, numbers } => {
+                let place = numbers.start + number as u64;
+                (place < numbers.end).then(|| series.record(place))
+            }
+        }
+    }
+
     /// The body from its start.
     pub(super) fn pieces(&self) -> Pieces {
         match &self.content {
             Content::Whole(bytes) => whole(bytes.clone()),
             Content::Repeated { record, count, salt } => {
                 let (record, salt) = (record.clone(), *salt);
-                array(0..*count as u64, move |number| record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{number:012x}")))
+                array(0..*count as u64, move |number| numbered(&record, salt, number))
             }
             Content::Series { series, numbers } => {
                 let series = Arc::clone(series);
@@ -207,6 +237,11 @@ pub(super) fn whole(mut bytes: Bytes) -> Pieces {
         let next = bytes.split_to(bytes.len().min(PIECE));
         (!next.is_empty()).then_some(next)
     }))
+}
+
+/// One of many records that differ by their Id.
+fn numbered(record: &str, salt: u32, number: u64) -> String {
+    record.replace("{id}", &format!("{salt:08x}-0000-4000-8000-{number:012x}"))
 }
 
 /// An array of records, each made as its piece is.

@@ -20,17 +20,35 @@ pub enum Operation {
     ListContent,
     /// `audit/{contentId}`
     FetchContent,
+    /// POST of Graph's `security/auditLog/queries`
+    CreateQuery,
+    /// GET of the same
+    ListQueries,
+    /// GET of `queries/{id}`
+    ReadQuery,
+    /// DELETE of the same
+    DeleteQuery,
+    /// `queries/{id}/records`
+    ListRecords,
     /// Anything else.
     Other,
 }
 
 impl Operation {
-    /// The operation that a path names, whatever the method.
-    pub(super) fn of(path: &str) -> Self {
+    /// The operation that a path names; of Graph's the method decides too.
+    pub(super) fn of(path: &str, method: &Method) -> Self {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         match segments[..] {
             [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => Self::Token,
             ["msi", "token"] => Self::Identity,
+            ["v1.0" | "beta", "security", "auditLog", "queries", ref rest @ ..] => match (rest, method.as_str()) {
+                ([], "POST") => Self::CreateQuery,
+                ([], "GET") => Self::ListQueries,
+                ([_], "GET") => Self::ReadQuery,
+                ([_], "DELETE") => Self::DeleteQuery,
+                ([_, "records"], "GET") => Self::ListRecords,
+                _ => Self::Other,
+            },
             // The documented NextPageUri says v1 where everything else says v1.0.
             ["api", "v1.0" | "v1", _, "activity", "feed", group, name] => match (group, name) {
                 ("subscriptions", "list") => Self::ListSubscriptions,

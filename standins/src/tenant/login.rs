@@ -29,19 +29,36 @@ pub(super) struct Token {
 
 /// The roles of a request's bearer token; `None` unless it is one of this API's that lives.
 pub(super) fn roles(world: &World, state: &State, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Vec<String>> {
+    roles_for(state, headers, now, world.api_url.as_str())
+}
+
+/// The roles of a request's bearer token; `None` unless it is one for this resource that lives.
+pub(super) fn roles_for(state: &State, headers: &HeaderMap, now: DateTime<Utc>, resource: &str) -> Option<Vec<String>> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = state.tokens.get(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
-    (token.expires > now && is_api(world, &token.audience)).then(|| token.roles.clone())
+    (token.expires > now && is_same(&token.audience, resource)).then(|| token.roles.clone())
 }
 
 fn is_api(world: &World, resource: &str) -> bool {
-    resource.trim_end_matches('/') == world.api_url.as_str().trim_end_matches('/')
+    is_same(resource, world.api_url.as_str())
+}
+
+fn is_graph(world: &World, resource: &str) -> bool {
+    is_same(resource, world.graph_url.as_str())
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
 /// Makes a token: shaped like Entra's, signed by nobody, known by its text.
 fn issue(world: &World, client_id: Uuid, audience: &str, now: DateTime<Utc>) -> String {
     let mut state = world.state();
-    let roles = if is_api(world, audience) { state.roles.clone() } else { Vec::new() };
+    let roles = match audience {
+        audience if is_api(world, audience) => state.roles.clone(),
+        audience if is_graph(world, audience) => state.searches.roles(),
+        _ => Vec::new(),
+    };
     let expires = now + lifetime(world);
     let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let tenant = world.options.tenant_id;
@@ -190,7 +207,7 @@ fn grant(world: &World, call: &Call, form: &HashMap<String, String>, v2: bool, n
     } else {
         field("resource")
     };
-    if !is_api(world, audience) {
+    if !is_api(world, audience) && !is_graph(world, audience) {
         let message = format!("The resource principal named {audience} was not found in the tenant named {tenant}.");
         return Err(Refusal::bad_request("invalid_resource", 500_011, message));
     }

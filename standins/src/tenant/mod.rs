@@ -5,6 +5,7 @@
 //! It follows the API as documented under <https://learn.microsoft.com/office/office-365-management-api/>, with the
 //! undocumented habits that others have reported, and knows nothing of the code that collects from it.
 
+pub mod audit_search;
 mod blob;
 mod call;
 mod certificate;
@@ -19,6 +20,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub use audit_search::SearchOptions;
 pub use blob::{BlobInfo, Body, NewBlob};
 pub use call::{Call, Operation};
 pub use fault::{Fault, FaultKind};
@@ -70,6 +72,8 @@ pub struct TenantOptions {
     pub federated: bool,
     /// Decides the order of listings.
     pub seed: u64,
+    /// What the audit search is like from the start.
+    pub search: SearchOptions,
 }
 
 impl Default for TenantOptions {
@@ -85,6 +89,7 @@ impl Default for TenantOptions {
             roles: vec!["ActivityFeed.Read".into(), "ActivityFeed.ReadDlp".into()],
             federated: true,
             seed: 0,
+            search: SearchOptions::default(),
         }
     }
 }
@@ -109,6 +114,7 @@ fn mark(text: &str) -> u64 {
 struct World {
     options: TenantOptions,
     api_url: Url,
+    graph_url: Url,
     identity_endpoint: Url,
     client_id: Uuid,
     client_secret: String,
@@ -139,6 +145,7 @@ struct State {
     faults: Vec<Fault>,
     /// How many requests met a fault.
     struck: u64,
+    searches: audit_search::Searches,
 }
 
 impl World {
@@ -150,6 +157,14 @@ impl World {
     fn now(&self) -> DateTime<Utc> {
         Utc::now() + self.state().clock_offset
     }
+
+    fn publish_into(&self, state: &mut State, blob: NewBlob) -> String {
+        let blob = blob::Blob::new(blob, state.published, self);
+        state.published += 1;
+        let id = blob.id.clone();
+        state.blobs.insert(id.clone(), Arc::new(blob));
+        id
+    }
 }
 
 /// A file that its owner alone may read, gone when dropped.
@@ -160,7 +175,7 @@ fn pem_file(prefix: &str, pem: &str) -> anyhow::Result<tempfile::NamedTempFile> 
 }
 
 impl Tenant {
-    /// Starts a tenant on two free loopback ports, with a certificate authority of its own.
+    /// Starts a tenant on three free loopback ports, with a certificate authority of its own.
     ///
     /// # Errors
     /// Where no port can be bound, or the certificates cannot be made or written.
@@ -173,6 +188,8 @@ impl Tenant {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the tenant")?;
         let identity_listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the managed identity")?;
         let api_url = Url::parse(&format!("https://localhost:{}/", listener.local_addr()?.port()))?;
+        let graph_listener = TcpListener::bind("127.0.0.1:0").await.context("no port for Graph")?;
+        let graph_url = Url::parse(&format!("https://localhost:{}/", graph_listener.local_addr()?.port()))?;
         let identity_port = identity_listener.local_addr()?.port();
 
         let subscriptions = CONTENT_TYPES
@@ -182,6 +199,7 @@ impl Tenant {
             .collect();
         let world = Arc::new(World {
             api_url,
+            graph_url,
             identity_endpoint: Url::parse(&format!("http://127.0.0.1:{identity_port}/msi/token"))?,
             client_id: Uuid::new_v4(),
             client_secret: format!("simulated~{}", Uuid::new_v4().simple()),
@@ -201,6 +219,7 @@ impl Tenant {
                 arrivals: 0,
                 faults: Vec::new(),
                 struck: 0,
+                searches: audit_search::Searches::new(options.search.clone()),
             }),
             faults_cleared: Notify::new(),
             options,
@@ -209,6 +228,7 @@ impl Tenant {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(issued.server));
+        tasks.spawn(serve::serve(graph_listener, Some(acceptor.clone()), world.clone(), tasks.clone(), shutdown.clone()));
         tasks.spawn(serve::serve(listener, Some(acceptor), world.clone(), tasks.clone(), shutdown.clone()));
         tasks.spawn(serve::serve(identity_listener, None, world.clone(), tasks.clone(), shutdown.clone()));
         tasks.close();
@@ -291,12 +311,7 @@ impl Tenant {
 
     /// Publishes a content blob and returns its contentId. One with the id of an earlier blob takes its place.
     pub fn publish(&self, blob: NewBlob) -> String {
-        let mut state = self.world.state();
-        let blob = blob::Blob::new(blob, state.published, &self.world);
-        state.published += 1;
-        let id = blob.id.clone();
-        state.blobs.insert(id.clone(), Arc::new(blob));
-        id
+        self.world.publish_into(&mut self.world.state(), blob)
     }
 
     /// Takes a blob away, so that its contentId does not exist any more. False where it did not.

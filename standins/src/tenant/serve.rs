@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::blob::{self, Blob, Pieces};
 use super::call::{Call, Operation};
 use super::fault::{self, FaultKind, Trouble};
-use super::{World, feed, login};
+use super::{World, audit_search, feed, login};
 
 const JSON: &str = "application/json; charset=utf-8";
 
@@ -40,6 +40,8 @@ pub(super) struct Answer {
     media_type: String,
     headers: Vec<(String, String)>,
     content: Content,
+    /// The connection is reset in its place.
+    is_lost: bool,
 }
 
 enum Content {
@@ -49,7 +51,7 @@ enum Content {
 
 impl Answer {
     pub(super) fn text(status: StatusCode, media_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, media_type: media_type.to_owned(), headers: Vec::new(), content: Content::Bytes(body.into()) }
+        Self { status, media_type: media_type.to_owned(), headers: Vec::new(), content: Content::Bytes(body.into()), is_lost: false }
     }
 
     pub(super) fn json(status: StatusCode, body: &(impl Serialize + ?Sized)) -> Self {
@@ -68,7 +70,12 @@ impl Answer {
 
     pub(super) fn blob(blob: Arc<Blob>) -> Self {
         let media_type = blob.media_type.clone();
-        Self { status: StatusCode::OK, media_type, headers: Vec::new(), content: Content::Blob(blob) }
+        Self { status: StatusCode::OK, media_type, headers: Vec::new(), content: Content::Blob(blob), is_lost: false }
+    }
+
+    /// What was asked is done, and nobody is told.
+    pub(super) fn lost(self) -> Self {
+        Self { is_lost: true, ..self }
     }
 
     pub(super) fn with(mut self, name: &str, value: &str) -> Self {
@@ -149,6 +156,9 @@ async fn respond(world: Arc<World>, request: Request<Incoming>, secure: bool) ->
         Some(what) => replaced(what).unwrap_or_else(|| route(&world, &call, &parts.headers, &body, Some(what))),
         None => route(&world, &call, &parts.headers, &body, None),
     };
+    if answer.is_lost {
+        return Err(Reset);
+    }
     if let Some(call) = world.state().calls.get_mut(&number) {
         call.status = answer.status.as_u16();
     }
@@ -159,7 +169,7 @@ async fn respond(world: Arc<World>, request: Request<Incoming>, secure: bool) ->
 fn arrive(world: &World, parts: &Parts, secure: bool) -> (u64, Call, Trouble) {
     let at = world.now();
     let path = parts.uri.path().to_owned();
-    let operation = match Operation::of(&path) {
+    let operation = match Operation::of(&path, &parts.method) {
         // Each of the two doors has its own endpoints.
         Operation::Identity if secure => Operation::Other,
         operation if !secure && operation != Operation::Identity => Operation::Other,
@@ -243,6 +253,9 @@ fn route(world: &World, call: &Call, headers: &HeaderMap, body: &[u8], fault: Op
         Operation::Token => login::token(world, call, body),
         Operation::Identity => login::identity(world, call, headers),
         Operation::Other => Answer::json(StatusCode::NOT_FOUND, &json!({ "Message": "No HTTP resource was found." })),
+        Operation::CreateQuery | Operation::ListQueries | Operation::ReadQuery | Operation::DeleteQuery | Operation::ListRecords => {
+            audit_search::answer(world, call, headers, body, fault)
+        }
         _ => {
             let now = world.now();
             let roles = login::roles(world, &world.state(), headers, now);

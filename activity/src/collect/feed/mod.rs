@@ -1,39 +1,30 @@
-//! Collects the feed of a tenant straight into a case on this machine: the handler's own listing, fetching, retrying and
-//! making of documents, with files in place of queue and database. Killed at any moment, it goes on where it was.
+//! Collects the feed of a tenant into the state of a case folder: the handler's own listing, fetching, retrying and making of
+//! documents, with files in place of queue and database. Killed at any moment, it goes on where it was.
 
 mod state;
 
-use std::collections::{HashSet, VecDeque};
-use std::env;
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use clap::Args;
 use futures::{StreamExt as _, stream};
 use handler::batch::Item;
 use handler::config::Config;
-use handler::document::{Digest, Document, digest_of};
+use handler::document::Document;
 use handler::management_api::{ActivityError, LISTABLE, SETTLE, Window};
 use handler::queue_events::tile;
 use handler::services::{Clients, Services};
 use handler::store_events::{Delivery, deliver};
 use handler::workload::Workload;
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::case::filter::{Filter, instant};
-use crate::case::forms::Form;
-use crate::case::manifest::Manifest;
-use crate::case::writing::CaseWriter;
-use crate::collect::stack::STORAGE;
-use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 use crate::text_table::Count;
-use state::FeedState;
+pub(crate) use state::{Account, FeedState};
 
 /// Content blobs in flight.
 const FETCHES: usize = 8;
@@ -45,53 +36,24 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Kept from the oldest time that can be listed, so that it is still listable when its turn comes.
 const EDGE: TimeDelta = TimeDelta::minutes(5);
-/// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
-const NOT_ASKED: [(&str, &str); 3] =
-    [(STORAGE, "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
-
-/// What is collected, and where to.
-#[derive(Args, Clone, Debug)]
-pub struct FeedOptions {
-    /// From this time on, UTC, a day or RFC 3339: when the content became available; the feed goes back seven days, which is the
-    /// default
-    #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub from: Option<DateTime<Utc>>,
-    /// Before this time; now if not given
-    #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub to: Option<DateTime<Utc>>,
-    /// The folder of the case; one that was begun is gone on with
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    /// The forms, separated by commas
-    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
-    pub forms: Vec<Form>,
-    /// Country, city and network of addresses, for `--as ecs`
-    #[command(flatten)]
-    pub geoip: GeoIpOptions,
-    /// SSH key that the manifest is signed with, by ssh-keygen
-    #[arg(long, value_name = "KEY")]
-    pub sign: Option<PathBuf>,
-}
-
-/// Collects, and writes the case anew from all that was collected so far.
+/// Lists and fetches a range of contentCreated into the state of a case folder.
 ///
 /// # Errors
 ///
-/// The settings do not name a tenant, its service refuses to be asked at all, or the folder cannot be written. What cannot be had is no
-/// error: the manifest says so.
-pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Manifest> {
-    let config = Config::from_vars(setting)?;
-    let mut state = FeedState::open(&options.out)?;
-    let services = Arc::new(Services::new(&config)?);
-    if has_state() {
-        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
-        services.clients.state().read_erased().await.context(unread)?;
-    }
+/// The tenant's service refuses to be asked at all, or the folder cannot be written. What cannot be had is no error: the state says so.
+pub(crate) async fn collect_feed(
+    services: &Arc<Services>,
+    config: &Config,
+    out: &Path,
+    range: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+    screen: &Screen,
+) -> Result<FeedState> {
+    let mut state = FeedState::open(out)?;
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
     let task = screen.task("collect", "listing content");
     for workload in &config.workloads {
-        list(&services.clients, *workload, options, &mut state, screen).await?;
+        list(&services.clients, *workload, range, &mut state, screen).await?;
         task.now(format_args!("{} content blobs are listed", Count(state.listed())));
     }
     let mut pause = FIRST_PAUSE;
@@ -105,30 +67,20 @@ pub async fn collect_feed(options: &FeedOptions, screen: &Screen) -> Result<Mani
             tokio::time::sleep(pause).await;
         }
         let (stored, wait);
-        (state, stored, wait) = fetch(&services, state, waiting, |done, all| {
+        (state, stored, wait) = fetch(services, state, waiting, |done, all| {
             task.at(done, all, format_args!("{} of {} content blobs", Count(done), Count(all)));
         })
         .await?;
         let next = if stored == 0 { pause * 2 } else { pause };
         pause = next.max(wait.unwrap_or_default()).min(MAX_PAUSE);
     }
-    task.now("writing the case");
-    let listed = state.listed();
-    let manifest = write_case(options, state, services.clients.state().erased()).await?;
-    task.done(format_args!("{} content blobs, {} files", Count(listed), manifest.files.len()));
-    Ok(manifest)
+    task.done(format_args!("{} content blobs", Count(state.listed())));
+    Ok(state)
 }
 
-/// Whether the settings name a collector's state: then its word on what was erased holds here too.
-fn has_state() -> bool {
-    env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(STORAGE))
-}
-
-/// The environment, with something in place of what is not asked for.
-fn setting(name: &str) -> Option<String> {
-    let not_asked = NOT_ASKED.iter().filter(|(known, _)| *known != STORAGE || !has_state());
-    let not_asked = not_asked.into_iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-    not_asked.or_else(|| env::var(name).ok())
+/// The oldest contentCreated that can be listed, with room for its turn to come.
+pub(crate) fn oldest_listable(now: DateTime<Utc>) -> DateTime<Utc> {
+    (now - LISTABLE + EDGE).trunc_subsecs(0)
 }
 
 /// Content is listed only while its subscription is on. None is ever stopped.
@@ -147,11 +99,17 @@ async fn start_subscriptions(clients: &Clients, workloads: &[Workload], screen: 
 }
 
 /// Lists the range, window by window; one that cannot be listed is noted, and does not hold back the others.
-async fn list(clients: &Clients, workload: Workload, options: &FeedOptions, state: &mut FeedState, screen: &Screen) -> Result<()> {
+async fn list(
+    clients: &Clients,
+    workload: Workload,
+    (from, to): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+    state: &mut FeedState,
+    screen: &Screen,
+) -> Result<()> {
     let now = clients.clock().now();
-    let oldest = (now - LISTABLE + EDGE).trunc_subsecs(0);
-    let start = options.from.unwrap_or(oldest).max(oldest).trunc_subsecs(0);
-    let end = options.to.unwrap_or(now).min(now - SETTLE).trunc_subsecs(0);
+    let oldest = oldest_listable(now);
+    let start = from.unwrap_or(oldest).max(oldest).trunc_subsecs(0);
+    let end = to.unwrap_or(now).min(now - SETTLE).trunc_subsecs(0);
     let mut windows: VecDeque<_> = tile(start, end).into();
     while let Some(window) = windows.pop_front() {
         let Window { start, end } = window;
@@ -229,21 +187,4 @@ fn write(mut state: FeedState, mut arrivals: mpsc::Receiver<Arrival>, services: 
     }
     state.sync()?;
     Ok((state, settled, longest))
-}
-
-/// Writes the case from all that was collected so far, as far as it is in the range.
-async fn write_case(options: &FeedOptions, state: FeedState, erased: Arc<HashSet<Digest>>) -> Result<Manifest> {
-    let options = options.clone();
-    spawn_blocking(move || {
-        let mut case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
-        let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
-        state.each_document(|document| {
-            // An earlier run may have collected what was erased since.
-            let is_kept = filter.keeps(document) && !erased.contains(&digest_of(document.text("id")));
-            if is_kept { case.write(document).context("the case cannot be written") } else { Ok(()) }
-        })?;
-        let asked = json!({ "command": "collect", "source": "feed", "as": options.forms, "from": options.from, "to": options.to });
-        case.finish(asked, state.completeness(options.from, options.to), options.sign.as_deref())
-    })
-    .await?
 }

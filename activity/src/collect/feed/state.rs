@@ -1,10 +1,10 @@
-//! What was listed and stored so far, in `.state` of a case folder: a journal, and the documents by partition. Each is only
+//! What was listed and stored so far, in `.state` of a case folder: a journal, and the documents beside it. Each is only
 //! appended to, documents before the journal's word on them, so that a run that is killed costs work done twice and no more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
@@ -15,14 +15,13 @@ use handler::state::Figures;
 use handler::workload::Workload;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::case::account::day;
-use crate::case::document::Document;
-use crate::case::manifest::{Completeness, Day, Gap, Lost, STATE, Verdict};
+use crate::case::manifest::{Day, Gap, Lost, STATE, Verdict};
+use crate::collect::documents::DocumentFiles;
+use crate::collect::lines::cut_unfinished_line;
 
 const JOURNAL: &str = "journal.ndjson";
-const DOCUMENTS: &str = "documents";
 
 /// A line of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,6 +45,15 @@ enum Entry {
     Reduced { at: String, id: String, omitted: Vec<String> },
 }
 
+/// What is known of a range.
+#[derive(Default)]
+pub(crate) struct Account {
+    pub(crate) days: Vec<Day>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) lost: Vec<Lost>,
+    pub(crate) doubts: Vec<(Verdict, String)>,
+}
+
 /// How far a content blob is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Standing {
@@ -55,22 +63,20 @@ enum Standing {
 }
 
 /// All of it. One process at a time has it.
-pub(super) struct FeedState {
-    folder: PathBuf,
+pub(crate) struct FeedState {
+    documents: DocumentFiles,
     journal: File,
     content: HashMap<String, (Item, Standing)>,
     listed: Vec<(Workload, DateTime<Utc>, DateTime<Utc>)>,
     /// Ids of documents that lack something of their record.
     reduced: BTreeSet<String>,
-    /// Files that were appended to and are not known to be on the disk.
-    unsynced: BTreeSet<PathBuf>,
 }
 
 impl FeedState {
     /// Opens that of a case folder, or begins it. A line that a killed run left unfinished is taken away.
     pub(super) fn open(case: &Path) -> Result<Self> {
         let folder = case.join(STATE);
-        fs::create_dir_all(folder.join(DOCUMENTS)).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         let path = folder.join(JOURNAL);
         let journal = OpenOptions::new().create(true).append(true).read(true).open(&path);
         let mut journal = journal.with_context(|| format!("{} cannot be written", path.display()))?;
@@ -78,11 +84,8 @@ impl FeedState {
             bail!("{} is being collected into by another process", case.display());
         }
         cut_unfinished_line(&mut journal)?;
-        for entry in fs::read_dir(folder.join(DOCUMENTS))? {
-            cut_unfinished_line(&mut OpenOptions::new().read(true).write(true).open(entry?.path())?)?;
-        }
-        let mut state =
-            Self { folder, journal, content: HashMap::new(), listed: Vec::new(), reduced: BTreeSet::new(), unsynced: BTreeSet::new() };
+        let documents = DocumentFiles::open(&folder)?;
+        let mut state = Self { documents, journal, content: HashMap::new(), listed: Vec::new(), reduced: BTreeSet::new() };
         state.read().with_context(|| format!("{} cannot be read", path.display()))?;
         Ok(state)
     }
@@ -143,19 +146,7 @@ impl FeedState {
 
     /// Keeps documents that arrived, each in the file of its partition.
     pub(super) fn keep(&mut self, documents: &[Made], now: DateTime<Utc>) -> Result<()> {
-        let mut by_partition: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-        for document in documents {
-            let lines = by_partition.entry(&document.pk).or_default();
-            lines.extend_from_slice(document.json.as_bytes());
-            lines.push(b'\n');
-        }
-        for (partition, lines) in by_partition {
-            let path = self.documents(partition);
-            let file = OpenOptions::new().create(true).append(true).open(&path);
-            let written = file.and_then(|mut file| file.write_all(&lines));
-            written.with_context(|| format!("{} cannot be written", path.display()))?;
-            self.unsynced.insert(path);
-        }
+        self.documents.keep(documents)?;
         let reduced = documents.iter().filter_map(|document| {
             let omitted = document.reduced.clone()?;
             Some(Entry::Reduced { at: rfc3339(now), id: document.id.clone(), omitted })
@@ -176,9 +167,7 @@ impl FeedState {
 
     /// Waits until all that was written is on the disk.
     pub(super) fn sync(&mut self) -> Result<()> {
-        for path in std::mem::take(&mut self.unsynced) {
-            File::open(&path)?.sync_data().with_context(|| format!("{} cannot be written", path.display()))?;
-        }
+        self.documents.sync()?;
         Ok(self.journal.sync_data()?)
     }
 
@@ -193,32 +182,8 @@ impl FeedState {
         Ok(())
     }
 
-    fn documents(&self, partition: &str) -> PathBuf {
-        self.folder.join(DOCUMENTS).join(format!("{partition}.ndjson"))
-    }
-
-    /// Hands out each document once, the first that came of each id, sorted by partition and id.
-    pub(super) fn each_document(&self, mut take: impl FnMut(&Document) -> Result<()>) -> Result<()> {
-        let mut partitions: Vec<_> = fs::read_dir(self.folder.join(DOCUMENTS))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-        partitions.sort_by_key(|path| path.file_stem().map(ToOwned::to_owned));
-        for path in partitions {
-            let mut file = File::open(&path)?;
-            for (offset, length) in places(&file)? {
-                file.seek(SeekFrom::Start(offset))?;
-                let mut line = vec![0; length];
-                file.read_exact(&mut line)?;
-                let mut fields: Map<String, Value> =
-                    serde_json::from_slice(&line).with_context(|| format!("{} is damaged", path.display()))?;
-                // It counts from when it was written, which for files means nothing.
-                fields.remove("ttl");
-                take(&Document::new(fields))?;
-            }
-        }
-        Ok(())
-    }
-
     /// What is known to be missing of a range of contentCreated.
-    pub(super) fn completeness(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Completeness {
+    pub(crate) fn account(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> Account {
         let is_in_range = |time: DateTime<Utc>| from.is_none_or(|from| from <= time) && to.is_none_or(|to| time < to);
         let mut days: BTreeMap<(String, String), Figures> = BTreeMap::new();
         let mut lost = Vec::new();
@@ -240,7 +205,7 @@ impl FeedState {
         }
         lost.sort();
         let days: Vec<Day> = days.into_iter().map(|((workload, date), figures)| day(&workload, date, figures)).collect();
-        Completeness::judge(days, self.gaps(from, to), lost, self.doubts())
+        Account { days, gaps: self.gaps(from, to), lost, doubts: self.doubts() }
     }
 
     fn doubts(&self) -> Vec<(Verdict, String)> {
@@ -274,48 +239,4 @@ impl FeedState {
         }
         gaps
     }
-}
-
-/// Where the first document of each id stands, and how long it is, sorted by id.
-fn places(file: &File) -> Result<Vec<(u64, usize)>> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
-    }
-    let (mut reader, mut line, mut offset) = (BufReader::new(file), Vec::new(), 0);
-    let (mut seen, mut places) = (HashSet::new(), Vec::new());
-    loop {
-        line.clear();
-        let length = reader.read_until(b'\n', &mut line)?;
-        if length == 0 {
-            break;
-        }
-        let Id { id } = serde_json::from_slice(&line)?;
-        if seen.insert(id.clone()) {
-            places.push((id, offset, length));
-        }
-        offset += length as u64;
-    }
-    places.sort();
-    Ok(places.into_iter().map(|(_, offset, length)| (offset, length)).collect())
-}
-
-/// A run that was killed may have left half a line behind.
-fn cut_unfinished_line(file: &mut File) -> Result<()> {
-    let mut end = file.seek(SeekFrom::End(0))?;
-    let mut chunk = [0; 4096];
-    while end > 0 {
-        let start = end.saturating_sub(chunk.len() as u64);
-        let chunk = &mut chunk[..usize::try_from(end - start)?];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(chunk)?;
-        if let Some(last) = chunk.iter().rposition(|byte| *byte == b'\n') {
-            end = start + last as u64 + 1;
-            break;
-        }
-        end = start;
-    }
-    file.set_len(end)?;
-    file.seek(SeekFrom::End(0))?;
-    Ok(())
 }

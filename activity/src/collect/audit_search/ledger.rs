@@ -1,0 +1,236 @@
+//! What was asked, and what came of it, in `.state` of a case folder: one file that is only appended to, and that a killed run goes
+//! on from. A query is written down before it is made, and its id right after.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::window::Window;
+use crate::case::manifest::Verdict;
+use crate::collect::lines::cut_unfinished_line;
+
+const LEDGER: &str = "searches.ndjson";
+
+/// A line of the ledger.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(super) enum Entry {
+    /// A query of this name is about to be made.
+    Intended { at: DateTime<Utc>, window: Window, name: String },
+    /// It was made.
+    Made { window: Window, name: String, id: String, made: DateTime<Utc>, root: String, echoed: Option<Window>, is_echo_right: bool },
+    /// A status that it was seen in.
+    Seen { window: Window, id: String, at: DateTime<Utc>, status: String },
+    /// Its counts, once it had ended.
+    Counted { window: Window, id: String, counts: Counts },
+    /// Its pages were read to the last.
+    Read { window: Window, id: String, pass: Pass },
+    /// Nothing more is expected of it.
+    GivenUp { window: Window, name: String, why: String },
+    /// The window is asked in two halves.
+    Halved { window: Window, why: String, is_for_loss: bool },
+    /// The window ended.
+    Ended { window: Window, end: End },
+}
+
+/// What a query says of its size. Older deployments say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counts {
+    pub(super) is_record_count_limit_exceeded: Option<bool>,
+    pub(super) record_count_limit: Option<u64>,
+    pub(super) approximate_returned_record_count: Option<u64>,
+}
+
+/// One reading of a query's pages, from the first to the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Pass {
+    pub(super) pages: u64,
+    pub(super) rows: u64,
+    /// Different records among them, of those that are in the window.
+    pub(super) ids: u64,
+    /// The same for the same records, in whatever order they came: the sum of the halves of the SHA-256 of their ids.
+    pub(super) digest: String,
+    /// It had every record that any reading of the window had.
+    pub(super) is_whole: bool,
+}
+
+/// How a window ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct End {
+    pub(super) at: DateTime<Utc>,
+    pub(super) verdict: Verdict,
+    pub(super) why: String,
+    /// A later run need not ask again: it could not learn more.
+    pub(super) is_final: bool,
+    /// Different records that were found.
+    pub(super) records: u64,
+    /// Documents that were kept of them, less those that were there.
+    pub(super) documents: u64,
+    pub(super) duplicates: u64,
+    pub(super) left_out: u64,
+    pub(super) erased: u64,
+    /// Documents that lack something of their record.
+    pub(super) reduced: u64,
+    pub(super) findings: Vec<String>,
+}
+
+/// A query of a window.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueryLine {
+    pub(super) display_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) query_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) made: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) root: Option<String>,
+    pub(super) asked: Window,
+    pub(super) echoed: Option<Window>,
+    #[serde(skip)]
+    pub(super) is_echo_right: bool,
+    pub(super) states: Vec<(DateTime<Utc>, String)>,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+    pub(super) passes: Vec<Pass>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) given_up: Option<String>,
+}
+
+/// All that is known of a window.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    pub(super) queries: Vec<QueryLine>,
+    /// Why it was halved; and whether for a query that was lost.
+    pub(super) halved: Option<(String, bool)>,
+    pub(super) end: Option<End>,
+}
+
+/// All of it. One process at a time has it.
+pub(super) struct Ledger {
+    path: PathBuf,
+    file: File,
+    windows: BTreeMap<Window, Standing>,
+}
+
+impl Ledger {
+    /// Opens that of a state folder, or begins it.
+    pub(super) fn open(state: &Path) -> Result<Self> {
+        fs::create_dir_all(state).with_context(|| format!("the folder {} cannot be made", state.display()))?;
+        let path = state.join(LEDGER);
+        let file = OpenOptions::new().create(true).append(true).read(true).open(&path);
+        let mut file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            bail!("{} is being worked on by another process", state.display());
+        }
+        cut_unfinished_line(&mut file)?;
+        let mut ledger = Self { path, file, windows: BTreeMap::new() };
+        ledger.read().with_context(|| format!("{} cannot be read", ledger.path.display()))?;
+        Ok(ledger)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let lines: std::io::Result<Vec<_>> = BufReader::new(&self.file).lines().collect();
+        for line in lines? {
+            self.take(serde_json::from_str(&line)?);
+        }
+        Ok(())
+    }
+
+    /// Writes a line. That a query will be made is on the disk when this returns; of all else a machine that fails costs work done
+    /// twice, and no more.
+    pub(super) fn note(&mut self, entry: Entry) -> Result<()> {
+        let line = serde_json::to_string(&entry)? + "\n";
+        let is_intent = matches!(entry, Entry::Intended { .. });
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| if is_intent { self.file.sync_data() } else { Ok(()) });
+        written.with_context(|| format!("{} cannot be written", self.path.display()))?;
+        self.take(entry);
+        Ok(())
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Intended { window, name, .. } => {
+                let standing = self.windows.entry(window).or_default();
+                // A new query: what was before it does not hold any more.
+                standing.end = None;
+                standing.queries.push(QueryLine {
+                    display_name: name,
+                    query_id: None,
+                    made: None,
+                    root: None,
+                    asked: window.asked(),
+                    echoed: None,
+                    is_echo_right: true,
+                    states: Vec::new(),
+                    counts: Counts::default(),
+                    passes: Vec::new(),
+                    given_up: None,
+                });
+            }
+            Entry::Made { window, name, id, made, root, echoed, is_echo_right } => {
+                if let Some(query) = self.query(window, |query| query.display_name == name) {
+                    (query.query_id, query.made, query.root) = (Some(id), Some(made), Some(root));
+                    (query.echoed, query.is_echo_right) = (echoed, is_echo_right);
+                }
+            }
+            Entry::Seen { window, id, at, status } => {
+                self.query(window, is(&id)).into_iter().for_each(|query| query.states.push((at, status.clone())));
+            }
+            Entry::Counted { window, id, counts } => self.query(window, is(&id)).into_iter().for_each(|query| query.counts = counts),
+            Entry::Read { window, id, pass } => {
+                if let Some(query) = self.query(window, is(&id)) {
+                    query.passes.push(pass);
+                }
+            }
+            Entry::GivenUp { window, name, why } => {
+                if let Some(query) = self.query(window, |query| query.display_name == name) {
+                    query.given_up = Some(why);
+                }
+            }
+            Entry::Halved { window, why, is_for_loss } => self.windows.entry(window).or_default().halved = Some((why, is_for_loss)),
+            Entry::Ended { window, end } => self.windows.entry(window).or_default().end = Some(end),
+        }
+    }
+
+    fn query(&mut self, window: Window, is: impl Fn(&QueryLine) -> bool) -> Option<&mut QueryLine> {
+        self.windows.get_mut(&window)?.queries.iter_mut().rev().find(|query| is(query))
+    }
+
+    /// What is known of a window.
+    pub(super) fn standing(&self, window: Window) -> Standing {
+        self.windows.get(&window).cloned().unwrap_or_default()
+    }
+
+    /// Every window that was asked, in order.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (&Window, &Standing)> {
+        self.windows.iter()
+    }
+
+    /// A window that holds this one and ended so that it need not be asked again.
+    pub(super) fn covers(&self, window: Window) -> bool {
+        let holds = |other: &Window| other.from <= window.from && window.to <= other.to;
+        self.windows.iter().any(|(other, standing)| holds(other) && standing.end.as_ref().is_some_and(|end| end.is_final))
+    }
+}
+
+fn is(id: &str) -> impl Fn(&QueryLine) -> bool + use<'_> {
+    move |query| query.query_id.as_deref() == Some(id)
+}
+
+impl Standing {
+    /// The last query, if something is still expected of it.
+    pub(super) fn open_query(&self) -> Option<&QueryLine> {
+        self.queries.last().filter(|query| query.given_up.is_none() && self.end.is_none())
+    }
+}

@@ -1,0 +1,250 @@
+//! History by Graph's audit log queries: what the feed does not have any more, with the proof of what of it is all there. The client
+//! keeps to the tenant's floors, goes on where it was killed, and calls nothing complete that was not read twice alike.
+
+mod access;
+mod budget;
+mod clean;
+mod client;
+mod ledger;
+mod pass;
+mod proof;
+mod search;
+mod shelf;
+mod window;
+mod wire;
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+use std::sync::Mutex;
+
+use anyhow::Result;
+use azure_core::http::RetryOptions;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use handler::azure::Connection;
+use handler::clock::rfc3339;
+use handler::config::Config;
+use handler::store_events::DocumentMaker;
+
+pub use self::client::Pauses;
+pub(crate) use self::proof::{Reports, WORKLOAD};
+pub(crate) use self::shelf::Shelf;
+pub(crate) use self::window::{Window, next_day};
+use access::Access;
+use budget::{Budget, MAX_SUBMISSIONS};
+use client::SearchClient;
+use ledger::Ledger;
+use search::{CLOSED_AFTER, SURE_REACH, Searcher, Step};
+
+use crate::case::manifest::{Day, Gap};
+use crate::screen::Screen;
+
+/// Queries that are open at a time: more than a few fail under load.
+const OPEN: usize = 2;
+/// Kept from the edge of the reach, which moves while a collection lasts.
+const EDGE: TimeDelta = TimeDelta::hours(1);
+
+/// What a search may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Days back that a query can reach.
+    pub(crate) reach_days: u32,
+    /// Queries made in 24 hours.
+    pub(crate) max_submissions: usize,
+    pub(crate) pauses: Pauses,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { reach_days: 180, max_submissions: MAX_SUBMISSIONS, pauses: Pauses::REAL }
+    }
+}
+
+/// What is to be asked, told before it is.
+pub(crate) struct Plan {
+    /// Days, oldest first, since those leave the reach first.
+    pub(crate) windows: Vec<Window>,
+    /// What of the range no query reaches.
+    pub(crate) out_of_reach: Option<Window>,
+    /// Of the windows, proven by an earlier run.
+    done: usize,
+    /// Of the windows, too young to be closed.
+    young: usize,
+    left: usize,
+    max: usize,
+}
+
+impl Plan {
+    fn queries(&self) -> usize {
+        self.windows.len() - self.done
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (queries, max) = (self.queries(), self.max.max(1));
+        write!(f, "{} days by search, {} of them proven already: {queries} queries or more, ", self.windows.len(), self.done)?;
+        write!(f, "{} of {max} left in these 24 hours", self.left)?;
+        let later = queries.saturating_sub(self.left).div_ceil(max);
+        match later {
+            0 => f.write_str(", so that one run can do")?,
+            days => write!(f, ", so that it takes {} runs on {} days", days + 1, days + 1)?,
+        }
+        if self.young > 0 {
+            write!(f, "; {} days are younger than 24 hours and stay unproven until a later run", self.young)?;
+        }
+        if let Some(window) = self.out_of_reach {
+            write!(f, "; out of reach: from {} to {}", rfc3339(window.from), rfc3339(window.to))?;
+        }
+        Ok(())
+    }
+}
+
+/// A search of a range of time into one shelf.
+pub(crate) struct AuditSearch {
+    searcher: Searcher,
+    limits: Limits,
+}
+
+impl AuditSearch {
+    /// Signs in, and refuses before anything is asked where the permission is missing.
+    ///
+    /// # Errors
+    /// The settings do not name a root or a credential, the token lacks the permission, neither version answers, or the state cannot
+    /// be written.
+    pub(crate) async fn open(
+        config: &Config,
+        lookup: impl Fn(&str) -> Option<String>,
+        state: &Path,
+        shelf: Shelf,
+        maker: DocumentMaker,
+        limits: Limits,
+    ) -> Result<Self> {
+        let ledger = Ledger::open(state)?;
+        let connection = Connection::new(config, RetryOptions::none())?;
+        let access = Access::new(config, &connection, lookup)?;
+        access.check().await?;
+        let client = SearchClient::new(connection.http.clone(), access, limits.pauses);
+        client.probe().await?;
+        let budget = Budget::of(&config.office365.tenant_id, limits.max_submissions)?;
+        let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };
+        Ok(Self { searcher, limits })
+    }
+
+    /// The service's time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.searcher.client.now()
+    }
+
+    /// Root and version that answer.
+    pub(crate) fn root(&self) -> String {
+        self.searcher.client.root()
+    }
+
+    /// What a range comes to.
+    ///
+    /// # Errors
+    /// The count of submissions cannot be read.
+    pub(crate) fn plan(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Plan> {
+        let now = self.now();
+        let oldest = now - TimeDelta::days(i64::from(self.limits.reach_days)) + EDGE;
+        let to = to.min(now);
+        let start = from.max(oldest).min(to);
+        let windows = Window::days(start, to);
+        let ledger = self.searcher.ledger();
+        let done = windows.iter().filter(|window| ledger.covers(**window)).count();
+        let young = windows.iter().filter(|window| now - window.to < CLOSED_AFTER).count();
+        let (left, _) = self.searcher.budget.left(now)?;
+        let out_of_reach = (from < start).then_some(Window { from, to: start });
+        Ok(Plan { windows, out_of_reach, done, young, left, max: self.limits.max_submissions })
+    }
+
+    /// Searches all windows of a plan, as far as the floors allow. Returns why some of them wait, if any do.
+    ///
+    /// # Errors
+    /// Nothing can be asked any more, or what came cannot be kept. What was proven until then stays.
+    pub(crate) async fn run(&self, plan: &Plan, screen: &Screen) -> Result<Option<String>> {
+        let searcher = &self.searcher;
+        let task = screen.task("search", "asking Graph");
+        let all = plan.windows.len() as u64;
+        let mut queue: VecDeque<(Window, bool)> = plan.windows.iter().map(|window| (*window, false)).collect();
+        let (mut running, mut waiting) = (FuturesUnordered::new(), None);
+        loop {
+            while running.len() < OPEN
+                && let Some((window, is_half_of_lost)) = queue.pop_front()
+            {
+                let standing = searcher.ledger().standing(window);
+                // Where no more can be made, what is open is finished all the same.
+                let may_begin = waiting.is_none() || standing.open_query().is_some() || standing.halved.is_some();
+                if may_begin && !searcher.ledger().covers(window) {
+                    running.push(async move { (window, searcher.search(window, is_half_of_lost).await) });
+                }
+            }
+            let Some((window, step)) = running.next().await else { break };
+            let step = match step {
+                // Nobody can be asked any more: what was proven stays, and what runs comes to its end by itself.
+                Err(error) if error.is::<client::SearchError>() => {
+                    queue.clear();
+                    Step::Waits(error.to_string())
+                }
+                step => step?,
+            };
+            match step {
+                Step::Ended(verdict) => screen.part("search", format_args!("{} is {verdict}", shown(window))),
+                Step::Halved(halves, is_for_loss) => halves.into_iter().rev().for_each(|half| queue.push_front((half, is_for_loss))),
+                Step::Waits(why) => waiting = Some(why),
+            }
+            let done = plan.windows.iter().filter(|window| searcher.ledger().standing(**window).end.is_some()).count() as u64;
+            let left = searcher.budget.left(self.now())?.0;
+            task.at(done, all, format_args!("{done} of {all} days, {left} of {} queries left in these 24 hours", plan.max));
+        }
+        task.done(format_args!(
+            "{all} days searched{}",
+            waiting.as_ref().map(|why| format!(", as far as it goes: {why}")).unwrap_or_default()
+        ));
+        Ok(waiting)
+    }
+
+    /// A row for each day of a plan.
+    pub(crate) fn days(&self, plan: &Plan, reports: &Reports, waiting: Option<&str>) -> Vec<Day> {
+        let reason = waiting.map(|why| format!(": {why}")).unwrap_or_default();
+        proof::days(&self.searcher.ledger(), &plan.windows, reports, &reason)
+    }
+
+    /// A line for each window that was asked.
+    ///
+    /// # Errors
+    /// None that can occur.
+    pub(crate) fn lines(&self, reports: &Reports) -> Result<Vec<String>> {
+        proof::lines(&self.searcher.ledger(), reports)
+    }
+
+    /// Ids of the queries that were made.
+    pub(crate) fn queries(&self) -> HashSet<String> {
+        let ledger = self.searcher.ledger();
+        ledger.windows().flat_map(|(_, standing)| standing.queries.iter().filter_map(|query| query.query_id.clone())).collect()
+    }
+}
+
+impl Plan {
+    /// What no query reaches, as the manifest has it.
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
+        let gap = |window: &Window| Gap {
+            workload: WORKLOAD.to_owned(),
+            from: rfc3339(window.from),
+            to: rfc3339(window.to),
+            reason: "older than a query reaches".to_owned(),
+        };
+        self.out_of_reach.iter().map(gap).collect()
+    }
+}
+
+fn shown(window: Window) -> String {
+    let is_day = window.to - window.from == TimeDelta::days(1);
+    if is_day { window.day() } else { window.to_string() }
+}
+
+const _: () = assert!(SURE_REACH.num_days() == 180, "the plan's default reach is what every licence keeps");

@@ -1,0 +1,162 @@
+//! What the ledger proves: a verdict for each day, and a line for each window that was asked.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::ledger::{End, Ledger, QueryLine};
+use super::search::NO_RECORDS;
+use super::window::Window;
+use crate::case::manifest::{Day, Verdict};
+
+/// The workload under which the manifest has searched days.
+pub(crate) const WORKLOAD: &str = "AuditSearch";
+
+/// What queries say of themselves in the audit log, by their id: the count of their results.
+pub(crate) type Reports = HashMap<String, u64>;
+
+/// A part of a day, and what is known of it.
+struct Part {
+    window: Window,
+    verdict: Verdict,
+    why: String,
+    end: Option<End>,
+}
+
+/// A line of `windows.ndjson`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WindowLine<'a> {
+    from: String,
+    to: String,
+    verdict: Option<Verdict>,
+    why: String,
+    /// The query that decided.
+    #[serde(flatten)]
+    query: Option<&'a QueryLine>,
+    /// What the query says of itself in the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    duplicates: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    erased: u64,
+    findings: Vec<String>,
+    is_halved: bool,
+    /// Queries before it, that came to nothing or are older.
+    earlier: &'a [QueryLine],
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The days of a plan, each with its verdict.
+pub(crate) fn days(ledger: &Ledger, plan: &[Window], reports: &Reports, reason: &str) -> Vec<Day> {
+    let mut days: Vec<Day> = Vec::new();
+    for window in plan {
+        let parts = parts(ledger, *window, reports, reason);
+        let sum = |of: fn(&End) -> u64| parts.iter().filter_map(|part| part.end.as_ref()).map(of).sum();
+        let verdict = parts.iter().map(|part| part.verdict).max().unwrap_or(Verdict::Incomplete);
+        let worst: Vec<_> = parts.iter().filter(|part| part.verdict == verdict).collect();
+        let why = match worst.as_slice() {
+            [part] if part.window == *window => part.why.clone(),
+            _ if verdict == Verdict::Complete => "each of its windows was proven".to_owned(),
+            parts => parts.iter().map(|part| format!("{}: {}", part.window, part.why)).collect::<Vec<_>>().join("; "),
+        };
+        let day = Day {
+            workload: WORKLOAD.to_owned(),
+            day: window.day(),
+            listed: sum(|end| end.records),
+            stored: sum(|end| end.documents + end.duplicates + end.left_out + end.erased),
+            verdict: Some(verdict),
+            why: Some(why),
+            ..Day::default()
+        };
+        days.push(day);
+    }
+    days
+}
+
+/// The leaves of a window, which may have been halved.
+fn parts(ledger: &Ledger, window: Window, reports: &Reports, reason: &str) -> Vec<Part> {
+    let standing = ledger.standing(window);
+    if let Some(end) = standing.end {
+        let reported = standing.queries.last().and_then(|query| reports.get(query.query_id.as_deref()?)).copied();
+        let (verdict, why) = told(&end, reported);
+        return vec![Part { window, verdict, why, end: Some(end) }];
+    }
+    if let (Some(_), Some(halves)) = (&standing.halved, window.halves()) {
+        return halves.into_iter().flat_map(|half| parts(ledger, half, reports, reason)).collect();
+    }
+    let holds = |other: &Window| other.from <= window.from && window.to <= other.to;
+    let holding = ledger.windows().filter(|(other, _)| holds(other)).find_map(|(_, standing)| standing.end.clone());
+    if let Some(end) = holding {
+        return vec![Part { window, verdict: end.verdict, why: end.why.clone(), end: None }];
+    }
+    let why = match standing.open_query() {
+        Some(_) => format!("it was asked, and is not finished{reason}"),
+        None => format!("it was not asked yet{reason}"),
+    };
+    vec![Part { window, verdict: Verdict::Incomplete, why, end: None }]
+}
+
+/// A window without records is proven only by its query's own record, which says that there was none.
+fn told(end: &End, reported: Option<u64>) -> (Verdict, String) {
+    if end.why == NO_RECORDS && reported == Some(0) {
+        return (Verdict::Complete, "no record was found, and the query's own record in the audit log says so too".to_owned());
+    }
+    (end.verdict, end.why.clone())
+}
+
+/// A line for each window that was asked, in order.
+pub(crate) fn lines(ledger: &Ledger, reports: &Reports) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for (window, standing) in ledger.windows() {
+        let (earlier, query) = match standing.queries.split_last() {
+            Some((last, earlier)) => (earlier, Some(last)),
+            None => (&[][..], None),
+        };
+        let reported = query.and_then(|query| reports.get(query.query_id.as_deref()?)).copied();
+        let end = standing.end.as_ref();
+        let (verdict, why) = match (end, &standing.halved) {
+            (Some(end), _) => {
+                let (verdict, why) = told(end, reported);
+                (Some(verdict), why)
+            }
+            (None, Some((why, _))) => (None, format!("asked in two halves: {why}")),
+            (None, None) => (Some(Verdict::Incomplete), "it is not finished".to_owned()),
+        };
+        let mut findings = end.map(|end| end.findings.clone()).unwrap_or_default();
+        if let (Some(reported), Some(pass)) = (reported, query.and_then(|query| query.passes.last()))
+            && reported != pass.ids
+        {
+            findings.push(format!("the query's own record in the audit log counts {reported} results, and {} were read", pass.ids));
+        }
+        lines.push(serde_json::to_string(&WindowLine {
+            from: handler::clock::rfc3339(window.from),
+            to: handler::clock::rfc3339(window.to),
+            verdict,
+            why,
+            query,
+            reported,
+            records: end.map(|end| end.records),
+            documents: end.map(|end| end.documents),
+            duplicates: end.map_or(0, |end| end.duplicates),
+            left_out: end.map_or(0, |end| end.left_out),
+            erased: end.map_or(0, |end| end.erased),
+            findings,
+            is_halved: standing.halved.is_some(),
+            earlier,
+        })?);
+    }
+    Ok(lines)
+}

@@ -1,0 +1,203 @@
+//! The words of Graph's audit search on the wire.
+//! <https://learn.microsoft.com/graph/api/resources/security-auditlogquery>
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::clean::Envelope;
+use super::ledger::Counts;
+use super::window::Window;
+
+/// What a query is made of: a name to find it by, and both times. No filter: what is filtered is not complete.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewQuery<'a> {
+    display_name: &'a str,
+    filter_start_date_time: String,
+    filter_end_date_time: String,
+}
+
+impl<'a> NewQuery<'a> {
+    pub(super) fn new(name: &'a str, asked: Window) -> Self {
+        let [filter_start_date_time, filter_end_date_time] = [asked.from, asked.to].map(seconds);
+        Self { display_name: name, filter_start_date_time, filter_end_date_time }
+    }
+}
+
+fn seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// A query as the service tells of it. All but the id may be missing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Query {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) display_name: Option<String>,
+    #[serde(default)]
+    pub(super) status: Option<String>,
+    #[serde(default)]
+    filter_start_date_time: Option<String>,
+    #[serde(default)]
+    filter_end_date_time: Option<String>,
+    #[serde(default)]
+    record_type_filters: Value,
+    #[serde(default)]
+    keyword_filter: Value,
+    #[serde(default)]
+    service_filter: Value,
+    #[serde(default)]
+    service_filters: Value,
+    #[serde(default)]
+    operation_filters: Value,
+    #[serde(default)]
+    user_principal_name_filters: Value,
+    #[serde(default)]
+    ip_address_filters: Value,
+    #[serde(default)]
+    object_id_filters: Value,
+    #[serde(default)]
+    administrative_unit_id_filters: Value,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+impl Query {
+    /// Reads one, bare or in the wrapping that the documentation's example has.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Wrapped {
+            value: Query,
+        }
+        serde_json::from_slice(body).ok().or_else(|| serde_json::from_slice::<Wrapped>(body).ok().map(|wrapped| wrapped.value))
+    }
+
+    /// The times that the service says it was asked for.
+    pub(super) fn echoed(&self) -> Option<Window> {
+        let time = |text: &Option<String>| handler::clock::parse_utc(text.as_deref()?);
+        Some(Window { from: time(&self.filter_start_date_time)?, to: time(&self.filter_end_date_time)? })
+    }
+
+    /// True if it says what was asked: the same times, and no filter. What it does not say is not wrong.
+    pub(super) fn is_echo_right(&self, asked: Window) -> bool {
+        let filters = [
+            &self.record_type_filters,
+            &self.keyword_filter,
+            &self.service_filter,
+            &self.service_filters,
+            &self.operation_filters,
+            &self.user_principal_name_filters,
+            &self.ip_address_filters,
+            &self.object_id_filters,
+            &self.administrative_unit_id_filters,
+        ];
+        let has_times = self.filter_start_date_time.is_some() || self.filter_end_date_time.is_some();
+        (!has_times || self.echoed() == Some(asked)) && filters.iter().all(|filter| is_empty(filter))
+    }
+}
+
+fn is_empty(filter: &Value) -> bool {
+    match filter {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.iter().all(is_empty),
+        _ => false,
+    }
+}
+
+/// A page of queries.
+#[derive(Deserialize)]
+pub(super) struct QueryPage {
+    pub(super) value: Vec<Query>,
+    #[serde(rename = "@odata.nextLink", default)]
+    pub(super) next: Option<String>,
+}
+
+/// A page of records.
+#[derive(Deserialize)]
+pub(super) struct RecordPage<'a> {
+    #[serde(borrow)]
+    pub(super) value: Vec<Envelope<'a>>,
+    #[serde(rename = "@odata.nextLink", default)]
+    pub(super) next: Option<String>,
+}
+
+/// What an error's body says: the code that counts is the innermost.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ServiceError {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl ServiceError {
+    /// Reads `{"error": {"code", "message"}}`, also where it stands as JSON in the message of another.
+    pub(super) fn read(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Outer<'a> {
+            #[serde(borrow)]
+            error: &'a RawValue,
+        }
+        #[derive(Deserialize, Default)]
+        struct Inner {
+            #[serde(default)]
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let Ok(outer) = serde_json::from_slice::<Outer<'_>>(body) else { return Self::default() };
+        let inner: Inner = serde_json::from_str(outer.error.get()).unwrap_or_default();
+        if inner.message.trim_start().starts_with('{') {
+            let inside = Self::read(inner.message.as_bytes());
+            if !inside.code.is_empty() {
+                return inside;
+            }
+        }
+        Self { code: inner.code.chars().take(80).collect(), message: inner.message.chars().take(200).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_bare_and_wrapped_and_with_nothing_but_an_id() {
+        for body in [r#"{"id":"q","status":"running"}"#, r#"{"value":{"id":"q","status":"running"}}"#] {
+            assert_eq!(Query::read(body.as_bytes()).unwrap().status.as_deref(), Some("running"));
+        }
+        let query = Query::read(br#"{"id":"q"}"#).unwrap();
+        assert_eq!(query.counts, Counts::default());
+        assert!(Query::read(b"<html>").is_none());
+    }
+
+    #[test]
+    fn an_echo_of_other_times_or_of_a_filter_is_wrong() {
+        let asked = Window {
+            from: handler::clock::parse_utc("2026-11-20T00:00:00Z").unwrap(),
+            to: handler::clock::parse_utc("2026-11-21T00:00:00Z").unwrap(),
+        };
+        for (more, is_right) in [
+            (r#""filterStartDateTime":"2026-11-20T00:00:00Z","filterEndDateTime":"2026-11-21T00:00:00.0000000Z""#, true),
+            (r#""filterStartDateTime":"2026-11-20T00:00:00Z","filterEndDateTime":"2026-11-21T01:00:00Z""#, false),
+            (r#""recordTypeFilters":[],"keywordFilter":"","serviceFilter":null"#, true),
+            (r#""operationFilters":["x"]"#, false),
+        ] {
+            let query = Query::read(format!("{{\"id\":\"q\",{more}}}").as_bytes()).unwrap();
+            assert_eq!(query.is_echo_right(asked), is_right, "{more}");
+        }
+    }
+
+    #[test]
+    fn the_innermost_code_counts() {
+        let inside = r#"{"error":{"code":"AuditingDisabledTenant","message":"off"}}"#;
+        let outside = serde_json::json!({"error": {"code": "UnknownError", "message": inside}}).to_string();
+        assert_eq!(ServiceError::read(outside.as_bytes()).code, "AuditingDisabledTenant");
+        assert_eq!(ServiceError::read(inside.as_bytes()).code, "AuditingDisabledTenant");
+        assert_eq!(ServiceError::read(br#"{"error":{"code":"UnknownError","message":""}}"#).code, "UnknownError");
+        assert_eq!(ServiceError::read(b"<html>"), ServiceError::default());
+    }
+}

@@ -1,0 +1,470 @@
+//! History as a person has it: the command asks a simulated tenant's audit search, over the wire, and is held against the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use activity::case::manifest::{Day, Manifest, Verdict};
+use activity::case::verify::{VerifyOptions, verify};
+use anyhow::{Context as _, Result, ensure};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde_json::{Value, json};
+use standins::tenant::audit_search::{Oddity, PageFault, SearchFault};
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions, generate, playback};
+use tempfile::TempDir;
+
+/// Divides the client's pauses; the tenant's clock is pushed by its looks.
+const HURRY: &str = "20000";
+
+/// A tenant whose clock goes on by two minutes at each look at a query.
+async fn tenant() -> Result<Tenant> {
+    let tenant = Tenant::start(TenantOptions::default()).await?;
+    tenant.set_search(|search| search.push = TimeDelta::minutes(2));
+    Ok(tenant)
+}
+
+/// What one person has on one machine.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Result<Self> {
+        Ok(Self { folder: TempDir::new()? })
+    }
+
+    fn case(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, tenant: &Tenant, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_activity"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", self.folder.path().join("state")).envs(tenant.graph_settings()).args(arguments);
+        command
+    }
+
+    fn collect(&self, tenant: &Tenant, case: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(tenant, &["collect", "--hurry", HURRY]);
+        command.arg("--out").arg(self.case(case)).args(arguments);
+        command
+    }
+
+    async fn collected(&self, tenant: &Tenant, case: &str, arguments: &[&str]) -> Result<Manifest> {
+        let done = output(self.collect(tenant, case, arguments)).await?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Manifest::read(&self.case(case))
+    }
+}
+
+/// Runs the command in a thread of its own, so that the tenant goes on.
+async fn output(mut command: Command) -> Result<Output> {
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+fn lines(path: &Path) -> Result<Vec<Value>> {
+    fs::read_to_string(path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn windows(desk: &Desk, case: &str) -> Result<Vec<Value>> {
+    lines(&desk.case(case).join("windows.ndjson"))
+}
+
+/// The documents as text, by their id, without where they came from. The member stands at the same place in each.
+fn documents(desk: &Desk, case: &str) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(desk.case(case).join("records.ndjson"))?;
+    let mut documents = BTreeMap::new();
+    for line in text.lines() {
+        let document: Value = serde_json::from_str(line)?;
+        let feed = format!("\"feed\":{},", document["feed"]);
+        ensure!(line.contains(&feed), "{line}");
+        documents.insert(document["id"].as_str().context("an id")?.to_owned(), line.replacen(&feed, "", 1));
+    }
+    Ok(documents)
+}
+
+fn searched(manifest: &Manifest) -> BTreeMap<&str, &Day> {
+    let days = manifest.completeness.workloads.iter().filter(|day| day.workload == "AuditSearch");
+    days.map(|day| (day.day.as_str(), day)).collect()
+}
+
+fn day(days_ago: i64) -> NaiveDate {
+    (Utc::now() - TimeDelta::days(days_ago)).date_naive()
+}
+
+fn start(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+/// So many records an hour apart on a day, which arrived two hours after each.
+fn publish_day(tenant: &Tenant, day: NaiveDate, count: i64) {
+    for number in 0..count {
+        let at = start(day) + TimeDelta::seconds(86_400 * number / count);
+        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&format!("{day}-{number}"), at, json!({}))]));
+    }
+}
+
+fn record(id: &str, at: DateTime<Utc>, more: Value) -> String {
+    let mut record = json!({
+        "CreationTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "Set-Mailbox",
+        "OrganizationId": "0873ee4d-d342-44f2-8961-74c442a2fad2", "RecordType": 1, "UserKey": "k", "UserType": 2, "Workload": "Exchange",
+        "UserId": "megan@contoso.example", "ClientIP": "192.0.2.7:443", "Parameters": [{"Name": "A", "Value": "1"}],
+    });
+    if let (Some(record), Value::Object(more)) = (record.as_object_mut(), more) {
+        record.extend(more);
+    }
+    record.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_equal_byte_for_byte_whichever_api_they_came_by() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    generate::publish(&tenant, 5, 3_000);
+    desk.collected(&tenant, "feed", &["--source", "feed"]).await?;
+    let from = day(8).to_string();
+    desk.collected(&tenant, "search", &["--source", "search", "--from", &from]).await?;
+    let (feed, mut search) = (documents(&desk, "feed")?, documents(&desk, "search")?);
+    // The searches' own records came after the feed was read.
+    search.retain(|_, document| !document.contains("\"Operation\":\"AuditSearchCompleted\""));
+    assert!(feed.len() > 2_500, "{}", feed.len());
+    let missing: Vec<_> = feed.keys().filter(|id| !search.contains_key(*id)).take(5).collect();
+    assert_eq!((feed.len(), missing), (search.len(), Vec::new()));
+    for (id, document) in &feed {
+        assert_eq!(search.get(id), Some(document));
+    }
+    // And where from is told.
+    let one = lines(&desk.case("search").join("records.ndjson"))?.remove(0);
+    assert_eq!(one["feed"]["contentType"], "AuditSearch");
+    let made = one["feed"]["contentCreated"].as_str().context("when the query was made")?;
+    let query = windows(&desk, "search")?.into_iter().find(|window| window["queryId"] == one["feed"]["contentId"]).context("its query")?;
+    assert_eq!(
+        DateTime::parse_from_rfc3339(made)?.timestamp(),
+        DateTime::parse_from_rfc3339(query["made"].as_str().unwrap_or_default())?.timestamp()
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_of_real_records_are_equal_too() -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/audit-records.ndjson");
+    if !file.exists() {
+        eprintln!("SKIPPED: there is no {}", file.display());
+        return Ok(());
+    }
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    // Which of several deliveries of an Id comes first is nobody's promise.
+    let mut seen = BTreeSet::new();
+    let text = fs::read_to_string(&file)?;
+    let distinct: Vec<_> =
+        text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok_and(|record| seen.insert(record["Id"].to_string()))).collect();
+    let records = desk.case("distinct.ndjson");
+    fs::write(&records, distinct.join("\n"))?;
+    playback::publish(&tenant, &records, 1)?;
+    tenant.set_search(|search| search.reach = TimeDelta::days(9_000));
+    desk.collected(&tenant, "feed", &["--source", "feed"]).await?;
+    let range = ["--source", "search", "--from", "2021-03-20", "--to", "2021-08-01", "--reach-days", "3653"];
+    let manifest = desk.collected(&tenant, "search", &range).await?;
+    let (feed, search) = (documents(&desk, "feed")?, documents(&desk, "search")?);
+    assert_eq!(feed.len(), distinct.len());
+    assert_eq!(feed.len(), search.len());
+    for (id, document) in &feed {
+        assert_eq!(search.get(id), Some(document));
+    }
+    // Beyond what every licence keeps nothing is called complete.
+    assert_eq!(manifest.completeness.verdict, Verdict::Unproven);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_older_than_a_day_that_have_records_are_complete_and_others_say_why_not() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    // The searches' own records come too late to say anything.
+    tenant.set_search(|search| search.reports_after = TimeDelta::days(30));
+    for days_ago in [40, 39, 37, 0] {
+        publish_day(&tenant, day(days_ago), if days_ago == 0 { 1 } else { 200 });
+    }
+    let arguments = ["--source", "search", "--from", &day(40).to_string(), "--to", &(Utc::now() + TimeDelta::minutes(1)).to_rfc3339()];
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    let days = searched(&manifest);
+    assert_eq!(days.len(), 41);
+    let of = |days_ago| {
+        (days[day(days_ago).to_string().as_str()].verdict, days[day(days_ago).to_string().as_str()].why.clone().unwrap_or_default())
+    };
+    assert_eq!([40, 39, 37].map(|days_ago| of(days_ago).0), [Some(Verdict::Complete); 3]);
+    assert_eq!(of(38).0, Some(Verdict::Unproven));
+    assert!(of(38).1.contains("no record"), "{}", of(38).1);
+    assert!(of(0).1.contains("younger than 24 hours"), "{}", of(0).1);
+    assert_eq!(manifest.completeness.verdict, Verdict::Unproven);
+    let verified = verify(&VerifyOptions { folder: desk.case("case") })?;
+    assert_eq!((verified.exit_code(), verified.damages), (2, Vec::<String>::new()));
+
+    let window = windows(&desk, "case")?.remove(0);
+    assert_eq!(
+        (&window["verdict"], &window["isRecordCountLimitExceeded"], &window["approximateReturnedRecordCount"]),
+        (&json!("complete"), &json!(false), &json!(201))
+    );
+    let passes = window["passes"].as_array().context("passes")?;
+    assert_eq!((passes.len(), &passes[0]["ids"], &passes[0]["digest"]), (2, &json!(201), &passes[1]["digest"]));
+    assert_eq!(window["states"].as_array().and_then(|states| states.last()).map(|state| state[1].clone()), Some(json!("succeeded")));
+    assert_eq!(window["asked"], window["echoed"]);
+
+    // A later run asks only for what may have changed: the young days.
+    let before = tenant.submissions().len();
+    tenant.push_clock(TimeDelta::hours(1));
+    desk.collected(&tenant, "case", &arguments).await?;
+    let again = tenant.submissions().len() - before;
+    assert!((1..=2).contains(&again), "{again}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_without_records_is_complete_once_the_querys_own_record_says_so() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let (from, to) = (day(30).to_string(), day(29).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Unproven);
+    // The feed brings the record half an hour later, once it is subscribed to.
+    tenant.push_clock(TimeDelta::hours(2));
+    let manifest = desk.collected(&tenant, "case", &["--from", &from]).await?;
+    let days = searched(&manifest);
+    assert_eq!(days[from.as_str()].verdict, Some(Verdict::Complete), "{:?}", days[from.as_str()]);
+    assert_eq!(windows(&desk, "case")?[0]["reported"], 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_cut_is_halved_until_nothing_is_cut() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 500);
+    tenant.set_search(|search| search.max_records = 100);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+    assert_eq!(documents(&desk, "case")?.len(), 500);
+    // A minute that holds more than the limit cannot be halved, and is told.
+    let at = start(day(18)) + TimeDelta::hours(3);
+    for number in 0..150 {
+        tenant.publish(NewBlob::new("Audit.Exchange", at, vec![record(&format!("busy-{number}"), at, json!({}))]));
+    }
+    let (from, to) = (day(18).to_string(), day(17).to_string());
+    let manifest = desk.collected(&tenant, "busy", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
+    assert!(manifest.completeness.why.contains("cut at the limit"), "{}", manifest.completeness.why);
+    assert_eq!(documents(&desk, "busy")?.len(), 100);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_floor_of_submissions_is_never_passed_whatever_the_folder() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (10..20).for_each(|days_ago| publish_day(&tenant, day(days_ago), 3));
+    let (from, to) = (day(19).to_string(), day(9).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "6"];
+    let done = output(desk.collect(&tenant, "case", &range)).await?;
+    assert!(
+        String::from_utf8_lossy(&done.stdout).contains("10 queries or more, 6 of 6 left in these 24 hours, so that it takes 2 runs"),
+        "{}",
+        String::from_utf8_lossy(&done.stdout)
+    );
+    assert_eq!(tenant.submissions().len(), 6);
+    let manifest = Manifest::read(&desk.case("case"))?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
+    assert!(manifest.completeness.why.contains("takes no more queries in 24 hours, the next is free at"), "{}", manifest.completeness.why);
+    // Another folder is no other tenant.
+    desk.collected(&tenant, "other", &range).await?;
+    assert_eq!(tenant.submissions().len(), 6);
+    // A day later the rest is asked, and what was proven is not.
+    tenant.push_clock(TimeDelta::hours(25));
+    let manifest = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((manifest.completeness.verdict, tenant.submissions().len()), (Verdict::Complete, 4));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_costs_no_second_submission_while_the_list_shows_the_query() -> Result<()> {
+    for (is_listed, submissions) in [(true, 1), (false, 2)] {
+        let (tenant, desk) = (tenant().await?, Desk::new()?);
+        publish_day(&tenant, day(20), 30);
+        tenant.fail_searches(SearchFault::LosesAnswer { is_listed }, 0, 1);
+        let (from, to) = (day(20).to_string(), day(19).to_string());
+        let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+        assert_eq!(
+            (manifest.completeness.verdict, tenant.submissions().len()),
+            (Verdict::Complete, submissions),
+            "{}",
+            manifest.completeness.why
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
+    let page = |what, passes| SearchFault::Page { page: 0, passes, what };
+    let odd = |what| SearchFault::Odd { percent: 30, what };
+    // What hits one query, what the verdict is then, and what the reason or a finding says.
+    let cases = [
+        (SearchFault::Stuck, Verdict::Complete, ""),
+        (SearchFault::Fails, Verdict::Complete, ""),
+        (SearchFault::Cancelled, Verdict::Complete, ""),
+        (SearchFault::Vanishes, Verdict::Complete, ""),
+        (SearchFault::Slow(TimeDelta::minutes(50)), Verdict::Complete, ""),
+        (SearchFault::Word("queued"), Verdict::Complete, ""),
+        (SearchFault::RefusesLooks(3), Verdict::Complete, ""),
+        (SearchFault::CountsMissing, Verdict::Unproven, "does not say whether it cut"),
+        (SearchFault::CountsWrong(300), Verdict::Complete, "the service counts 903 records approximately"),
+        (SearchFault::EchoAltered, Verdict::Complete, ""),
+        (SearchFault::IgnoresTimes, Verdict::Complete, "records happened outside of what was asked for"),
+        (SearchFault::NoRows, Verdict::Unproven, "no record was found"),
+        (SearchFault::LeavesOut { percent: 15, pass: 0 }, Verdict::Complete, ""),
+        (SearchFault::LeavesOut { percent: 15, pass: 1 }, Verdict::Complete, ""),
+        (SearchFault::Repeats { percent: 20 }, Verdict::Complete, ""),
+        (SearchFault::ErrorAfter { rows: 100, passes: 2 }, Verdict::Complete, ""),
+        (SearchFault::ErrorAfter { rows: 100, passes: u32::MAX }, Verdict::Complete, ""),
+        (page(PageFault::LoopingLink, 1), Verdict::Complete, ""),
+        (page(PageFault::ForeignLink, 1), Verdict::Complete, ""),
+        (page(PageFault::StrayLink, u32::MAX), Verdict::Complete, ""),
+        (page(PageFault::Expired, 1), Verdict::Complete, ""),
+        (page(PageFault::CutShort, 1), Verdict::Complete, ""),
+        (page(PageFault::Html, 1), Verdict::Complete, ""),
+        (page(PageFault::Empty, 2), Verdict::Complete, ""),
+        (odd(Oddity::IdUnlike), Verdict::Complete, "envelopes have another id than their record"),
+        (odd(Oddity::IdEmpty), Verdict::Complete, ""),
+        (odd(Oddity::UpperId), Verdict::Complete, ""),
+        (odd(Oddity::DynamicProperties), Verdict::Complete, ""),
+        (odd(Oddity::AsText), Verdict::Complete, ""),
+        (odd(Oddity::TwoBodies), Verdict::Unproven, "came with two bodies"),
+        (odd(Oddity::Nothing), Verdict::Incomplete, "rows hold no record"),
+    ];
+    let (tenant, desk, undisturbed) = (tenant().await?, Desk::new()?, Desk::new()?);
+    let days: Vec<_> = (0..cases.len() as i64).map(|number| day(120 - number)).collect();
+    days.iter().for_each(|day| publish_day(&tenant, *day, 300));
+    publish_day(&tenant, day(150), 20);
+    let (from, to) = (days[0].to_string(), (days[cases.len() - 1] + TimeDelta::days(1)).to_string());
+    let arguments = ["--source", "search", "--from", &from, "--to", &to];
+    undisturbed.collected(&tenant, "case", &arguments).await?;
+    let all = documents(&undisturbed, "case")?;
+    assert_eq!(all.len(), 300 * cases.len());
+
+    tenant.push_clock(TimeDelta::hours(25));
+    for (day, (fault, ..)) in days.iter().zip(&cases) {
+        tenant.fail_searches_of(start(*day) + TimeDelta::hours(12), fault.clone(), 1);
+    }
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    let (verdicts, windows, found) = (searched(&manifest), windows(&desk, "case")?, documents(&desk, "case")?);
+    for (day, (fault, verdict, says)) in days.iter().zip(&cases) {
+        let name = day.to_string();
+        let told: Vec<_> = windows.iter().filter(|window| window["from"].as_str().is_some_and(|from| from.starts_with(&name))).collect();
+        let told = json!(told).to_string();
+        assert_eq!(verdicts[name.as_str()].verdict, Some(*verdict), "{fault:?}: {told}");
+        assert!(told.contains(says), "{fault:?}: {told}");
+        let of_day = |documents: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            documents.iter().filter(|(id, _)| id.starts_with(&name)).map(|(id, text)| (id.clone(), text.clone())).collect()
+        };
+        let (found, all) = (of_day(&found), of_day(&all));
+        match fault {
+            // Another query, whose times were ignored, had these records.
+            SearchFault::NoRows | SearchFault::Odd { what: Oddity::Nothing, .. } => {}
+            SearchFault::Odd { what: Oddity::UpperId, .. } => assert_eq!(found.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>()),
+            // The members of the dictionary stand in another order.
+            SearchFault::Odd { what: Oddity::DynamicProperties, .. } => {
+                let value = |text: &String| serde_json::from_str::<Value>(text);
+                for (id, document) in &all {
+                    assert_eq!(value(found.get(id).context("a document")?)?, value(document)?);
+                }
+            }
+            _ => assert!(found == all, "{fault:?}: {} of {}", found.len(), all.len()),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_on_the_wire_is_bridged_and_what_is_final_is_told_before_anything_is_asked() -> Result<()> {
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let arguments = ["--source", "search", "--from", &from, "--to", &to];
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 300);
+    let throttled = FaultKind::Status {
+        status: 429,
+        body: r#"{"error":{"code":"TooManyRequests"}}"#.into(),
+        content_type: "application/json".into(),
+        retry_after: Some(2),
+    };
+    tenant.fail(Fault::once(Operation::CreateQuery, throttled.clone()));
+    tenant.fail(Fault::once(Operation::ReadQuery, throttled));
+    tenant.fail(Fault::once(Operation::ListRecords, FaultKind::InvalidToken401));
+    tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Html).after(1));
+    tenant.fail(Fault::once(Operation::ListRecords, FaultKind::EmptyBody).after(2));
+    tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Reset).after(3));
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+    assert_eq!(tenant.submissions().len(), 1);
+
+    // A permission that reaches only a part is none.
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery-Exchange.Read.All".to_owned()]);
+    let refused = output(desk.collect(&tenant, "refused", &arguments)).await?;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("does not hold AuditLogsQuery.Read.All"), "{told}");
+    assert_eq!(tenant.submissions().len(), 1);
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery.Read.All".to_owned()]);
+    for is_inside in [false, true] {
+        tenant.fail_searches(SearchFault::AuditingOff { is_inside }, 0, 1);
+        let manifest = desk.collected(&tenant, if is_inside { "inside" } else { "top" }, &arguments).await?;
+        assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
+        assert!(manifest.completeness.why.contains("auditing is off in this tenant"), "{}", manifest.completeness.why);
+    }
+    tenant.fail_searches(SearchFault::Forbidden, 0, 1);
+    let manifest = desk.collected(&tenant, "forbidden", &arguments).await?;
+    assert!(manifest.completeness.why.contains("Graph refuses to be asked"), "{}", manifest.completeness.why);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_v1_is_gone_beta_is_asked_and_the_window_says_so() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 10);
+    tenant.set_search(|search| search.has_v1 = false);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+    assert!(windows(&desk, "case")?[0]["root"].as_str().is_some_and(|root| root.ends_with("/beta")));
+    Ok(())
+}
+
+async fn killed_and_undisturbed(kills: usize, days: i64) -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (10..10 + days).for_each(|days_ago| publish_day(&tenant, day(days_ago), 40));
+    let (from, to) = (day(9 + days).to_string(), day(9).to_string());
+    let arguments = ["--source", "search", "--from", &from, "--to", &to];
+    for kill in 0..kills {
+        let mut command = desk.collect(&tenant, "killed", &arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        tokio::time::sleep(Duration::from_millis(150 + 97 * (kill as u64 * 7 % 11))).await;
+        child.kill()?;
+        child.wait()?;
+    }
+    let manifest = desk.collected(&tenant, "killed", &arguments).await?;
+    let submitted = tenant.submissions().len();
+    assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+    let undisturbed = Desk::new()?;
+    tenant.push_clock(TimeDelta::hours(25));
+    undisturbed.collected(&tenant, "case", &arguments).await?;
+    assert!(documents(&desk, "killed")? == documents(&undisturbed, "case")?);
+    // No window is asked twice that was proven or under way: a query whose answer was lost in a kill is found in the list.
+    assert_eq!(submitted, days as usize);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    killed_and_undisturbed(4, 12).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn a_search_that_is_killed_twenty_times_goes_on_where_it_was() -> Result<()> {
+    killed_and_undisturbed(20, 60).await
+}
