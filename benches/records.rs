@@ -1,4 +1,4 @@
-//! Microseconds that a record takes in each step between a body's bytes and a document: `cargo bench -p handler`. The fastest
+//! Microseconds that a record takes in each step between a body's bytes and a document with its findings: `cargo bench -p handler`. The fastest
 //! of many rounds is told: what is slower was disturbed.
 
 use std::{
@@ -7,9 +7,12 @@ use std::{
 };
 
 use chrono::Utc;
-use handler::document::{
-    Feed, Rules, document,
-    records::{RecordFlags, Splitter},
+use handler::{
+    document::{
+        Feed, Rules, document,
+        records::{RecordFlags, Splitter},
+    },
+    findings::RuleSet,
 };
 use standins::tenant::{Body, generate};
 
@@ -36,6 +39,18 @@ fn main() {
     });
     tell("cut and document", || {
         cut(&body, |record, flags| drop(black_box(document(record, flags, &feed, rules))));
+    });
+    tell("ask the rules", || {
+        for record in &records {
+            black_box(RuleSet::ours().ask_document(record));
+        }
+    });
+    tell("ask them over time", || {
+        let mut over_time = RuleSet::ours().over_time();
+        for (line, record) in (0..).zip(&records) {
+            over_time.take(line, record);
+        }
+        black_box(over_time.findings());
     });
 }
 

@@ -9,6 +9,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+/// Names of few fields are compared one by one faster than by their hashes.
+const FEW: usize = 48;
+
 /// One field, its value untouched.
 pub(crate) struct Field<'a> {
     pub(crate) name: Cow<'a, str>,
@@ -62,7 +65,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<Field<'de>> = Vec::with_capacity(4);
+                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
                 while let Some(Name(name)) = map.next_key()? {
                     fields.push(Field { name, value: map.next_value()? });
                 }
@@ -80,7 +83,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn keep_last(fields: &mut Vec<Field<'_>>) {
     let is_twice = |(at, field): (usize, &Field<'_>)| fields[..at].iter().any(|other| other.name == field.name);
-    if fields.len() < 8 && !fields.iter().enumerate().any(is_twice) {
+    if fields.len() <= FEW && !fields.iter().enumerate().any(is_twice) {
         return;
     }
     let mut names = std::collections::HashSet::with_capacity(fields.len());

@@ -56,12 +56,19 @@ pub struct BenchOptions {
     /// Further scenarios: so many content blobs of one content type within one hour
     #[arg(long, value_name = "N,N,…", value_delimiter = ',')]
     pub hours: Vec<u64>,
+    /// A setting of the handler, such as FINDINGS=off
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub setting: Vec<(String, String)>,
     /// Figures of an earlier run, to print ratios to
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
     /// Where to keep the figures of the first handler
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| format!("{text} is not NAME=VALUE"))
 }
 
 impl BenchOptions {
@@ -98,6 +105,7 @@ pub async fn bench(options: BenchOptions, screen: &Screen) -> Result<()> {
     let handlers = if options.handler.is_empty() { vec![build(screen).await?] } else { options.handler.clone() };
     let source = Source::Generated { count: 0, seed: options.seed, is_calm: true };
     let mut stack = Stack::start(StackOptions { source, state: None, cosmos: CosmosOptions::default() }, screen).await?;
+    stack.settings.extend(options.setting.iter().cloned());
     let mut all = Vec::new();
     let mut listings = TextTable::new(["QueueEvents, a first run", "pages", "fewest possible", "CPU seconds", "peak MiB"]);
     for scenario in options.scenarios() {

@@ -1,14 +1,12 @@
 //! The edges of one record as they are found: each once, as JSON, within a bound.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write,
-};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     ExplainedEdge,
     nodes::{Node, cut},
 };
+use crate::document::quoted::write_quoted;
 
 /// Most bytes of a record's edges as JSON: about five hundred. What is beyond stays in the record's own fields.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
@@ -144,34 +142,4 @@ fn quoted(label: &str) -> String {
     let mut json = String::with_capacity(label.len() + 2);
     write_quoted(&mut json, cut(label, MAX_LABEL));
     json
-}
-
-fn write_quoted(json: &mut String, text: &str) {
-    json.push('"');
-    // Without a way out, which the compiler makes one pass over many bytes at once.
-    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
-        json.push_str(text);
-    } else {
-        write_escaped(json, text);
-    }
-    json.push('"');
-}
-
-fn write_escaped(json: &mut String, text: &str) {
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
-        json.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => json.push_str("\\\""),
-            b'\\' => json.push_str("\\\\"),
-            // Writing into a string cannot fail.
-            control => _ = write!(json, "\\u{control:04x}"),
-        }
-        rest = &rest[at + 1..];
-    }
-    json.push_str(rest);
-}
-
-const fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte != b'"' && byte != b'\\'
 }
