@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use handler::config::Config;
 use handler::document::{Digest, digest_of};
@@ -32,6 +32,9 @@ use crate::screen::Screen;
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
 const NOT_ASKED: [(&str, &str); 3] =
     [(STORAGE, "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
+
+/// The feed is asked from so long after the oldest that it lists; what is older is the search's.
+const MARGIN: TimeDelta = TimeDelta::hours(1);
 
 /// What is collected, and where to.
 #[derive(Args, Clone, Debug)]
@@ -112,7 +115,8 @@ struct Ranges {
 impl Ranges {
     fn new(source: Option<Source>, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Self> {
         ensure!(from.zip(to).is_none_or(|(from, to)| from < to), "--from is not before --to");
-        let (oldest, end) = (oldest_listable(now), to.unwrap_or(now));
+        // The edge of what can be listed moves on until its turn comes, and must not become a gap.
+        let (oldest, end) = (oldest_listable(now) + MARGIN, to.unwrap_or(now));
         let since = || from.context("a search needs --from");
         Ok(match source {
             Some(Source::Feed) => Self { feed: Some((from, to)), search: None },
@@ -142,15 +146,22 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     } else {
         services.storing.ask_built_in_rules().await;
     }
-    let ranges = Ranges::new(options.source, options.from, options.to, Utc::now())?;
+    let ranges = |now| Ranges::new(options.source, options.from, options.to, now);
     let state = options.out.join(STATE);
-    let search = match ranges.search {
-        None => None,
-        Some((from, to)) => {
+    let (search, ranges) = match ranges(Utc::now())? {
+        by_machine @ Ranges { search: None, .. } => (None, by_machine),
+        _ => {
             let shelf = Shelf::Files(Mutex::new(DocumentFiles::open(&state)?));
             let maker = DocumentMaker::new(Arc::clone(&services), None).await;
-            let limits = options.search.limits();
-            let search = AuditSearch::open(&config, setting, &state, shelf, maker, limits).await?;
+            let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
+            // Now the service has told its time, by which it decides what it still has.
+            let by_service = ranges(search.now())?;
+            (Some(search), by_service)
+        }
+    };
+    let search = match search.zip(ranges.search) {
+        None => None,
+        Some((search, (from, to))) => {
             let plan = search.plan(from, to)?;
             screen.part("plan", format_args!("{plan}; asked of {}", search.root()));
             Some((search, plan))
@@ -239,7 +250,7 @@ mod tests {
         let time = |text: &str| instant(text).unwrap();
         let now = time("2026-11-20T12:00:00Z");
         let ranges = |source, from: Option<&str>, to: Option<&str>| Ranges::new(source, from.map(time), to.map(time), now);
-        let oldest = oldest_listable(now);
+        let oldest = oldest_listable(now) + MARGIN;
         assert_eq!(ranges(None, None, None).unwrap(), Ranges { feed: Some((None, None)), search: None });
         let recent = ranges(None, Some("2026-11-18"), None).unwrap();
         assert_eq!(recent, Ranges { feed: Some((Some(time("2026-11-18")), None)), search: None });

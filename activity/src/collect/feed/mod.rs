@@ -35,7 +35,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause, whatever the service asks for: the next run is the better wait.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// Kept from the oldest time that can be listed, so that it is still listable when its turn comes.
-const EDGE: TimeDelta = TimeDelta::minutes(5);
+const EDGE: TimeDelta = TimeDelta::minutes(15);
 /// Lists and fetches a range of contentCreated into the state of a case folder.
 ///
 /// # Errors
@@ -52,8 +52,10 @@ pub(crate) async fn collect_feed(
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
     let task = screen.task("collect", "listing content");
+    // One time for all: what one of them is listed later than another would be a gap.
+    let now = services.clients.clock().now();
     for workload in &config.workloads {
-        list(&services.clients, *workload, range, &mut state, screen).await?;
+        list(&services.clients, *workload, range, now, &mut state, screen).await?;
         task.now(format_args!("{} content blobs are listed", Count(state.listed())));
     }
     let mut pause = FIRST_PAUSE;
@@ -103,10 +105,10 @@ async fn list(
     clients: &Clients,
     workload: Workload,
     (from, to): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+    now: DateTime<Utc>,
     state: &mut FeedState,
     screen: &Screen,
 ) -> Result<()> {
-    let now = clients.clock().now();
     let oldest = oldest_listable(now);
     let start = from.unwrap_or(oldest).max(oldest).trunc_subsecs(0);
     let end = to.unwrap_or(now).min(now - SETTLE).trunc_subsecs(0);
