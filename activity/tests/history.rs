@@ -618,7 +618,7 @@ async fn nothing_is_called_complete_that_is_not_whatever_the_storm() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes an hour: two hundred seeds"]
+#[ignore = "takes ten minutes: two hundred seeds"]
 async fn nothing_is_called_complete_that_is_not_in_two_hundred_storms() -> Result<()> {
     for seed in 1000..1010 {
         storm(seed, false).await?;

@@ -9,7 +9,6 @@ mod ledger;
 mod pass;
 mod proof;
 mod search;
-mod shelf;
 mod window;
 mod wire;
 
@@ -30,7 +29,6 @@ use handler::store_events::DocumentMaker;
 
 pub use self::client::Pauses;
 pub(crate) use self::proof::{Reports, WORKLOAD};
-pub(crate) use self::shelf::Shelf;
 pub(crate) use self::window::{Window, next_day};
 use access::Access;
 use budget::{Budget, MAX_SUBMISSIONS};
@@ -39,6 +37,7 @@ use ledger::Ledger;
 use search::{CLOSED_AFTER, SURE_REACH, Searcher, Step};
 
 use crate::case::manifest::{Day, Gap};
+use crate::collect::documents::DocumentFiles;
 use crate::screen::Screen;
 
 /// Queries that are open at a time: more than a few fail under load.
@@ -102,7 +101,7 @@ impl Display for Plan {
     }
 }
 
-/// A search of a range of time into one shelf.
+/// A search of a range of time into the files of one case.
 pub(crate) struct AuditSearch {
     searcher: Searcher,
     limits: Limits,
@@ -118,7 +117,7 @@ impl AuditSearch {
         config: &Config,
         lookup: impl Fn(&str) -> Option<String>,
         state: &Path,
-        shelf: Shelf,
+        documents: DocumentFiles,
         maker: DocumentMaker,
         limits: Limits,
     ) -> Result<Self> {
@@ -130,7 +129,15 @@ impl AuditSearch {
         client.probe().await?;
         let budget = Budget::of(&config.office365.tenant_id, limits.max_submissions)?;
         let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };
+        let searcher = Searcher {
+            client,
+            ledger: Mutex::new(ledger),
+            budget,
+            maker,
+            documents: Mutex::new(documents),
+            reading: tokio::sync::Mutex::new(()),
+            run,
+        };
         Ok(Self { searcher, limits })
     }
 
