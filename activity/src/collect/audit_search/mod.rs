@@ -204,15 +204,23 @@ impl AuditSearch {
                 Step::Halved(halves, is_for_loss) => halves.into_iter().rev().for_each(|half| queue.push_front((half, is_for_loss))),
                 Step::Waits(why) => waiting = Some(why),
             }
-            let done = plan.windows.iter().filter(|window| searcher.ledger().standing(**window).end.is_some()).count() as u64;
+            let done = plan.windows.iter().filter(|window| self.is_done(**window)).count() as u64;
             let left = searcher.budget.left(self.now())?.0;
             task.at(done, all, format_args!("{done} of {all} days, {left} of {} queries left in these 24 hours", plan.max));
         }
+        let done = plan.windows.iter().filter(|window| self.is_done(**window)).count();
         task.done(format_args!(
-            "{all} days searched{}",
-            waiting.as_ref().map(|why| format!(", as far as it goes: {why}")).unwrap_or_default()
+            "{done} of {all} days{}",
+            waiting.as_ref().map(|why| format!(", the rest waits: {why}")).unwrap_or_default()
         ));
         Ok(waiting)
+    }
+
+    /// True if a window has a verdict, or each of its halves has one.
+    fn is_done(&self, window: Window) -> bool {
+        let standing = self.searcher.ledger().standing(window);
+        let halves = window.halves().filter(|_| standing.halved.is_some());
+        standing.end.is_some() || halves.is_some_and(|halves| halves.into_iter().all(|half| self.is_done(half)))
     }
 
     /// A row for each day of a plan.
