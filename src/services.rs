@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
-    document::{LifeFrom, Rules, Table, redact::Treatment},
+    document::{Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -153,7 +153,6 @@ impl Storing {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
-            life_from: LifeFrom::Event,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use standins::tenant::audit_search::{Oddity, PageFault, SearchFault};
-use standins::tenant::{Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions, generate, playback};
+use standins::tenant::{Body, Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions, generate, playback};
 use tempfile::TempDir;
 
 /// Divides the client's pauses; the tenant's clock is pushed by its looks.
@@ -618,10 +618,49 @@ async fn nothing_is_called_complete_that_is_not_whatever_the_storm() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes an hour: two hundred seeds"]
+#[ignore = "takes ten minutes: two hundred seeds"]
 async fn nothing_is_called_complete_that_is_not_in_two_hundred_storms() -> Result<()> {
     for seed in 1000..1010 {
         storm(seed, false).await?;
     }
     storms(0..200).await
+}
+
+/// The most memory that a process had so far, in KiB. <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
+fn peak_kib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// `HISTORY_RECORDS` says how many; a million takes an optimised build.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes, and much longer without optimisation"]
+async fn a_large_history_stays_within_128_mib() -> Result<()> {
+    const DAYS: u32 = 4;
+    let count: usize = std::env::var("HISTORY_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    for number in 0..DAYS {
+        let at = start(day(20 - i64::from(number))) + TimeDelta::hours(12);
+        let body = Body::Repeated { record: record("{id}", at, json!({})), count: count / DAYS as usize };
+        tenant.publish(NewBlob::of("Audit.Exchange", at + TimeDelta::hours(1), body));
+    }
+    let (from, to) = (day(20).to_string(), day(20 - i64::from(DAYS)).to_string());
+    let mut command = desk.collect(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]);
+    let begin = std::time::Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_kib(child.id()).unwrap_or_default());
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    ensure!(status.success(), "{status}");
+    let manifest = Manifest::read(&desk.case("case"))?;
+    let records: u64 = searched(&manifest).values().map(|day| day.listed).sum();
+    eprintln!("{records} records, {} MiB at most, {:?}, {}", peak / 1024, begin.elapsed(), manifest.completeness.verdict);
+    ensure!(records == count as u64 && manifest.completeness.verdict == Verdict::Complete, "{}", manifest.completeness.why);
+    ensure!(peak <= 128 * 1024, "{} MiB", peak / 1024);
+    Ok(())
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::env;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, Shelf, next_day};
+use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, next_day};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
 use super::stack::STORAGE;
@@ -151,9 +151,9 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     let (search, ranges) = match ranges(Utc::now())? {
         by_machine @ Ranges { search: None, .. } => (None, by_machine),
         _ => {
-            let shelf = Shelf::Files(Mutex::new(DocumentFiles::open(&state)?));
-            let maker = DocumentMaker::new(Arc::clone(&services), None).await;
-            let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
+            let documents = DocumentFiles::open(&state)?;
+            let maker = DocumentMaker::new(Arc::clone(&services)).await;
+            let search = AuditSearch::open(&config, setting, &state, documents, maker, options.search.limits()).await?;
             // Now the service has told its time, by which it decides what it still has.
             let by_service = ranges(search.now())?;
             (Some(search), by_service)

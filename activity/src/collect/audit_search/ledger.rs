@@ -73,9 +73,8 @@ pub(super) struct End {
     pub(super) is_final: bool,
     /// Different records that were found.
     pub(super) records: u64,
-    /// Documents that were kept of them, less those that were there.
+    /// Documents that were kept of them.
     pub(super) documents: u64,
-    pub(super) duplicates: u64,
     pub(super) left_out: u64,
     pub(super) erased: u64,
     /// Documents that lack something of their record.

@@ -9,7 +9,6 @@ mod ledger;
 mod pass;
 mod proof;
 mod search;
-mod shelf;
 mod window;
 mod wire;
 
@@ -30,7 +29,6 @@ use handler::store_events::DocumentMaker;
 
 pub use self::client::Pauses;
 pub(crate) use self::proof::{Reports, WORKLOAD};
-pub(crate) use self::shelf::Shelf;
 pub(crate) use self::window::{Window, next_day};
 use access::Access;
 use budget::{Budget, MAX_SUBMISSIONS};
@@ -39,6 +37,7 @@ use ledger::Ledger;
 use search::{CLOSED_AFTER, SURE_REACH, Searcher, Step};
 
 use crate::case::manifest::{Day, Gap};
+use crate::collect::documents::DocumentFiles;
 use crate::screen::Screen;
 
 /// Queries that are open at a time: more than a few fail under load.
@@ -102,7 +101,7 @@ impl Display for Plan {
     }
 }
 
-/// A search of a range of time into one shelf.
+/// A search of a range of time into the files of one case.
 pub(crate) struct AuditSearch {
     searcher: Searcher,
     limits: Limits,
@@ -118,7 +117,7 @@ impl AuditSearch {
         config: &Config,
         lookup: impl Fn(&str) -> Option<String>,
         state: &Path,
-        shelf: Shelf,
+        documents: DocumentFiles,
         maker: DocumentMaker,
         limits: Limits,
     ) -> Result<Self> {
@@ -130,7 +129,15 @@ impl AuditSearch {
         client.probe().await?;
         let budget = Budget::of(&config.office365.tenant_id, limits.max_submissions)?;
         let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };
+        let searcher = Searcher {
+            client,
+            ledger: Mutex::new(ledger),
+            budget,
+            maker,
+            documents: Mutex::new(documents),
+            reading: tokio::sync::Mutex::new(()),
+            run,
+        };
         Ok(Self { searcher, limits })
     }
 
@@ -197,15 +204,23 @@ impl AuditSearch {
                 Step::Halved(halves, is_for_loss) => halves.into_iter().rev().for_each(|half| queue.push_front((half, is_for_loss))),
                 Step::Waits(why) => waiting = Some(why),
             }
-            let done = plan.windows.iter().filter(|window| searcher.ledger().standing(**window).end.is_some()).count() as u64;
+            let done = plan.windows.iter().filter(|window| self.is_done(**window)).count() as u64;
             let left = searcher.budget.left(self.now())?.0;
             task.at(done, all, format_args!("{done} of {all} days, {left} of {} queries left in these 24 hours", plan.max));
         }
+        let done = plan.windows.iter().filter(|window| self.is_done(**window)).count();
         task.done(format_args!(
-            "{all} days searched{}",
-            waiting.as_ref().map(|why| format!(", as far as it goes: {why}")).unwrap_or_default()
+            "{done} of {all} days{}",
+            waiting.as_ref().map(|why| format!(", the rest waits: {why}")).unwrap_or_default()
         ));
         Ok(waiting)
+    }
+
+    /// True if a window has a verdict, or each of its halves has one.
+    fn is_done(&self, window: Window) -> bool {
+        let standing = self.searcher.ledger().standing(window);
+        let halves = window.halves().filter(|_| standing.halved.is_some());
+        standing.end.is_some() || halves.is_some_and(|halves| halves.into_iter().all(|half| self.is_done(half)))
     }
 
     /// A row for each day of a plan.

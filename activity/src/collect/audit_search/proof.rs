@@ -43,8 +43,6 @@ struct WindowLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     documents: Option<u64>,
     #[serde(skip_serializing_if = "is_zero")]
-    duplicates: u64,
-    #[serde(skip_serializing_if = "is_zero")]
     left_out: u64,
     #[serde(skip_serializing_if = "is_zero")]
     erased: u64,
@@ -76,7 +74,7 @@ pub(crate) fn days(ledger: &Ledger, plan: &[Window], reports: &Reports, reason: 
             workload: WORKLOAD.to_owned(),
             day: window.day(),
             listed: sum(|end| end.records),
-            stored: sum(|end| end.documents + end.duplicates + end.left_out + end.erased),
+            stored: sum(|end| end.documents + end.left_out + end.erased),
             verdict: Some(verdict),
             why: Some(why),
             ..Day::default()
@@ -150,7 +148,6 @@ pub(crate) fn lines(ledger: &Ledger, reports: &Reports) -> Result<Vec<String>> {
             reported,
             records: end.map(|end| end.records),
             documents: end.map(|end| end.documents),
-            duplicates: end.map_or(0, |end| end.duplicates),
             left_out: end.map_or(0, |end| end.left_out),
             erased: end.map_or(0, |end| end.erased),
             findings,

@@ -16,10 +16,10 @@ use super::clean::record;
 use super::client::{SearchClient, SearchError};
 use super::ledger::{Counts, End, Entry, Ledger};
 use super::pass::Union;
-use super::shelf::{Kept, Shelf};
 use super::window::Window;
 use super::wire::{NewQuery, Query, RecordPage};
 use crate::case::manifest::Verdict;
+use crate::collect::documents::DocumentFiles;
 
 /// A window is closed only when it is this old: records come late.
 pub(super) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
@@ -51,7 +51,7 @@ pub(super) struct Searcher {
     pub(super) ledger: Mutex<Ledger>,
     pub(super) budget: Budget,
     pub(super) maker: DocumentMaker,
-    pub(super) shelf: Shelf,
+    pub(super) documents: Mutex<DocumentFiles>,
     /// One window is read at a time, so that what is remembered of its records is there once.
     pub(super) reading: tokio::sync::Mutex<()>,
     /// Tells this run's queries from all others.
@@ -83,6 +83,14 @@ enum Outcome {
     Settled,
     /// Nothing more is expected of it.
     Lost(String),
+}
+
+/// What was kept.
+#[derive(Debug, Default)]
+struct Kept {
+    documents: u64,
+    /// Of those, that lack something of their record.
+    reduced: u64,
 }
 
 /// What came of a window so far.
@@ -286,9 +294,10 @@ impl Searcher {
         found.union.broke_off();
         loop {
             let (sender, receiver) = mpsc::channel(2);
-            let (read, kept) = futures::join!(self.read_once(window, query, found, sender), self.shelf.keep(receiver));
+            let (read, kept) = futures::join!(self.read_once(window, query, found, sender), self.keep(receiver));
             let kept = kept.context("documents cannot be kept")?;
-            found.kept.add(&kept);
+            found.kept.documents += kept.documents;
+            found.kept.reduced += kept.reduced;
             match read {
                 Ok(()) => {
                     let (pass, is_settled) = found.union.end();
@@ -312,6 +321,19 @@ impl Searcher {
                 }
             }
         }
+    }
+
+    /// Keeps what arrives until the channel closes, and returns when all of it is on the disk.
+    async fn keep(&self, mut arrivals: mpsc::Receiver<Vec<Document>>) -> Result<Kept> {
+        let files = || self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Kept::default();
+        while let Some(documents) = arrivals.recv().await {
+            files().keep(&documents)?;
+            kept.documents += documents.len() as u64;
+            kept.reduced += documents.iter().filter(|document| document.reduced.is_some()).count() as u64;
+        }
+        files().sync()?;
+        Ok(kept)
     }
 
     /// Reads all pages once, and hands on the documents of records that no reading had before.
@@ -393,7 +415,6 @@ impl Searcher {
             is_final: true,
             records: found.union.inside(),
             documents: found.kept.documents,
-            duplicates: found.kept.duplicates,
             left_out: found.left_out,
             erased: found.erased,
             reduced: found.kept.reduced,
@@ -419,7 +440,6 @@ impl Searcher {
             true,
         );
         doubt(oddities.nothing_count > 0, Verdict::Incomplete, format!("rows hold no record: {named}"), false);
-        doubt(found.kept.refused > 0, Verdict::Incomplete, format!("the database refused {} documents", found.kept.refused), false);
         doubt(
             found.kept.reduced > 0,
             Verdict::Incomplete,
