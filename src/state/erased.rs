@@ -79,10 +79,10 @@ impl State {
     pub async fn read_erased(&self) -> azure_core::Result<()> {
         let mut read = self.erased.read.lock().await;
         let Read { digests, parts } = &mut *read;
-        if !self.read_on(name, parts, |text| take(digests, text)).await? {
+        if !self.read_on(name, parts, |line| take(digests, line)).await? {
             *read = Read::default();
             let Read { digests, parts } = &mut *read;
-            self.read_on(name, parts, |text| take(digests, text)).await?;
+            self.read_on(name, parts, |line| take(digests, line)).await?;
         }
         *self.erased.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&read.digests);
         Ok(())
@@ -122,18 +122,14 @@ impl State {
     }
 }
 
-/// Takes lines in; returns how many could not be read. A line says its digest in 64 hexadecimal digits, whatever stands around them: a
-/// person may have added it.
-fn take(digests: &mut Arc<HashSet<Digest>>, text: &[u8]) -> usize {
-    let mut unreadable = 0;
-    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        match digest(line) {
-            Some(digest) if digests.contains(&digest) => {}
-            Some(digest) => drop(Arc::make_mut(digests).insert(digest)),
-            None => unreadable += 1,
-        }
+/// Takes a line in. False if it cannot be read. It says its digest in 64 hexadecimal digits, whatever stands around them: a person may
+/// have added it.
+fn take(digests: &mut Arc<HashSet<Digest>>, line: &[u8]) -> bool {
+    let Some(digest) = digest(line) else { return false };
+    if !digests.contains(&digest) {
+        Arc::make_mut(digests).insert(digest);
     }
-    unreadable
+    true
 }
 
 /// The first half of a SHA-256, as documents have it: it stands for the whole.
@@ -157,7 +153,11 @@ fn part_name(name: &str, part: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::growing::lines, *};
+
+    fn unreadable(digests: &mut Arc<HashSet<Digest>>, text: &[u8]) -> usize {
+        lines(text).filter(|line| !take(digests, line)).count()
+    }
 
     #[test]
     fn a_digest_is_read_from_a_line_of_ours_and_from_one_that_a_person_wrote() {
@@ -170,7 +170,7 @@ mod tests {
         ];
         for line in lines {
             let mut digests = Arc::default();
-            assert_eq!(take(&mut digests, format!("{line}\r\n\n").as_bytes()), 0, "{line}");
+            assert_eq!(unreadable(&mut digests, format!("{line}\r\n\n").as_bytes()), 0, "{line}");
             let expected: Digest = Sha256::digest("record-1")[..16].try_into().unwrap();
             assert_eq!(*digests, HashSet::from([expected]), "{line}");
         }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_no_digest_is_counted_and_erases_nothing() {
         let mut digests = Arc::default();
-        assert_eq!(take(&mut digests, b"record-1\n{\"sha256\":\"abc\"}\n\n"), 2);
+        assert_eq!(unreadable(&mut digests, b"record-1\n{\"sha256\":\"abc\"}\n\n"), 2);
         assert!(digests.is_empty());
     }
 }

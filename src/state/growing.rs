@@ -36,13 +36,13 @@ enum Tail {
 }
 
 impl State {
-    /// Hands what was appended to `take`, in whole lines; it returns how many it could not read. False where a blob has taken another's
+    /// Hands what was appended to `take`, line by line; it says whether it could read the line. False where a blob has taken another's
     /// place, and all must be read anew.
     pub(super) async fn read_on(
         &self,
         name: impl Fn(u32) -> String,
         parts: &mut Parts,
-        mut take: impl FnMut(&[u8]) -> usize,
+        mut take: impl FnMut(&[u8]) -> bool,
     ) -> azure_core::Result<bool> {
         for at in 0.. {
             let name = name(u32::try_from(at).unwrap_or(u32::MAX) + 1);
@@ -66,7 +66,7 @@ impl State {
         name: &str,
         at: usize,
         parts: &mut Parts,
-        take: &mut impl FnMut(&[u8]) -> usize,
+        take: &mut impl FnMut(&[u8]) -> bool,
     ) -> azure_core::Result<Option<bool>> {
         let mut size = CHUNK;
         loop {
@@ -77,7 +77,7 @@ impl State {
             };
             let is_end = text.len() < size;
             let lines = if is_end { text.len() } else { memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1) };
-            let unreadable = take(&text[..lines]);
+            let unreadable = self::lines(&text[..lines]).filter(|line| !take(line)).count();
             if unreadable > 0 {
                 tracing::warn!(blob = name, lines = unreadable, "lines that cannot be read were passed over");
             }
@@ -126,6 +126,11 @@ impl State {
             }
         }
     }
+}
+
+/// The lines of a text that hold something.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty())
 }
 
 impl Part {

@@ -57,21 +57,17 @@ impl State {
 
     /// Reads what was appended to an hour. False where a blob has taken another's place, and all must be read anew.
     async fn read_hour(&self, (workload, time): &HourKey, Hour { stored, parts }: &mut Hour) -> azure_core::Result<bool> {
-        self.read_on(|part| name(workload, *time, part), parts, |text| take(stored, text)).await
+        self.read_on(|part| name(workload, *time, part), parts, |line| take(stored, line)).await
     }
 }
 
-/// Takes lines in; returns how many could not be read.
-fn take(stored: &mut HashSet<Id>, text: &[u8]) -> usize {
-    let mut unreadable = 0;
-    for line in text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        match serde_json::from_slice::<Line>(line) {
-            Ok(line) if line.event == Event::Stored => drop(stored.insert(id_of(&line.id))),
-            Ok(_) => {}
-            Err(_) => unreadable += 1,
-        }
+/// Takes a line in. False if it cannot be read.
+fn take(stored: &mut HashSet<Id>, line: &[u8]) -> bool {
+    let Ok(line) = serde_json::from_slice::<Line>(line) else { return false };
+    if line.event == Event::Stored {
+        stored.insert(id_of(&line.id));
     }
-    unreadable
+    true
 }
 
 fn id_of(content_id: &str) -> Id {
