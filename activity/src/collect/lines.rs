@@ -1,9 +1,31 @@
 //! Files of lines that are only appended to.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+
+/// Opens a file for this process alone, or begins it; `busy` says what another process is at. A line that a killed run left unfinished is
+/// taken away.
+pub(crate) fn open_alone(path: &Path, busy: impl FnOnce() -> String) -> Result<File> {
+    let file = OpenOptions::new().create(true).append(true).read(true).open(path);
+    let mut file = file.with_context(|| format!("{} cannot be written", path.display()))?;
+    ensure!(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(), busy());
+    cut_unfinished_line(&mut file)?;
+    Ok(file)
+}
+
+/// The entries of a file of JSON lines.
+pub(crate) fn entries<T: DeserializeOwned>(mut file: &File, path: &Path) -> Result<Vec<T>> {
+    let mut read = || {
+        file.seek(SeekFrom::Start(0))?;
+        BufReader::new(file).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect::<Result<_>>()
+    };
+    read().with_context(|| format!("{} cannot be read", path.display()))
+}
 
 /// A run that was killed may have left half a line behind.
 pub(crate) fn cut_unfinished_line(file: &mut File) -> Result<()> {

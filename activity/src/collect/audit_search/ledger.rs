@@ -2,18 +2,17 @@
 //! on from. A query is written down before it is made, and its id right after.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 use crate::case::manifest::Verdict;
-use crate::collect::lines::cut_unfinished_line;
+use crate::collect::lines::{entries, open_alone};
 
 const LEDGER: &str = "searches.ndjson";
 
@@ -126,24 +125,11 @@ impl Ledger {
     pub(super) fn open(state: &Path) -> Result<Self> {
         fs::create_dir_all(state).with_context(|| format!("the folder {} cannot be made", state.display()))?;
         let path = state.join(LEDGER);
-        let file = OpenOptions::new().create(true).append(true).read(true).open(&path);
-        let mut file = file.with_context(|| format!("{} cannot be written", path.display()))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("{} is being worked on by another process", state.display());
-        }
-        cut_unfinished_line(&mut file)?;
+        let file = open_alone(&path, || format!("{} is being worked on by another process", state.display()))?;
+        let entries = entries(&file, &path)?;
         let mut ledger = Self { path, file, windows: BTreeMap::new() };
-        ledger.read().with_context(|| format!("{} cannot be read", ledger.path.display()))?;
+        entries.into_iter().for_each(|entry| ledger.take(entry));
         Ok(ledger)
-    }
-
-    fn read(&mut self) -> Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
-        let lines: std::io::Result<Vec<_>> = BufReader::new(&self.file).lines().collect();
-        for line in lines? {
-            self.take(serde_json::from_str(&line)?);
-        }
-        Ok(())
     }
 
     /// Writes a line. That a query will be made is on the disk when this returns; of all else a machine that fails costs work done

@@ -2,24 +2,23 @@
 //! appended to, documents before the journal's word on them, so that a run that is killed costs work done twice and no more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use handler::batch::Item;
 use handler::clock::rfc3339;
 use handler::document::Document as Made;
 use handler::state::Figures;
 use handler::workload::Workload;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::case::account::day;
 use crate::case::manifest::{Day, Gap, Lost, STATE, Verdict};
 use crate::collect::documents::DocumentFiles;
-use crate::collect::lines::cut_unfinished_line;
+use crate::collect::lines::{entries, open_alone};
 
 const JOURNAL: &str = "journal.ndjson";
 
@@ -78,25 +77,12 @@ impl FeedState {
         let folder = case.join(STATE);
         fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         let path = folder.join(JOURNAL);
-        let journal = OpenOptions::new().create(true).append(true).read(true).open(&path);
-        let mut journal = journal.with_context(|| format!("{} cannot be written", path.display()))?;
-        if flock(&journal, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("{} is being collected into by another process", case.display());
-        }
-        cut_unfinished_line(&mut journal)?;
+        let journal = open_alone(&path, || format!("{} is being collected into by another process", case.display()))?;
+        let entries = entries(&journal, &path)?;
         let documents = DocumentFiles::open(&folder)?;
         let mut state = Self { documents, journal, content: HashMap::new(), listed: Vec::new(), reduced: BTreeSet::new() };
-        state.read().with_context(|| format!("{} cannot be read", path.display()))?;
+        entries.into_iter().for_each(|entry| state.take(entry));
         Ok(state)
-    }
-
-    fn read(&mut self) -> Result<()> {
-        self.journal.seek(SeekFrom::Start(0))?;
-        let lines: std::io::Result<Vec<_>> = BufReader::new(&self.journal).lines().collect();
-        for line in lines? {
-            self.take(serde_json::from_str(&line)?);
-        }
-        Ok(())
     }
 
     fn take(&mut self, entry: Entry) {
