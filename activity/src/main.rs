@@ -13,6 +13,7 @@ use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::audit_search::{CheckOptions, check};
 use activity::collect::case::{CaseOptions, collect_case};
 use activity::collect::compare::{CompareOptions, compare};
 use activity::collect::run::{RunReport, collect};
@@ -94,6 +95,13 @@ enum Command {
     /// in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
     /// days is asked for by Graph's audit search, and the plan is told first.
     Collect(CaseOptions),
+    /// Says whether history may be asked for: permission, auditing, which root answers
+    ///
+    /// It signs in as `collect` does, reads in the token whether AuditLogsQuery.Read.All is there, and makes one query of a minute's
+    /// range, which counts among the queries of these 24 hours. Without the permission nothing is asked.
+    ///
+    /// Ends with 0 where all of it is well, else with 1.
+    Check(CheckOptions),
     /// Compares the feed with Graph's audit search: which records only one of them has
     ///
     /// Both are asked for a range of time that both reach. A row for each workload and record type tells how many records both have,
@@ -160,6 +168,7 @@ async fn main() -> ExitCode {
         }
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
+        Some(Command::Check(options)) => try_history(options).await,
         Some(Command::Compare(options)) => tell_differences(options).await,
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
@@ -297,6 +306,12 @@ async fn write_collected(options: CaseOptions) -> Result<()> {
     let manifest = collect_case(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
+}
+
+async fn try_history(options: CheckOptions) -> Result<ExitCode> {
+    let Some(checked) = unless_interrupted(check(options)).await? else { return Ok(code(None)) };
+    line(&checked);
+    Ok(if checked.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn tell_differences(options: CompareOptions) -> Result<ExitCode> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod budget;
+mod check;
 mod clean;
 mod client;
 mod ledger;
@@ -27,6 +28,7 @@ use handler::clock::rfc3339;
 use handler::config::Config;
 use handler::store_events::DocumentMaker;
 
+pub use self::check::{CheckOptions, Checked, check};
 pub use self::client::Pauses;
 pub(crate) use self::proof::{Reports, WORKLOAD};
 pub(crate) use self::search::CLOSED_AFTER;
