@@ -202,14 +202,17 @@ mod tests {
 
     use super::*;
 
+    /// Names and values as they stand; none of what is refused.
+    type Found = Option<Vec<(String, String)>>;
+
     /// What this finds, and what `serde_json` finds.
-    fn both(json: &str) -> (Option<Vec<(String, String)>>, Option<Vec<(String, String)>>) {
+    fn both(json: &str) -> (Found, Found) {
         let mut found = Vec::new();
         let is_valid = Scan::new(json).object(|name, value| found.push((name.into_owned(), value.to_owned()))).is_some();
         (is_valid.then_some(found), by_serde_json(json))
     }
 
-    fn by_serde_json(json: &str) -> Option<Vec<(String, String)>> {
+    fn by_serde_json(json: &str) -> Found {
         #[derive(Deserialize)]
         struct Name(String);
         struct Members(Vec<(String, String)>);
@@ -237,7 +240,8 @@ mod tests {
 
     #[test]
     fn fields_come_in_their_order_with_their_values_as_they_stand() {
-        let (found, expected) = both(" {\"a\" : [1, {\"b\":[]} ] ,\"\\u0041\\n\":\"x\\\"y\",\"a\":-0.5e+3,\"d\":{},\"e\":[[]],\"\":null}\n");
+        let (found, expected) =
+            both(" {\"a\" : [1, {\"b\":[]} ] ,\"\\u0041\\n\":\"x\\\"y\",\"a\":-0.5e+3,\"d\":{},\"e\":[[]],\"\":null}\n");
         assert_eq!(found.as_ref().unwrap()[0], ("a".to_owned(), "[1, {\"b\":[]} ]".to_owned()));
         assert_eq!(found.as_ref().unwrap()[1], ("A\n".to_owned(), "\"x\\\"y\"".to_owned()));
         assert_eq!(found, expected);
@@ -246,11 +250,49 @@ mod tests {
     #[test]
     fn what_is_no_object_or_no_valid_json_is_refused() {
         for json in [
-            "", " ", "[]", "1", "{", "}", "{}}", "{} x", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{a:1}", "{\"a\":[}",
-            "{\"a\":[1,]}", "{\"a\":[,1]}", "{\"a\":{\"b\"}}", "{\"a\":{\"b\":1,}}", "{\"a\":[1}", "{\"a\":{]}", "{\"a\":01}", "{\"a\":-}",
-            "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\":+1}", "{\"a\":tru}", "{\"a\":nul}", "{\"a\":True}", "{\"a\":\"\\x\"}",
-            "{\"a\":\"\\u12g4\"}", "{\"a\":\"\\u12", "{\"a\":\"\\", "{\"a\":\"\n\"}", "{\"a\t\":1}", "{\"a\":\"b}", "{\"\\ud800\":1}", "{\"a\":1}\u{0}",
-            "\u{feff}{}", "{\"a\":NaN}", "{\"a\":1 2}", "{\"a\":\"b\"\"c\"}",
+            "",
+            " ",
+            "[]",
+            "1",
+            "{",
+            "}",
+            "{}}",
+            "{} x",
+            "{,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1 \"b\":2}",
+            "{a:1}",
+            "{\"a\":[}",
+            "{\"a\":[1,]}",
+            "{\"a\":[,1]}",
+            "{\"a\":{\"b\"}}",
+            "{\"a\":{\"b\":1,}}",
+            "{\"a\":[1}",
+            "{\"a\":{]}",
+            "{\"a\":01}",
+            "{\"a\":-}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":1e}",
+            "{\"a\":+1}",
+            "{\"a\":tru}",
+            "{\"a\":nul}",
+            "{\"a\":True}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}",
+            "{\"a\":\"\\u12",
+            "{\"a\":\"\\",
+            "{\"a\":\"\n\"}",
+            "{\"a\t\":1}",
+            "{\"a\":\"b}",
+            "{\"\\ud800\":1}",
+            "{\"a\":1}\u{0}",
+            "\u{feff}{}",
+            "{\"a\":NaN}",
+            "{\"a\":1 2}",
+            "{\"a\":\"b\"\"c\"}",
         ] {
             assert_eq!(both(json), (None, None), "{json}");
         }

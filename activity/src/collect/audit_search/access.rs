@@ -87,13 +87,17 @@ impl Access {
         &self.root
     }
 
-    /// Refuses before anything is asked if the token does not hold the permission.
-    pub(crate) async fn check(&self) -> Result<()> {
-        let who = match self.source {
+    /// Whose token it is.
+    pub(crate) fn who(&self) -> &'static str {
+        match self.source {
             Source::App(_) => "the app registration's token",
             Source::Person(_) => "the token of `az login`",
-        };
-        let token = self.token().await.context("no access token for Graph")?;
+        }
+    }
+
+    /// Refuses before anything is asked if the token does not hold the permission.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let (who, token) = (self.who(), self.token().await.context("no access token for Graph")?);
         let claims = Claims::read(&token).with_context(|| format!("{who} cannot be read, so nobody knows what it may do"))?;
         claims.check(&self.tenant, who)
     }
