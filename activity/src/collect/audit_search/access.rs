@@ -48,7 +48,8 @@ impl Claims {
         let others: Vec<_> = held.into_iter().filter(|held| held.starts_with("AuditLogsQuery")).collect();
         let others = if others.is_empty() { String::new() } else { format!("; {} is not all of it", others.join(", ")) };
         bail!(
-            "{who} does not hold {PERMISSION}{others}: an administrator grants it, with consent, as an application permission of Microsoft Graph"
+            "{who} does not hold {PERMISSION}{others}: an administrator grants it, with consent, as an application permission of Microsoft \
+             Graph, for example by infra/register-app.sh --history"
         )
     }
 }
