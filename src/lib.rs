@@ -2,7 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed"))]
 
 pub mod operator;
-mod own_rows;
+pub mod own_rows;
 pub mod server;
 
 pub mod queue_events;

@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
-    document::{Rules, Table, redact::Treatment},
+    document::{LifeFrom, Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -80,12 +80,19 @@ impl Services {
     /// # Errors
     /// The settings, valid one by one, do not make a client here.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
-        let connection = Connection::new(config, RetryOptions::default())?;
+        Self::over(config, &Connection::new(config, RetryOptions::default())?)
+    }
+
+    /// The same over a connection that is there: with another identity, for example.
+    ///
+    /// # Errors
+    /// See [`Services::new`].
+    pub fn over(config: &Config, connection: &Connection) -> anyhow::Result<Self> {
         if config.storage.needs_identity() || config.cosmos.key.is_none() {
             connection.identity().context("no managed identity, which storage or database need")?;
         }
         Ok(Self {
-            clients: Clients::new(config, &connection)?,
+            clients: Clients::new(config, connection)?,
             listing: ListingSettings {
                 workloads: config.workloads.clone(),
                 lookback: TimeDelta::from_std(config.lookback)?,
@@ -139,6 +146,17 @@ impl Clients {
 }
 
 impl Storing {
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Writes at most so many request units a second from here on.
+    pub fn set_pace(&mut self, request_units: u32) {
+        self.database.set_pace(request_units);
+    }
+
     /// The table of edges with the rows of the state container, where there are any.
     pub(crate) fn own_table(&self) -> Option<Arc<Table>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -153,6 +171,7 @@ impl Storing {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
+            life_from: LifeFrom::Event,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,

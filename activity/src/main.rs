@@ -10,9 +10,10 @@ use std::process::ExitCode;
 use activity::case::document::Document;
 use activity::case::ecs::ecs;
 use activity::case::export::{ExportOptions, export};
-use activity::case::manifest::Manifest;
+use activity::case::manifest::{Day, Manifest};
 use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::backfill::{BackfillOptions, Backfilled, backfill};
 use activity::collect::case::{CaseOptions, collect_case};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
@@ -93,6 +94,13 @@ enum Command {
     /// in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
     /// days is asked for by Graph's audit search, and the plan is told first.
     Collect(CaseOptions),
+    /// Fills the collector's database with history, by Graph's audit search: half a year and more, with proof
+    ///
+    /// The documents are those that the feed would have made, by the collector's settings, which stand in the environment
+    /// (PARTITIONS_PER_DAY, RETENTION_DAYS, DLP_VALUES, DLP_HASH_KEY, LEAVE_OUT, FINDINGS, AzureWebJobsStorage, …); what is stored already stays as it is.
+    /// Plan and cost are told first. Killed and started again, it goes on; what each day is worth is in windows.ndjson of the folder,
+    /// and `export --history` takes it into the verdict.
+    Backfill(BackfillOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -151,6 +159,7 @@ async fn main() -> ExitCode {
         }
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
+        Some(Command::Backfill(options)) => unless_interrupted(fill_in(options)).await.map(code),
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
@@ -286,6 +295,14 @@ async fn write_case(options: ExportOptions) -> Result<()> {
 async fn write_collected(options: CaseOptions) -> Result<()> {
     let manifest = collect_case(&options, &Screen::stdout()).await?;
     show_case(&manifest);
+    Ok(())
+}
+
+async fn fill_in(options: BackfillOptions) -> Result<()> {
+    let Backfilled { completeness, request_units } = backfill(&options, &Screen::stdout()).await?;
+    let sum = |of: fn(&Day) -> u64| Count(completeness.workloads.iter().map(of).sum());
+    line(format_args!("{} records found, {request_units:.0} request units charged for writing.", sum(|day| day.listed)));
+    line(format_args!("The history is {}: {}.", completeness.verdict, completeness.why));
     Ok(())
 }
 
