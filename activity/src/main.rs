@@ -15,6 +15,7 @@ use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
 use activity::collect::backfill::{BackfillOptions, Backfilled, backfill};
 use activity::collect::case::{CaseOptions, collect_case};
+use activity::collect::compare::{CompareOptions, compare};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
@@ -101,6 +102,14 @@ enum Command {
     /// Plan and cost are told first. Killed and started again, it goes on; what each day is worth is in windows.ndjson of the folder,
     /// and `export --history` takes it into the verdict.
     Backfill(BackfillOptions),
+    /// Compares the feed with Graph's audit search: which records only one of them has
+    ///
+    /// Both are asked for a range of time that both reach. A row for each workload and record type tells how many records both have,
+    /// how many only one has, and how late those came. A row a day tells whether the search is proven there.
+    ///
+    /// Ends with 0 where both have the same records and both are proven to be whole, 2 where one of them is not proven, 3 where one has
+    /// a record that the other lacks, 1 where they cannot be compared.
+    Compare(CompareOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -160,6 +169,7 @@ async fn main() -> ExitCode {
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Backfill(options)) => unless_interrupted(fill_in(options)).await.map(code),
+        Some(Command::Compare(options)) => tell_differences(options).await,
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
@@ -304,6 +314,17 @@ async fn fill_in(options: BackfillOptions) -> Result<()> {
     line(format_args!("{} records found, {request_units:.0} request units charged for writing.", sum(|day| day.listed)));
     line(format_args!("The history is {}: {}.", completeness.verdict, completeness.why));
     Ok(())
+}
+
+async fn tell_differences(options: CompareOptions) -> Result<ExitCode> {
+    // Nothing but the answer for machines.
+    let screen = if options.json { Screen::quiet() } else { Screen::stdout() };
+    let Some(comparison) = unless_interrupted(compare(&options, &screen)).await? else { return Ok(code(None)) };
+    match options.json {
+        true => line(serde_json::to_string_pretty(&comparison)?),
+        false => line(format_args!("\n{comparison}")),
+    }
+    Ok(ExitCode::from(comparison.exit_code()))
 }
 
 fn show_case(manifest: &Manifest) {

@@ -481,6 +481,110 @@ async fn a_search_that_is_killed_twenty_times_goes_on_where_it_was() -> Result<(
     killed_and_undisturbed(20, 60).await
 }
 
+/// What the two ways to the records say of each other, and the exit code.
+async fn compared(desk: &Desk, tenant: &Tenant, arguments: &[&str]) -> Result<(Value, Option<i32>)> {
+    let mut command = desk.command(tenant, &["compare", "--hurry", HURRY, "--json"]);
+    command.args(arguments);
+    let done = output(command).await?;
+    let told = serde_json::from_slice(&done.stdout);
+    Ok((told.with_context(|| String::from_utf8_lossy(&done.stderr).into_owned())?, done.status.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_feed_or_only_the_search_has_is_told_by_id() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(4), 50);
+    publish_day(&tenant, day(3), 60);
+    let (from, to) = (start(day(4)), start(day(2)));
+    let all = tenant.findable(from, to, Utc::now());
+    assert_eq!(all.len(), 110);
+    // The search keeps what it had, and finds a part of the rest too late.
+    let withdrawn: Vec<_> = tenant.blobs().into_iter().take(7).collect();
+    withdrawn.iter().for_each(|blob| assert!(tenant.withdraw(&blob.id)));
+    tenant.set_search(|search| search.late = (20, TimeDelta::days(30)));
+    let (from, to) = (day(4).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to, "--ids"]).await?;
+    let findable = tenant.findable(start(day(4)), start(day(2)), Utc::now());
+    let listed = {
+        let case = desk.collected(&tenant, "feed", &["--source", "feed"]).await?;
+        assert_eq!(case.completeness.verdict, Verdict::Complete);
+        documents(&desk, "feed")?.into_keys().collect::<BTreeSet<_>>()
+    };
+    let only = |way: &str| -> BTreeSet<String> {
+        let ids = told["ids"].as_array().into_iter().flatten().filter(|id| id["only"] == way);
+        ids.filter_map(|id| id["id"].as_str().map(str::to_owned)).collect()
+    };
+    let (only_feed, only_search): (BTreeSet<_>, BTreeSet<_>) = (
+        listed.intersection(&all).filter(|id| !findable.contains(*id)).cloned().collect(),
+        findable.difference(&listed).cloned().collect(),
+    );
+    assert!(only_feed.len() > 5 && only_search.len() > 2, "{only_feed:?} {only_search:?}");
+    assert_eq!((only("feed"), only("search"), code), (only_feed.clone(), only_search.clone(), Some(3)));
+    let row = &told["types"][0];
+    assert_eq!((&row["workload"], &row["recordType"], &row["unlike"]), (&json!("Exchange"), &json!(1), &json!(0)));
+    let both = listed.intersection(&findable).filter(|id| all.contains(*id)).count();
+    let counts = ["both", "onlyFeed", "onlySearch"].map(|name| row[name].as_u64().unwrap_or_default() as usize);
+    assert_eq!(counts, [both, only_feed.len(), only_search.len()]);
+    assert_eq!(row["onlyFeedAfterSeconds"], json!({"min": 7200, "median": 7200, "max": 7200}));
+    assert_eq!((&told["feed"]["verdict"], &told["search"]["verdict"]), (&json!("complete"), &json!("complete")));
+
+    // People are told the same, and no id unless they ask; nothing stays behind.
+    let mut command = desk.command(&tenant, &["compare", "--hurry", HURRY, "--from", &from, "--to", &to]);
+    command.env("XDG_STATE_HOME", desk.folder.path().join("other"));
+    let done = output(command).await?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(text.contains("only feed") && text.contains("2h") && text.contains("They do not have the same records."), "{text}");
+    assert!(!only_feed.iter().any(|id| text.contains(id.as_str())), "{text}");
+    let left: Vec<_> =
+        fs::read_dir(desk.folder.path().join("other/office365-activity"))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    assert_eq!(left, ["submissions.ndjson"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_cannot_be_listed_is_missing_and_is_said_to_be() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(3), 10);
+    tenant.set_roles(&["ActivityFeed.Read"]);
+    let manifest = desk.collected(&tenant, "case", &["--source", "feed"]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
+    assert!(manifest.completeness.why.contains("DLP.All was never listed"), "{}", manifest.completeness.why);
+    let (from, to) = (day(3).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to]).await?;
+    assert_eq!((&told["feed"]["verdict"], code), (&json!("incomplete"), Some(2)), "{told:#}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_both_have_the_same_records_the_comparison_says_so_and_what_is_not_proven() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    generate::publish(&tenant, 5, 2_000);
+    let case = desk.case("kept");
+    let kept = case.to_str().context("a path")?;
+    let (told, code) = compared(&desk, &tenant, &["--out", kept]).await?;
+    let days = told["days"].as_array().context("days")?;
+    assert!(days.len() >= 5 && days.iter().all(|day| day["onlyFeed"] == 0 && day["onlySearch"] == 0), "{told:#}");
+    assert!(told["types"].as_array().is_some_and(|types| types.len() > 10 && types.iter().all(|row| row["unlike"] == 0)), "{told:#}");
+    assert_eq!((&told["search"]["verdict"], code), (&json!("complete"), Some(0)), "{told:#}");
+    // What is proven is not asked again.
+    let before = tenant.submissions().len();
+    let (again, code) = compared(&desk, &tenant, &["--out", kept]).await?;
+    assert_eq!((&again["types"], code), (&told["types"], Some(0)));
+    assert!(tenant.submissions().len() <= before + 1);
+
+    // What is not proven is told, even where no difference is known.
+    tenant.fail_searches(SearchFault::CountsMissing, 0, 1);
+    let (from, to) = (day(3).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to]).await?;
+    assert_eq!((&told["search"]["verdict"], code), (&json!("unproven"), Some(2)), "{told:#}");
+    assert!(told["days"][0]["why"].as_str().is_some_and(|why| why.contains("does not say whether it cut")), "{told:#}");
+
+    let none = output(desk.command(&tenant, &["compare", "--from", "2020-01-01", "--to", "2020-02-01"])).await?;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("both reach nothing of that time"));
+    Ok(())
+}
+
 /// Faults as a seed has them: of each query at most one that leaves rows out, since what one reading lacks the next has.
 fn faults(random: &mut ChaCha8Rng) -> Vec<SearchFault> {
     let passes = random.random_range(1..3);

@@ -32,13 +32,14 @@ use handler::store_events::DocumentMaker;
 pub use self::client::Pauses;
 pub(crate) use self::history::{Counts, History};
 pub(crate) use self::proof::{REPORT, Reports, WORKLOAD, report};
+pub(crate) use self::search::CLOSED_AFTER;
 pub(crate) use self::shelf::{Shelf, UNREAD};
 pub(crate) use self::window::{Range, Window, next_day};
 use access::Access;
 use budget::{Budget, MAX_SUBMISSIONS};
 use client::SearchClient;
 use ledger::{Entry, Ledger, Planned};
-use search::{CLOSED_AFTER, SURE_REACH, Searcher, Step};
+use search::{SURE_REACH, Searcher, Step};
 
 use crate::case::manifest::{Day, Gap};
 use crate::screen::Screen;

@@ -23,7 +23,7 @@ use super::wire::{NewQuery, Query, RecordPage};
 use crate::case::manifest::Verdict;
 
 /// A window is closed only when it is this old: records come late.
-pub(super) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
+pub(crate) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
 /// What every licence keeps.
 pub(super) const SURE_REACH: TimeDelta = TimeDelta::days(180);
 /// A query that has not ended by then will not.

@@ -48,7 +48,7 @@ pub(crate) async fn collect_feed(
     range: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     screen: &Screen,
 ) -> Result<FeedState> {
-    let mut state = FeedState::open(out)?;
+    let mut state = FeedState::open(out, &config.workloads)?;
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
     let task = screen.task("collect", "listing content");
