@@ -115,7 +115,7 @@ enum Command {
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
     /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
     /// storage account that AzureWebJobsStorage names.
-    Export(ExportOptions),
+    Export(Box<ExportOptions>),
     /// Turns tokens of a pseudonymised export back into the names that they stand for
     Reveal(RevealOptions),
     /// Proves that a case is as it was written, and says whether it is whole
@@ -170,7 +170,7 @@ async fn main() -> ExitCode {
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Backfill(options)) => unless_interrupted(fill_in(options)).await.map(code),
         Some(Command::Compare(options)) => tell_differences(options).await,
-        Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Export(options)) => unless_interrupted(write_case(*options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };

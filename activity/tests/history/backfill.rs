@@ -20,21 +20,22 @@ use uuid::Uuid;
 use super::*;
 
 /// The connection string of an Azurite that lives as long as the process: it ends when its standard input does.
-fn azurite() -> &'static str {
-    static AZURITE: OnceLock<String> = OnceLock::new();
-    AZURITE.get_or_init(|| {
+fn azurite() -> Result<&'static str> {
+    static AZURITE: OnceLock<Option<String>> = OnceLock::new();
+    let start = || {
         let (sender, receiver) = std::sync::mpsc::channel();
         // Its own thread and runtime: a test's runtime ends with the test.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let azurite = Azurite::start(AzuriteOptions::default()).await.expect("Azurite");
-                sender.send(azurite.connection_string()).expect("somebody asked");
-                std::future::pending::<()>().await;
-            });
+                let azurite = Azurite::start(AzuriteOptions::default()).await?;
+                sender.send(azurite.connection_string())?;
+                std::future::pending::<Result<()>>().await
+            })
         });
-        receiver.recv().expect("Azurite starts")
-    })
+        receiver.recv().ok()
+    };
+    AZURITE.get_or_init(start).as_deref().context("Azurite does not start")
 }
 
 /// A database of four physical partitions, and the settings that a collector of the tenant has for it.
@@ -52,7 +53,7 @@ impl Place {
         let cosmos = Cosmos::start(options).await?;
         let mut settings = tenant.graph_settings();
         settings.extend(cosmos.settings());
-        settings.insert("AzureWebJobsStorage".to_owned(), azurite().to_owned());
+        settings.insert("AzureWebJobsStorage".to_owned(), azurite()?.to_owned());
         settings.insert("STATE_CONTAINER".to_owned(), format!("state-{}", Uuid::new_v4()));
         Ok(Self { cosmos, settings })
     }
@@ -287,7 +288,7 @@ async fn what_was_erased_stays_away_and_without_the_list_nothing_is_stored() -> 
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 50);
     let place = Place::new(&tenant).await?;
-    Storage::new(azurite())?.create_container(&place.settings["STATE_CONTAINER"]).await?;
+    Storage::new(azurite()?)?.create_container(&place.settings["STATE_CONTAINER"]).await?;
     let config = Config::from_vars(|name| place.settings.get(name).cloned())?;
     let state = State::new(&config, &Connection::new(&config, RetryOptions::none())?)?;
     let erased: Vec<String> = (0..5).map(|number| format!("{}-{number}", day(20))).collect();
@@ -408,7 +409,7 @@ async fn a_gap_that_the_feed_left_is_closed_by_a_search_of_it() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     (10..14).for_each(|days_ago| publish_day(&tenant, day(days_ago), 10));
     let place = Place::new(&tenant).await?;
-    let storage = Storage::new(azurite())?;
+    let storage = Storage::new(azurite()?)?;
     let container = &place.settings["STATE_CONTAINER"];
     storage.create_container(container).await?;
     let time = |days_ago: i64| start(day(days_ago)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
