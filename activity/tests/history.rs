@@ -5,6 +5,7 @@ mod backfill;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use activity::case::manifest::{Day, Manifest, Verdict};
 use activity::case::verify::{VerifyOptions, verify};
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -582,6 +585,100 @@ async fn where_both_have_the_same_records_the_comparison_says_so_and_what_is_not
     let none = output(desk.command(&tenant, &["compare", "--from", "2020-01-01", "--to", "2020-02-01"])).await?;
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&none.stderr).contains("both reach nothing of that time"));
+    Ok(())
+}
+
+/// What the check says, and whether it ended well.
+async fn checked(mut command: Command) -> Result<(String, Option<i32>)> {
+    command.stderr(Stdio::inherit());
+    let done = output(command).await?;
+    Ok((String::from_utf8(done.stdout)?, done.status.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_whether_history_may_be_asked_with_one_query_that_counts() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let check = || checked(desk.command(&tenant, &["check", "--hurry", HURRY]));
+    let (told, code) = check().await?;
+    assert_eq!(code, Some(0), "{told}");
+    for found in ["the app registration's token", "AuditLogsQuery.Read.All", "v1.0 answers", "199 of 200 queries left"] {
+        assert!(told.contains(found), "{found}: {told}");
+    }
+    let asked: Vec<_> = tenant.searches().iter().map(|query| query.end - query.start).collect();
+    assert_eq!(asked, [TimeDelta::minutes(1)]);
+    tenant.set_search(|search| search.has_v1 = false);
+    assert!(check().await?.0.contains("beta answers, v1.0 does not"));
+
+    // What is wrong is named, and what needs it is not tried.
+    for is_inside in [false, true] {
+        tenant.fail_searches(SearchFault::AuditingOff { is_inside }, 0, 1);
+        let (told, code) = check().await?;
+        assert!(code == Some(1) && told.contains("auditing    wrong    auditing is off in this tenant"), "{told}");
+    }
+    let before = tenant.submissions().len();
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery-Exchange.Read.All".to_owned()]);
+    let (told, code) = check().await?;
+    assert!(code == Some(1) && told.contains("permission  wrong") && told.contains("auditing    untried"), "{told}");
+    assert_eq!(tenant.submissions().len(), before);
+    let mut command = desk.command(&tenant, &["check", "--hurry", HURRY]);
+    command.env("OFFICE365_CLIENT_SECRET", "not-this-one");
+    let (told, code) = checked(command).await?;
+    assert!(code == Some(1) && told.contains("sign-in     wrong") && !told.contains("not-this-one"), "{told}");
+    assert_eq!(told.lines().count(), 4, "{told}");
+
+    // It counts among the queries of all that ask this tenant.
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "2"];
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery.Read.All".to_owned()]);
+    assert_eq!(desk.collected(&tenant, "case", &range).await?.completeness.verdict, Verdict::Incomplete);
+    assert_eq!(tenant.submissions().len(), before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_signed_in_may_ask_only_where_the_token_holds_the_permission() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let check = |token: &str| {
+        let answer = json!({"accessToken": token, "expires_on": (Utc::now() + TimeDelta::hours(1)).timestamp(), "tokenType": "Bearer"});
+        let az = desk.folder.path().join("az");
+        fs::write(&az, format!("#!/bin/sh\ncat <<'END'\n{answer}\nEND\n"))?;
+        fs::set_permissions(&az, fs::Permissions::from_mode(0o755))?;
+        let mut command = desk.command(&tenant, &["check", "--hurry", HURRY]);
+        command.env_remove("OFFICE365_CLIENT_SECRET").env("PATH", format!("{}:/usr/bin:/bin", desk.folder.path().display()));
+        anyhow::Ok(command)
+    };
+    let claims = |scp: &str, tid: &str| {
+        let claims = URL_SAFE_NO_PAD.encode(json!({"scp": scp, "tid": tid}).to_string());
+        format!("e30.{claims}.e30")
+    };
+    let tid = tenant.tenant_id().to_string();
+    for (token, says) in [
+        (claims("User.Read", &tid), "the token of `az login` does not hold AuditLogsQuery.Read.All"),
+        (claims("AuditLogsQuery.Read.All", "11111111-2222-3333-4444-555555555555"), "is of the tenant 11111111"),
+        ("opaque".to_owned(), "cannot be read"),
+    ] {
+        let (told, code) = checked(check(&token)?).await?;
+        assert!(code == Some(1) && told.contains(says) && !told.contains(&token), "{told}");
+    }
+    assert!(!tenant.calls().iter().any(|call| call.path.contains("auditLog")));
+
+    let settings = tenant.graph_settings();
+    let of = |name: &str| settings.get(name).cloned().context(name.to_owned());
+    let form = [
+        ("grant_type", "client_credentials".to_owned()),
+        ("client_id", of("OFFICE365_CLIENT_ID")?),
+        ("client_secret", of("OFFICE365_CLIENT_SECRET")?),
+        ("scope", format!("{}/.default", of("OFFICE365_GRAPH_URL")?)),
+    ];
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let ca = reqwest::Certificate::from_pem(&fs::read(tenant.ca_pem())?)?;
+    let login = tenant.login_url().join(&format!("{tid}/oauth2/v2.0/token"))?;
+    let http = reqwest::Client::builder().tls_certs_only([ca]).build()?;
+    let answer = http.post(login).header("content-type", "application/x-www-form-urlencoded").body(form).send().await?;
+    let answer: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+    let (told, code) = checked(check(answer["access_token"].as_str().context("a token")?)?).await?;
+    assert!(code == Some(0) && told.contains("the token of `az login`"), "{told}");
+    assert_eq!(tenant.submissions().len(), 1);
     Ok(())
 }
 

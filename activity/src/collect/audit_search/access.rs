@@ -48,7 +48,8 @@ impl Claims {
         let others: Vec<_> = held.into_iter().filter(|held| held.starts_with("AuditLogsQuery")).collect();
         let others = if others.is_empty() { String::new() } else { format!("; {} is not all of it", others.join(", ")) };
         bail!(
-            "{who} does not hold {PERMISSION}{others}: an administrator grants it, with consent, as an application permission of Microsoft Graph"
+            "{who} does not hold {PERMISSION}{others}: an administrator grants it, with consent, as an application permission of Microsoft \
+             Graph, for example by infra/register-app.sh --history"
         )
     }
 }
@@ -87,13 +88,17 @@ impl Access {
         &self.root
     }
 
-    /// Refuses before anything is asked if the token does not hold the permission.
-    pub(crate) async fn check(&self) -> Result<()> {
-        let who = match self.source {
+    /// Whose token it is.
+    pub(crate) fn who(&self) -> &'static str {
+        match self.source {
             Source::App(_) => "the app registration's token",
             Source::Person(_) => "the token of `az login`",
-        };
-        let token = self.token().await.context("no access token for Graph")?;
+        }
+    }
+
+    /// Refuses before anything is asked if the token does not hold the permission.
+    pub(crate) async fn check(&self) -> Result<()> {
+        let (who, token) = (self.who(), self.token().await.context("no access token for Graph")?);
         let claims = Claims::read(&token).with_context(|| format!("{who} cannot be read, so nobody knows what it may do"))?;
         claims.check(&self.tenant, who)
     }

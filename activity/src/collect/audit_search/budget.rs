@@ -53,6 +53,12 @@ impl Budget {
         Ok((left, free))
     }
 
+    /// Why none may be made, in words.
+    pub(crate) fn why_none(&self, now: DateTime<Utc>) -> Result<String> {
+        let free = self.left(now)?.1.map(|free| format!(", the next is free at {}", rfc3339(free))).unwrap_or_default();
+        Ok(format!("the tenant takes no more queries in 24 hours{free}"))
+    }
+
     /// Counts one that is about to be made. False if the floor is reached; then it may not be made.
     pub(crate) fn take(&self, name: &str, now: DateTime<Utc>) -> Result<bool> {
         let mut file = self.open()?;

@@ -3,6 +3,7 @@
 
 mod access;
 mod budget;
+mod check;
 mod clean;
 mod client;
 mod history;
@@ -29,6 +30,7 @@ use handler::clock::rfc3339;
 use handler::config::{Config, CosmosAccount};
 use handler::store_events::DocumentMaker;
 
+pub use self::check::{CheckOptions, Checked, check};
 pub use self::client::Pauses;
 pub(crate) use self::history::{Counts, History};
 pub(crate) use self::proof::{REPORT, Reports, WORKLOAD, report};
