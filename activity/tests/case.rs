@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use standins::cosmos::{Cosmos, CosmosOptions};
-use standins::tenant::{Tenant, TenantOptions, generate};
+use standins::tenant::{Operation, Tenant, TenantOptions, generate};
 use tempfile::TempDir;
 
 const ALL: &str = "ndjson,csv,ecs,timesketch,opengraph,sql,timeline";
@@ -329,6 +330,50 @@ async fn collecting_that_is_killed_twenty_times_ends_with_the_same_documents() -
     let before = collected(undisturbed.path())?.len();
     ensure!(output(collect(&tenant, undisturbed.path())).await?.status.success());
     assert!(collected(undisturbed.path())?.len() > before);
+    Ok(())
+}
+
+/// A person's `az`, which hands out this token, whatever it is asked.
+fn signed_in(folder: &Path, token: &str) -> Result<()> {
+    let answer = json!({"accessToken": token, "expires_on": chrono::Utc::now().timestamp() + 3600, "tokenType": "Bearer"});
+    let az = folder.join("az");
+    fs::write(&az, format!("#!/bin/sh\necho '{answer}'\n"))?;
+    Ok(fs::set_permissions(&az, fs::Permissions::from_mode(0o755))?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_in_collects_without_a_secret_if_the_token_holds_the_permission() -> Result<()> {
+    let tenant = Tenant::start(TenantOptions::default()).await?;
+    generate::publish(&tenant, 13, 300);
+    let folder = TempDir::new()?;
+    let collect = |case: &str| {
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = collect(&tenant, &folder.path().join(case));
+        command.env_remove("OFFICE365_CLIENT_SECRET").env_remove("OFFICE365_CLIENT_ID").env("PATH", path);
+        command
+    };
+    let calls = || tenant.calls().iter().filter(|call| call.operation != Operation::Token).count();
+
+    // Microsoft gives its own command line few permissions: the reason is told before the feed is asked for anything.
+    tenant.set_roles(&["user_impersonation"]);
+    signed_in(folder.path(), &tenant.person_token())?;
+    let refused = output(collect("refused")).await?;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("the token of `az login` does not hold ActivityFeed.Read"), "{told}");
+    assert_eq!(calls(), 0);
+
+    tenant.set_roles(&["ActivityFeed.Read", "ActivityFeed.ReadDlp"]);
+    signed_in(folder.path(), &tenant.person_token())?;
+    let done = output(collect("case")).await?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let manifest = Manifest::read(&folder.path().join("case"))?;
+    let sum = |of: fn(&activity::case::manifest::Day) -> u64| manifest.completeness.workloads.iter().map(of).sum::<u64>();
+    assert!(sum(|day| day.listed) > 0 && sum(|day| day.listed) == sum(|day| day.stored), "{:?}", manifest.completeness);
+
+    fs::write(folder.path().join("az"), "#!/bin/sh\necho 'ERROR: Please run az login to setup account.' >&2\nexit 1\n")?;
+    let nobody = output(collect("nobody")).await?;
+    let told = String::from_utf8_lossy(&nobody.stderr);
+    assert!(!nobody.status.success() && told.contains("no access token for the Activity API") && told.contains("az login"), "{told}");
     Ok(())
 }
 

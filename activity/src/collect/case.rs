@@ -11,7 +11,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use handler::config::Config;
 use handler::document::{Digest, digest_of};
-use handler::services::Services;
 use handler::store_events::DocumentMaker;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, next_day};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::document::Document;
 use crate::case::filter::{Filter, instant};
@@ -139,7 +139,7 @@ impl Ranges {
 /// error: the manifest says so.
 pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Manifest> {
     let config = Config::from_vars(setting)?;
-    let services = Arc::new(Services::new(&config)?);
+    let services = Arc::new(sign_in::services(&config)?);
     if has_state() {
         let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
         services.clients.state().read_erased().await.context(unread)?;

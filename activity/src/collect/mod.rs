@@ -9,3 +9,4 @@ pub mod stack;
 
 mod documents;
 mod lines;
+mod sign_in;
