@@ -13,7 +13,9 @@ use activity::case::export::{ExportOptions, export};
 use activity::case::manifest::Manifest;
 use activity::case::pseudonyms::{RevealOptions, reveal};
 use activity::case::verify::{VerifyOptions, verify};
+use activity::collect::audit_search::{CheckOptions, check};
 use activity::collect::case::{CaseOptions, collect_case};
+use activity::collect::compare::{CompareOptions, compare};
 use activity::collect::run::{RunReport, collect};
 use activity::collect::stack::{Source, StackOptions, real_tenant};
 use activity::explore::database::DatabaseOptions;
@@ -93,6 +95,21 @@ enum Command {
     /// OFFICE365_CLIENT_SECRET, or without a secret as you, after `az login`. What was collected is kept in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
     /// days is asked for by Graph's audit search, and the plan is told first.
     Collect(CaseOptions),
+    /// Says whether history may be asked for: permission, auditing, which root answers
+    ///
+    /// It signs in as `collect` does, reads in the token whether AuditLogsQuery.Read.All is there, and makes one query of a minute's
+    /// range, which counts among the queries of these 24 hours. Without the permission nothing is asked.
+    ///
+    /// Ends with 0 where all of it is well, else with 1.
+    Check(CheckOptions),
+    /// Compares the feed with Graph's audit search: which records only one of them has
+    ///
+    /// Both are asked for a range of time that both reach. A row for each workload and record type tells how many records both have,
+    /// how many only one has, and how late those came. A row a day tells whether the search is proven there.
+    ///
+    /// Ends with 0 where both have the same records and both are proven to be whole, 2 where one of them is not proven, 3 where one has
+    /// a record that the other lacks, 1 where they cannot be compared.
+    Compare(CompareOptions),
     /// Writes a case: the documents of a database in the forms that others read, with the proof of what is missing
     ///
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
@@ -151,6 +168,8 @@ async fn main() -> ExitCode {
         }
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
+        Some(Command::Check(options)) => try_history(options).await,
+        Some(Command::Compare(options)) => tell_differences(options).await,
         Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
@@ -287,6 +306,23 @@ async fn write_collected(options: CaseOptions) -> Result<()> {
     let manifest = collect_case(&options, &Screen::stdout()).await?;
     show_case(&manifest);
     Ok(())
+}
+
+async fn try_history(options: CheckOptions) -> Result<ExitCode> {
+    let Some(checked) = unless_interrupted(check(options)).await? else { return Ok(code(None)) };
+    line(&checked);
+    Ok(if checked.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn tell_differences(options: CompareOptions) -> Result<ExitCode> {
+    // Nothing but the answer for machines.
+    let screen = if options.json { Screen::quiet() } else { Screen::stdout() };
+    let Some(comparison) = unless_interrupted(compare(&options, &screen)).await? else { return Ok(code(None)) };
+    match options.json {
+        true => line(serde_json::to_string_pretty(&comparison)?),
+        false => line(format_args!("\n{comparison}")),
+    }
+    Ok(ExitCode::from(comparison.exit_code()))
 }
 
 fn show_case(manifest: &Manifest) {

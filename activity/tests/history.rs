@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use activity::case::manifest::{Day, Manifest, Verdict};
 use activity::case::verify::{VerifyOptions, verify};
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -472,6 +475,204 @@ async fn a_search_that_is_killed_goes_on_where_it_was() -> Result<()> {
 #[ignore = "takes minutes"]
 async fn a_search_that_is_killed_twenty_times_goes_on_where_it_was() -> Result<()> {
     killed_and_undisturbed(20, 60).await
+}
+
+/// What the two ways to the records say of each other, and the exit code.
+async fn compared(desk: &Desk, tenant: &Tenant, arguments: &[&str]) -> Result<(Value, Option<i32>)> {
+    let mut command = desk.command(tenant, &["compare", "--hurry", HURRY, "--json"]);
+    command.args(arguments);
+    let done = output(command).await?;
+    let told = serde_json::from_slice(&done.stdout);
+    Ok((told.with_context(|| String::from_utf8_lossy(&done.stderr).into_owned())?, done.status.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_feed_or_only_the_search_has_is_told_by_id() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(4), 50);
+    publish_day(&tenant, day(3), 60);
+    let (from, to) = (start(day(4)), start(day(2)));
+    let all = tenant.findable(from, to, Utc::now());
+    assert_eq!(all.len(), 110);
+    // The search keeps what it had, and finds a part of the rest too late.
+    let withdrawn: Vec<_> = tenant.blobs().into_iter().take(7).collect();
+    withdrawn.iter().for_each(|blob| assert!(tenant.withdraw(&blob.id)));
+    tenant.set_search(|search| search.late = (20, TimeDelta::days(30)));
+    let (from, to) = (day(4).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to, "--ids"]).await?;
+    let findable = tenant.findable(start(day(4)), start(day(2)), Utc::now());
+    let listed = {
+        let case = desk.collected(&tenant, "feed", &["--source", "feed"]).await?;
+        assert_eq!(case.completeness.verdict, Verdict::Complete);
+        documents(&desk, "feed")?.into_keys().collect::<BTreeSet<_>>()
+    };
+    let only = |way: &str| -> BTreeSet<String> {
+        let ids = told["ids"].as_array().into_iter().flatten().filter(|id| id["only"] == way);
+        ids.filter_map(|id| id["id"].as_str().map(str::to_owned)).collect()
+    };
+    let (only_feed, only_search): (BTreeSet<_>, BTreeSet<_>) = (
+        listed.intersection(&all).filter(|id| !findable.contains(*id)).cloned().collect(),
+        findable.difference(&listed).cloned().collect(),
+    );
+    assert!(only_feed.len() > 5 && only_search.len() > 2, "{only_feed:?} {only_search:?}");
+    assert_eq!((only("feed"), only("search"), code), (only_feed.clone(), only_search.clone(), Some(3)));
+    let row = &told["types"][0];
+    assert_eq!((&row["workload"], &row["recordType"], &row["unlike"]), (&json!("Exchange"), &json!(1), &json!(0)));
+    let both = listed.intersection(&findable).filter(|id| all.contains(*id)).count();
+    let counts = ["both", "onlyFeed", "onlySearch"].map(|name| row[name].as_u64().unwrap_or_default() as usize);
+    assert_eq!(counts, [both, only_feed.len(), only_search.len()]);
+    assert_eq!(row["onlyFeedAfterSeconds"], json!({"min": 7200, "median": 7200, "max": 7200}));
+    assert_eq!((&told["feed"]["verdict"], &told["search"]["verdict"]), (&json!("complete"), &json!("complete")));
+
+    // People are told the same, and no id unless they ask; nothing stays behind.
+    let mut command = desk.command(&tenant, &["compare", "--hurry", HURRY, "--from", &from, "--to", &to]);
+    command.env("XDG_STATE_HOME", desk.folder.path().join("other"));
+    let done = output(command).await?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(text.contains("only feed") && text.contains("2h") && text.contains("They do not have the same records."), "{text}");
+    assert!(!only_feed.iter().any(|id| text.contains(id.as_str())), "{text}");
+    let left: Vec<_> =
+        fs::read_dir(desk.folder.path().join("other/office365-activity"))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    assert_eq!(left, ["submissions.ndjson"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_cannot_be_listed_is_missing_and_is_said_to_be() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(3), 10);
+    tenant.set_roles(&["ActivityFeed.Read"]);
+    let manifest = desk.collected(&tenant, "case", &["--source", "feed"]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
+    assert!(manifest.completeness.why.contains("DLP.All was never listed"), "{}", manifest.completeness.why);
+    let (from, to) = (day(3).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to]).await?;
+    assert_eq!((&told["feed"]["verdict"], code), (&json!("incomplete"), Some(2)), "{told:#}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_both_have_the_same_records_the_comparison_says_so_and_what_is_not_proven() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    generate::publish(&tenant, 5, 2_000);
+    let case = desk.case("kept");
+    let kept = case.to_str().context("a path")?;
+    let (told, code) = compared(&desk, &tenant, &["--out", kept]).await?;
+    let days = told["days"].as_array().context("days")?;
+    assert!(days.len() >= 5 && days.iter().all(|day| day["onlyFeed"] == 0 && day["onlySearch"] == 0), "{told:#}");
+    assert!(told["types"].as_array().is_some_and(|types| types.len() > 10 && types.iter().all(|row| row["unlike"] == 0)), "{told:#}");
+    assert_eq!((&told["search"]["verdict"], code), (&json!("complete"), Some(0)), "{told:#}");
+    // What is proven is not asked again.
+    let before = tenant.submissions().len();
+    let (again, code) = compared(&desk, &tenant, &["--out", kept]).await?;
+    assert_eq!((&again["types"], code), (&told["types"], Some(0)));
+    assert!(tenant.submissions().len() <= before + 1);
+
+    // What is not proven is told, even where no difference is known.
+    tenant.fail_searches(SearchFault::CountsMissing, 0, 1);
+    let (from, to) = (day(3).to_string(), day(2).to_string());
+    let (told, code) = compared(&desk, &tenant, &["--from", &from, "--to", &to]).await?;
+    assert_eq!((&told["search"]["verdict"], code), (&json!("unproven"), Some(2)), "{told:#}");
+    assert!(told["days"][0]["why"].as_str().is_some_and(|why| why.contains("does not say whether it cut")), "{told:#}");
+
+    let none = output(desk.command(&tenant, &["compare", "--from", "2020-01-01", "--to", "2020-02-01"])).await?;
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("both reach nothing of that time"));
+    Ok(())
+}
+
+/// What the check says, and whether it ended well.
+async fn checked(mut command: Command) -> Result<(String, Option<i32>)> {
+    command.stderr(Stdio::inherit());
+    let done = output(command).await?;
+    Ok((String::from_utf8(done.stdout)?, done.status.code()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_whether_history_may_be_asked_with_one_query_that_counts() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let check = || checked(desk.command(&tenant, &["check", "--hurry", HURRY]));
+    let (told, code) = check().await?;
+    assert_eq!(code, Some(0), "{told}");
+    for found in ["the app registration's token", "AuditLogsQuery.Read.All", "v1.0 answers", "199 of 200 queries left"] {
+        assert!(told.contains(found), "{found}: {told}");
+    }
+    let asked: Vec<_> = tenant.searches().iter().map(|query| query.end - query.start).collect();
+    assert_eq!(asked, [TimeDelta::minutes(1)]);
+    tenant.set_search(|search| search.has_v1 = false);
+    assert!(check().await?.0.contains("beta answers, v1.0 does not"));
+
+    // What is wrong is named, and what needs it is not tried.
+    for is_inside in [false, true] {
+        tenant.fail_searches(SearchFault::AuditingOff { is_inside }, 0, 1);
+        let (told, code) = check().await?;
+        assert!(code == Some(1) && told.contains("auditing    wrong    auditing is off in this tenant"), "{told}");
+    }
+    let before = tenant.submissions().len();
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery-Exchange.Read.All".to_owned()]);
+    let (told, code) = check().await?;
+    assert!(code == Some(1) && told.contains("permission  wrong") && told.contains("auditing    untried"), "{told}");
+    assert_eq!(tenant.submissions().len(), before);
+    let mut command = desk.command(&tenant, &["check", "--hurry", HURRY]);
+    command.env("OFFICE365_CLIENT_SECRET", "not-this-one");
+    let (told, code) = checked(command).await?;
+    assert!(code == Some(1) && told.contains("sign-in     wrong") && !told.contains("not-this-one"), "{told}");
+    assert_eq!(told.lines().count(), 4, "{told}");
+
+    // It counts among the queries of all that ask this tenant.
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "2"];
+    tenant.set_search(|search| search.roles = vec!["AuditLogsQuery.Read.All".to_owned()]);
+    assert_eq!(desk.collected(&tenant, "case", &range).await?.completeness.verdict, Verdict::Incomplete);
+    assert_eq!(tenant.submissions().len(), before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_signed_in_may_ask_only_where_the_token_holds_the_permission() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let check = |token: &str| {
+        let answer = json!({"accessToken": token, "expires_on": (Utc::now() + TimeDelta::hours(1)).timestamp(), "tokenType": "Bearer"});
+        let az = desk.folder.path().join("az");
+        fs::write(&az, format!("#!/bin/sh\ncat <<'END'\n{answer}\nEND\n"))?;
+        fs::set_permissions(&az, fs::Permissions::from_mode(0o755))?;
+        let mut command = desk.command(&tenant, &["check", "--hurry", HURRY]);
+        command.env_remove("OFFICE365_CLIENT_SECRET").env("PATH", format!("{}:/usr/bin:/bin", desk.folder.path().display()));
+        anyhow::Ok(command)
+    };
+    let claims = |scp: &str, tid: &str| {
+        let claims = URL_SAFE_NO_PAD.encode(json!({"scp": scp, "tid": tid}).to_string());
+        format!("e30.{claims}.e30")
+    };
+    let tid = tenant.tenant_id().to_string();
+    for (token, says) in [
+        (claims("User.Read", &tid), "the token of `az login` does not hold AuditLogsQuery.Read.All"),
+        (claims("AuditLogsQuery.Read.All", "11111111-2222-3333-4444-555555555555"), "is of the tenant 11111111"),
+        ("opaque".to_owned(), "cannot be read"),
+    ] {
+        let (told, code) = checked(check(&token)?).await?;
+        assert!(code == Some(1) && told.contains(says) && !told.contains(&token), "{told}");
+    }
+    assert!(!tenant.calls().iter().any(|call| call.path.contains("auditLog")));
+
+    let settings = tenant.graph_settings();
+    let of = |name: &str| settings.get(name).cloned().context(name.to_owned());
+    let form = [
+        ("grant_type", "client_credentials".to_owned()),
+        ("client_id", of("OFFICE365_CLIENT_ID")?),
+        ("client_secret", of("OFFICE365_CLIENT_SECRET")?),
+        ("scope", format!("{}/.default", of("OFFICE365_GRAPH_URL")?)),
+    ];
+    let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let ca = reqwest::Certificate::from_pem(&fs::read(tenant.ca_pem())?)?;
+    let login = tenant.login_url().join(&format!("{tid}/oauth2/v2.0/token"))?;
+    let http = reqwest::Client::builder().tls_certs_only([ca]).build()?;
+    let answer = http.post(login).header("content-type", "application/x-www-form-urlencoded").body(form).send().await?;
+    let answer: Value = serde_json::from_slice(&answer.error_for_status()?.bytes().await?)?;
+    let (told, code) = checked(check(answer["access_token"].as_str().context("a token")?)?).await?;
+    assert!(code == Some(0) && told.contains("the token of `az login`"), "{told}");
+    assert_eq!(tenant.submissions().len(), 1);
+    Ok(())
 }
 
 /// Faults as a seed has them: of each query at most one that leaves rows out, since what one reading lacks the next has.

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use handler::config::Config;
 use handler::document::{Digest, digest_of};
+use handler::services::Services;
 use handler::store_events::DocumentMaker;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ const NOT_ASKED: [(&str, &str); 3] =
     [(STORAGE, "UseDevelopmentStorage=true"), ("COSMOS_ENDPOINT", "https://localhost:1/"), ("COSMOS_KEY", "bm9uZQ==")];
 
 /// The feed is asked from so long after the oldest that it lists; what is older is the search's.
-const MARGIN: TimeDelta = TimeDelta::hours(1);
+pub(super) const MARGIN: TimeDelta = TimeDelta::hours(1);
 
 /// What is collected, and where to.
 #[derive(Args, Clone, Debug)]
@@ -138,14 +139,7 @@ impl Ranges {
 /// The settings do not name a tenant, its service refuses to be asked at all, or the folder cannot be written. What cannot be had is no
 /// error: the manifest says so.
 pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Manifest> {
-    let config = Config::from_vars(setting)?;
-    let services = Arc::new(sign_in::services(&config)?);
-    if has_state() {
-        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
-        services.clients.state().read_erased().await.context(unread)?;
-    } else {
-        services.storing.ask_built_in_rules().await;
-    }
+    let (config, services) = open_services().await?;
     let ranges = |now| Ranges::new(options.source, options.from, options.to, now);
     let state = options.out.join(STATE);
     let (search, ranges) = match ranges(Utc::now())? {
@@ -177,6 +171,19 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     }
     let (options, erased) = (options.clone(), services.clients.state().erased());
     spawn_blocking(move || write_case(&options, feed, search, waiting.as_deref(), &erased)).await?
+}
+
+/// The settings and what works by them, once it is known what was erased on request.
+pub(super) async fn open_services() -> Result<(Config, Arc<Services>)> {
+    let config = Config::from_vars(setting)?;
+    let services = Arc::new(sign_in::services(&config)?);
+    if has_state() {
+        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
+        services.clients.state().read_erased().await.context(unread)?;
+    } else {
+        services.storing.ask_built_in_rules().await;
+    }
+    Ok((config, services))
 }
 
 /// Writes the case from all that was collected so far, as far as it is in the range.
@@ -215,7 +222,7 @@ fn write_case(
 }
 
 /// The query that a record of the audit log is about, and how many results it counts.
-fn report(document: &Document) -> Option<(&str, u64)> {
+pub(super) fn report(document: &Document) -> Option<(&str, u64)> {
     if document.text("Operation") != "AuditSearchCompleted" {
         return None;
     }
@@ -233,7 +240,7 @@ fn has_state() -> bool {
 }
 
 /// The environment, with something in place of what is not asked for.
-fn setting(name: &str) -> Option<String> {
+pub(super) fn setting(name: &str) -> Option<String> {
     let not_asked = NOT_ASKED.iter().filter(|(known, _)| *known != STORAGE || !has_state());
     let not_asked = not_asked.into_iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     not_asked.or_else(|| env::var(name).ok())

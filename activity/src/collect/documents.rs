@@ -61,11 +61,16 @@ impl DocumentFiles {
         Ok(())
     }
 
-    /// Hands out each document once, the first that came of each id, sorted by partition and id.
-    pub(crate) fn each(&self, mut take: impl FnMut(&Document) -> Result<()>) -> Result<()> {
+    /// The files, sorted by partition: a document a line, in the order in which they came, some of them several times.
+    pub(crate) fn partitions(&self) -> Result<Vec<PathBuf>> {
         let mut partitions: Vec<_> = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
         partitions.sort_by_key(|path| path.file_stem().map(ToOwned::to_owned));
-        for path in partitions {
+        Ok(partitions)
+    }
+
+    /// Hands out each document once, the first that came of each id, sorted by partition and id.
+    pub(crate) fn each(&self, mut take: impl FnMut(&Document) -> Result<()>) -> Result<()> {
+        for path in self.partitions()? {
             let mut file = File::open(&path)?;
             for (offset, length) in places(&file)? {
                 file.seek(SeekFrom::Start(offset))?;

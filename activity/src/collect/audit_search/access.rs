@@ -37,6 +37,11 @@ impl Access {
         &self.root
     }
 
+    /// Whose token it is.
+    pub(crate) fn asker(&self) -> Asker {
+        self.asker
+    }
+
     /// Refuses before anything is asked if the token does not hold the permission.
     pub(crate) async fn check(&self) -> Result<()> {
         let token = self.token().await.context("no access token for Graph")?;

@@ -1,16 +1,17 @@
 //! How many queries may still be made: a tenant has a floor of submissions in 24 hours, whoever makes them and into whatever folder,
 //! so they are counted in one file of this user's state folder, by tenant, before each is made.
 
-use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use handler::clock::{parse_utc, rfc3339};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+
+use crate::paths::user_state_folder;
 
 /// Submissions of a tenant that its floor takes.
 pub(crate) const MAX_SUBMISSIONS: usize = 200;
@@ -34,13 +35,9 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// That of a tenant, in this user's state folder. <https://specifications.freedesktop.org/basedir-spec/latest/>
+    /// That of a tenant, in this user's state folder.
     pub(crate) fn of(tenant: &str, max: usize) -> Result<Self> {
-        let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let Some(state) = state.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".local/state"))) else {
-            bail!("submissions are counted in the user's state folder: set XDG_STATE_HOME or HOME");
-        };
-        Self::at(&state.join("office365-activity"), tenant, max)
+        Self::at(&user_state_folder().context("submissions are counted in the user's state folder")?, tenant, max)
     }
 
     fn at(folder: &Path, tenant: &str, max: usize) -> Result<Self> {
@@ -54,6 +51,12 @@ impl Budget {
         let left = self.max.saturating_sub(times.len());
         let free = times.len().checked_sub(self.max).and_then(|over| times.get(over)).map(|time| *time + SPAN);
         Ok((left, free))
+    }
+
+    /// Why none may be made, in words.
+    pub(crate) fn why_none(&self, now: DateTime<Utc>) -> Result<String> {
+        let free = self.left(now)?.1.map(|free| format!(", the next is free at {}", rfc3339(free))).unwrap_or_default();
+        Ok(format!("the tenant takes no more queries in 24 hours{free}"))
     }
 
     /// Counts one that is about to be made. False if the floor is reached; then it may not be made.

@@ -3,6 +3,7 @@
 
 mod access;
 mod budget;
+mod check;
 mod clean;
 mod client;
 mod ledger;
@@ -27,14 +28,16 @@ use handler::clock::rfc3339;
 use handler::config::Config;
 use handler::store_events::DocumentMaker;
 
+pub use self::check::{CheckOptions, Checked, check};
 pub use self::client::Pauses;
 pub(crate) use self::proof::{Reports, WORKLOAD};
+pub(crate) use self::search::CLOSED_AFTER;
 pub(crate) use self::window::{Window, next_day};
 use access::Access;
 use budget::{Budget, MAX_SUBMISSIONS};
 use client::SearchClient;
 use ledger::Ledger;
-use search::{CLOSED_AFTER, SURE_REACH, Searcher, Step};
+use search::{SURE_REACH, Searcher, Step};
 
 use crate::case::manifest::{Day, Gap};
 use crate::collect::documents::DocumentFiles;

@@ -22,7 +22,7 @@ use crate::case::manifest::Verdict;
 use crate::collect::documents::DocumentFiles;
 
 /// A window is closed only when it is this old: records come late.
-pub(super) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
+pub(crate) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
 /// What every licence keeps.
 pub(super) const SURE_REACH: TimeDelta = TimeDelta::days(180);
 /// A query that has not ended by then will not.
@@ -206,8 +206,7 @@ impl Searcher {
         let name = format!("{} {}", self.run, window_name(window, self.ledger().standing(window).queries.len()));
         let now = self.client.now();
         if !self.budget.take(&name, now)? {
-            let free = self.budget.left(now)?.1.map(|free| format!(", the next is free at {}", rfc3339(free))).unwrap_or_default();
-            return Ok(Begun::Waits(format!("the tenant takes no more queries in 24 hours{free}")));
+            return Ok(Begun::Waits(self.budget.why_none(now)?));
         }
         self.note(Entry::Intended { at: now, window, name: name.clone() })?;
         match self.client.make(&NewQuery::new(&name, asked)).await {

@@ -50,7 +50,7 @@ pub(crate) async fn collect_feed(
     screen: &Screen,
 ) -> Result<FeedState> {
     check_feed(&services.clients, config).await?;
-    let mut state = FeedState::open(out)?;
+    let mut state = FeedState::open(out, &config.workloads)?;
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
     let task = screen.task("collect", "listing content");

@@ -67,20 +67,23 @@ pub(crate) struct FeedState {
     journal: File,
     content: HashMap<String, (Item, Standing)>,
     listed: Vec<(Workload, DateTime<Utc>, DateTime<Utc>)>,
+    /// Those that are to be listed.
+    workloads: Vec<Workload>,
     /// Ids of documents that lack something of their record.
     reduced: BTreeSet<String>,
 }
 
 impl FeedState {
     /// Opens that of a case folder, or begins it. A line that a killed run left unfinished is taken away.
-    pub(super) fn open(case: &Path) -> Result<Self> {
+    pub(super) fn open(case: &Path, workloads: &[Workload]) -> Result<Self> {
         let folder = case.join(STATE);
         fs::create_dir_all(&folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         let path = folder.join(JOURNAL);
         let journal = open_alone(&path, || format!("{} is being collected into by another process", case.display()))?;
         let entries = entries(&journal, &path)?;
         let documents = DocumentFiles::open(&folder)?;
-        let mut state = Self { documents, journal, content: HashMap::new(), listed: Vec::new(), reduced: BTreeSet::new() };
+        let workloads = workloads.to_vec();
+        let mut state = Self { documents, journal, content: HashMap::new(), listed: Vec::new(), workloads, reduced: BTreeSet::new() };
         entries.into_iter().for_each(|entry| state.take(entry));
         Ok(state)
     }
@@ -108,7 +111,7 @@ impl FeedState {
     }
 
     /// What is neither stored nor lost, soonest expiry first.
-    pub(super) fn waiting(&self) -> Vec<Item> {
+    pub(crate) fn waiting(&self) -> Vec<Item> {
         let waiting = self.content.values().filter(|(_, standing)| *standing == Standing::Waiting);
         let mut waiting: Vec<_> = waiting.map(|(item, _)| item.clone()).collect();
         waiting.sort_by(|one, other| (one.expires, &one.id).cmp(&(other.expires, &other.id)));
@@ -195,8 +198,12 @@ impl FeedState {
     }
 
     fn doubts(&self) -> Vec<(Verdict, String)> {
-        let reduced = self.reduced.len();
-        if reduced == 0 { Vec::new() } else { vec![(Verdict::Incomplete, format!("{reduced} documents lack something of their record"))] }
+        let reduced = Some(self.reduced.len()).filter(|count| *count > 0);
+        let reduced = reduced.map(|count| format!("{count} documents lack something of their record"));
+        // Of what was listed once, the gaps say what is missing.
+        let never = self.workloads.iter().filter(|workload| self.listed.iter().all(|(listed, ..)| listed != *workload));
+        let never = never.map(|workload| format!("{workload} was never listed"));
+        reduced.into_iter().chain(never).map(|why| (Verdict::Incomplete, why)).collect()
     }
 
     /// What of the range no complete listing covers, by workload. Without a range, it is from the first listing to the last.
