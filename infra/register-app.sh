@@ -21,6 +21,7 @@ Usage: infra/register-app.sh --resource-group NAME --location REGION [options]
   --client-id ID           takes this app registration, in place of the collector's own
   --without-app            no app registration: the identity itself holds the permission
   --without-dlp            no permission to read data loss prevention events (DLP.All)
+  --history                the permission of Microsoft Graph to search what is older than seven days (AuditLogsQuery.Read.All)
   --dry-run                reads only, and says what it would do
   --help                   this text
 
@@ -32,10 +33,12 @@ EOF
 
 # Office 365 Management APIs: the same application in every tenant. Its roles are looked up by name.
 # https://learn.microsoft.com/office/office-365-management-api/get-started-with-office-365-management-apis
-readonly api=c5393580-f805-4401-95e8-94b7a6ef2fc2
+readonly activity_api=c5393580-f805-4401-95e8-94b7a6ef2fc2
+# Microsoft Graph, likewise. https://learn.microsoft.com/graph/permissions-reference#auditlogsqueryreadall
+readonly graph_api=00000003-0000-0000-c000-000000000000
 
 resource_group='' location='' name=activity app='Office 365 activity collector' client=''
-with_app=yes dry_run=no roles=(ActivityFeed.Read ActivityFeed.ReadDlp)
+with_app=yes with_history=no dry_run=no roles=(ActivityFeed.Read ActivityFeed.ReadDlp)
 
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 say() { printf '%s\n' "$*"; }
@@ -55,6 +58,7 @@ while [ $# -gt 0 ]; do
             ;;
         --without-app) with_app=no; shift ;;
         --without-dlp) roles=(ActivityFeed.Read); shift ;;
+        --history) with_history=yes; shift ;;
         --dry-run) dry_run=yes; shift ;;
         --help | -h) usage; exit ;;
         *) usage >&2; fail "unknown option $1" ;;
@@ -67,6 +71,8 @@ done
 [[ $resource_group =~ ^[A-Za-z0-9_.()-]+$ ]] || fail '--resource-group takes letters, digits and _.()-'
 [[ -z $client || $client =~ ^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$ ]] || fail '--client-id takes a GUID'
 [ -z "$client" ] || [ "$with_app" = yes ] || fail '--client-id and --without-app exclude each other'
+# History is asked for from somebody's machine, where no managed identity is.
+[ "$with_history" = no ] || [ "$with_app" = yes ] || fail '--history and --without-app exclude each other'
 command -v az >/dev/null || fail 'the Azure CLI (az) is not installed: https://aka.ms/azure-cli'
 
 # What is made is not known everywhere at once: Entra ID needs up to a minute.
@@ -203,20 +209,34 @@ service_principal() { # APPLICATION-ID WHAT
 }
 
 # What the app asks for, as the portal shows it under "API permissions".
-list_permission() { # ROLE-ID ROLE
+list_permission() { # API ROLE-ID ROLE
     local known=''
-    [[ $client == '<'* ]] || known=$(ask ad app permission list --id "$client" --query "[?resourceAppId=='$api'].resourceAccess[].id")
-    grep -qF -- "$1" <<<"$known" ||
-        change "list the permission $2 on the app" ad app permission add --id "$client" --api "$api" --api-permissions "$1=Role"
+    [[ $client == '<'* ]] || known=$(ask ad app permission list --id "$client" --query "[?resourceAppId=='$1'].resourceAccess[].id")
+    grep -qF -- "$2" <<<"$known" ||
+        change "list the permission $3 on the app" ad app permission add --id "$client" --api "$1" --api-permissions "$2=Role"
 }
 
 # The consent itself. https://learn.microsoft.com/graph/api/serviceprincipal-post-approleassignments
-grant() { # PRINCIPAL ROLE-ID ROLE
+grant() { # PRINCIPAL API-PRINCIPAL ROLE-ID ROLE
     local known='' url="$graph/v1.0/servicePrincipals/$1/appRoleAssignments"
-    [[ $1 == '<'* ]] || known=$(ask rest --method get --url "$url" --query "value[?resourceId=='$api_principal'].appRoleId")
-    grep -qF -- "$2" <<<"$known" ||
-        change "consent to $3" rest --method post --url "$url" --headers Content-Type=application/json \
-            --body "{\"principalId\":\"$1\",\"resourceId\":\"$api_principal\",\"appRoleId\":\"$2\"}"
+    [[ $1 == '<'* ]] || known=$(ask rest --method get --url "$url" --query "value[?resourceId=='$2'].appRoleId")
+    grep -qF -- "$3" <<<"$known" ||
+        change "consent to $4" rest --method post --url "$url" --headers Content-Type=application/json \
+            --body "{\"principalId\":\"$1\",\"resourceId\":\"$2\",\"appRoleId\":\"$3\"}"
+}
+
+# Asks for roles of an API, and consents to them.
+permit() { # API API-NAME ROLE...
+    local api=$1 principal role role_id
+    principal=$(service_principal "$api" "$2")
+    shift 2
+    for role in "$@"; do
+        role_id=''
+        [[ $principal == '<'* ]] || role_id=$(ask ad sp show --id "$api" --query "appRoles[?value=='$role'].id")
+        role_id=$(or_new "$role_id" "id of the role $role")
+        [ "$with_app" = no ] || list_permission "$api" "$role_id" "$role"
+        grant "$holder" "$principal" "$role_id" "$role"
+    done
 }
 
 # https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
@@ -240,7 +260,6 @@ me=$(ask ad signed-in-user show --query id 2>/dev/null) || me=''
 
 make_resource_group
 make_identity
-api_principal=$(service_principal "$api" 'Office 365 Management APIs')
 if [ "$with_app" = yes ]; then
     make_app
     refuse_foreign "$graph/v1.0/applications/$app_object" 'the app'
@@ -252,13 +271,8 @@ else
     client=''
     holder=$identity
 fi
-for role in "${roles[@]}"; do
-    role_id=''
-    [[ $api_principal == '<'* ]] || role_id=$(ask ad sp show --id "$api" --query "appRoles[?value=='$role'].id")
-    role_id=$(or_new "$role_id" "id of the role $role")
-    [ "$with_app" = no ] || list_permission "$role_id" "$role"
-    grant "$holder" "$role_id" "$role"
-done
+permit "$activity_api" 'Office 365 Management APIs' "${roles[@]}"
+[ "$with_history" = no ] || permit "$graph_api" 'Microsoft Graph' AuditLogsQuery.Read.All
 
 if [ "$with_app" = yes ]; then
     disown "$graph/v1.0/servicePrincipals/$holder" "the app's service principal"

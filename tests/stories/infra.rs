@@ -28,7 +28,7 @@ use url::form_urlencoded::Serializer;
 use crate::world::{EXCHANGE, Setting, account_key, azurite, type_command, world};
 
 /// Every role that is given, and to what; each file says why.
-const ROLES: [(&str, &str); 9] = [
+const ROLES: [(&str, &str); 10] = [
     ("package.bicep", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"), // Storage Blob Data Reader
     ("package.bicep", "ba92f5b4-2d11-453d-a403-e96b0029c9fe"), // Storage Blob Data Contributor
     ("storage.bicep", "b7e6dc6d-f1e8-4753-8033-0f276bb0955b"), // Storage Blob Data Owner
@@ -38,6 +38,7 @@ const ROLES: [(&str, &str); 9] = [
     ("database.bicep", "00000000-0000-0000-0000-000000000001"), // Cosmos DB Built-in Data Reader
     ("database.bicep", "00000000-0000-0000-0000-000000000002"), // Cosmos DB Built-in Data Contributor
     ("register-app.sh", "c5393580-f805-4401-95e8-94b7a6ef2fc2"), // the application Office 365 Management APIs
+    ("register-app.sh", "00000003-0000-0000-c000-000000000000"), // the application Microsoft Graph
 ];
 
 /// Settings that the handler reads and no template sets, each for its reason.
@@ -557,6 +558,35 @@ fn without_an_app_the_identity_that_the_template_makes_holds_the_role() {
     let main = infra("main.bicep");
     let name = line_after(&main, "param name string = ").unwrap().trim_matches('\'').to_owned();
     assert!(main.contains("name: '${name}-identity'") && changes.iter().any(|change| change.contains(&format!("--name {name}-identity "))));
+}
+
+/// Whoever can search half a year back reads much: it takes a word of its own.
+#[test]
+fn history_is_permitted_where_it_is_asked_for_and_nowhere_else() {
+    let azure = Azure::new();
+    azure.register(&[]);
+    let role = "88888888-0000-0000-0000-000000000008";
+    assert!(!azure.changes().iter().any(|change| change.contains(role)), "{:#?}", azure.changes());
+    let dry = azure.register(&["--history", "--dry-run"]);
+    assert!(dry.contains("would consent to AuditLogsQuery.Read.All"), "{dry}");
+
+    let before = azure.changes().len();
+    azure.register(&["--history"]);
+    let changes = azure.changes();
+    let added = &changes[before..];
+    assert!(
+        added
+            .iter()
+            .any(|change| change.contains("ad app permission add") && change.contains("--api 00000003-0000-0000-c000-000000000000")),
+        "{added:#?}"
+    );
+    let consent = format!(
+        "\"principalId\":\"33333333-0000-0000-0000-000000000002\",\"resourceId\":\"33333333-0000-0000-c000-000000000000\",\"appRoleId\":\"{role}\""
+    );
+    assert!(added.iter().any(|change| change.contains(&consent)), "{added:#?}");
+    azure.register(&["--history"]);
+    assert_eq!(azure.changes(), changes, "the second time there is nothing to do");
+    assert!(azure.refuses(&["--history", "--without-app"]).contains("exclude each other"));
 }
 
 /// A tenant and a subscription with nothing in them, behind a stand-in for the Azure CLI.

@@ -23,7 +23,7 @@ pub(crate) enum Asker {
 
 /// What the feed is asked with; without `ActivityFeed.ReadDlp` beside it the service refuses `DLP.All` alone.
 /// <https://learn.microsoft.com/office/office-365-management-api/get-started-with-office-365-management-apis#specify-the-permissions-your-app-requires-to-access-the-office-365-management-apis>
-const FEED: Permission = Permission { name: "ActivityFeed.Read", family: "ActivityFeed", api: "Office 365 Management APIs" };
+const FEED: Permission = Permission { name: "ActivityFeed.Read", family: "ActivityFeed", api: "Office 365 Management APIs", script: "register-app.sh" };
 
 /// The handler's clients and settings, with the Activity API asked as whoever asks.
 pub(crate) fn services(config: &Config) -> Result<Services> {
@@ -51,6 +51,8 @@ pub(crate) struct Permission {
     pub(crate) family: &'static str,
     /// The API, by the name that Entra has for it.
     pub(crate) api: &'static str,
+    /// Which of the scripts in `infra/` asks for it, and how.
+    pub(crate) script: &'static str,
 }
 
 impl Asker {
@@ -78,7 +80,7 @@ impl Asker {
 
     /// Refuses a token that is another tenant's, or lacks the permission.
     pub(crate) fn check(self, claims: Option<&TokenClaims>, tenant: &str, permission: Permission) -> Result<()> {
-        let Permission { name, family, api } = permission;
+        let Permission { name, family, api, script } = permission;
         let claims = claims.with_context(|| format!("{self} cannot be read, so nobody knows what it may do"))?;
         let theirs = &claims.tenant_id;
         ensure!(theirs.eq_ignore_ascii_case(tenant), "{self} is of the tenant {theirs}, and OFFICE365_TENANT_ID is {tenant}");
@@ -91,7 +93,10 @@ impl Asker {
             Self::App => "",
             Self::Person => "; or set OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET, to ask as an app registration that holds it",
         };
-        bail!("{self} does not hold {name}{others}: an administrator grants it, with consent, as a permission of {api}{way}")
+        bail!(
+            "{self} does not hold {name}{others}: an administrator grants it, with consent, as an application permission of {api}, for example by \
+             infra/{script}{way}"
+        )
     }
 }
 
@@ -110,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    const PERMISSION: Permission = Permission { name: "AuditLogsQuery.Read.All", family: "AuditLogsQuery", api: "Microsoft Graph" };
+    const PERMISSION: Permission = Permission { name: "AuditLogsQuery.Read.All", family: "AuditLogsQuery", api: "Microsoft Graph", script: "register-app.sh --history" };
 
     #[test]
     fn only_a_token_with_the_whole_permission_and_of_the_tenant_may_ask() {
