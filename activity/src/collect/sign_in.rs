@@ -23,7 +23,8 @@ pub(crate) enum Asker {
 
 /// What the feed is asked with; without `ActivityFeed.ReadDlp` beside it the service refuses `DLP.All` alone.
 /// <https://learn.microsoft.com/office/office-365-management-api/get-started-with-office-365-management-apis#specify-the-permissions-your-app-requires-to-access-the-office-365-management-apis>
-const FEED: Permission = Permission { name: "ActivityFeed.Read", family: "ActivityFeed", api: "Office 365 Management APIs", script: "register-app.sh" };
+const FEED: Permission =
+    Permission { name: "ActivityFeed.Read", family: "ActivityFeed", api: "Office 365 Management APIs", script: "register-app.sh" };
 
 /// The handler's clients and settings, with the Activity API asked as whoever asks.
 pub(crate) fn services(config: &Config) -> Result<Services> {
@@ -115,7 +116,12 @@ mod tests {
 
     use super::*;
 
-    const PERMISSION: Permission = Permission { name: "AuditLogsQuery.Read.All", family: "AuditLogsQuery", api: "Microsoft Graph", script: "register-app.sh --history" };
+    const PERMISSION: Permission = Permission {
+        name: "AuditLogsQuery.Read.All",
+        family: "AuditLogsQuery",
+        api: "Microsoft Graph",
+        script: "register-app.sh --history",
+    };
 
     #[test]
     fn only_a_token_with_the_whole_permission_and_of_the_tenant_may_ask() {

@@ -45,7 +45,8 @@ impl Access {
     /// Refuses before anything is asked if the token does not hold the permission.
     pub(crate) async fn check(&self) -> Result<()> {
         let token = self.token().await.context("no access token for Graph")?;
-        let permission = Permission { name: PERMISSION, family: "AuditLogsQuery", api: "Microsoft Graph", script: "register-app.sh --history" };
+        let permission =
+            Permission { name: PERMISSION, family: "AuditLogsQuery", api: "Microsoft Graph", script: "register-app.sh --history" };
         self.asker.check(TokenClaims::read(&token).as_ref(), &self.tenant, permission)
     }
 
