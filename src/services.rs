@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    azure::Connection,
+    azure::{Connection, identity::ActivityToken},
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
@@ -80,19 +80,21 @@ impl Services {
     /// # Errors
     /// The settings, valid one by one, do not make a client here.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
-        Self::over(config, &Connection::new(config, RetryOptions::default())?)
+        let connection = Connection::new(config, RetryOptions::default())?;
+        let token = ActivityToken::new(config, &connection.transport).context("no credential for the Activity API")?;
+        Self::with_token(config, &connection, token)
     }
 
-    /// The same over a connection that is there: with another identity, for example.
+    /// The same, where tokens for the Activity API come from elsewhere.
     ///
     /// # Errors
     /// See [`Services::new`].
-    pub fn over(config: &Config, connection: &Connection) -> anyhow::Result<Self> {
+    pub fn with_token(config: &Config, connection: &Connection, token: ActivityToken) -> anyhow::Result<Self> {
         if config.storage.needs_identity() || config.cosmos.key.is_none() {
             connection.identity().context("no managed identity, which storage or database need")?;
         }
         Ok(Self {
-            clients: Clients::new(config, connection)?,
+            clients: Clients::new(config, connection, token)?,
             listing: ListingSettings {
                 workloads: config.workloads.clone(),
                 lookback: TimeDelta::from_std(config.lookback)?,
@@ -116,9 +118,9 @@ impl Services {
 }
 
 impl Clients {
-    fn new(config: &Config, connection: &Connection) -> anyhow::Result<Self> {
+    fn new(config: &Config, connection: &Connection, token: ActivityToken) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::default());
-        let activity = ActivityClient::new(config, connection, Arc::clone(&clock)).context("no credential for the Activity API")?;
+        let activity = ActivityClient::with_token(config, connection, token, Arc::clone(&clock))?;
         let queue = ContentQueue::new(config, connection).context("the content queue")?;
         let state = Arc::new(State::new(config, connection).context("the state container")?);
         Ok(Self { outbox: Outbox::new(queue, Arc::clone(&state), Arc::clone(&clock)), clock, activity, state })

@@ -24,6 +24,7 @@ use tempfile::NamedTempFile;
 
 use super::audit_search::{AuditSearch, Plan, REPORT, Reports, Shelf, UNREAD, report};
 use super::case::SearchArgs;
+use super::sign_in::services_over;
 use super::stack::STORAGE;
 use crate::case::filter::instant;
 use crate::case::manifest::{Completeness, STATE};
@@ -146,7 +147,7 @@ fn services(config: &Config, pace: Option<u32>) -> Result<Services> {
     } else {
         connection
     };
-    let mut services = Services::over(config, &connection)?;
+    let mut services = services_over(config, &connection)?;
     if let Some(pace) = pace {
         services.storing.set_pace(pace);
     }

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, report};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::filter::{Filter, instant};
 use crate::case::forms::Form;
@@ -173,7 +174,7 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
 /// The settings and what works by them, once it is known what was erased on request.
 pub(super) async fn open_services() -> Result<(Config, Arc<Services>)> {
     let config = Config::from_vars(setting)?;
-    let services = Arc::new(Services::new(&config)?);
+    let services = Arc::new(sign_in::services(&config)?);
     if has_state() {
         services.clients.state().read_erased().await.context(UNREAD)?;
         own_rows::read(&services).await.context("the administrator's own rows of edges cannot be read")?;

@@ -11,3 +11,4 @@ pub mod stack;
 
 mod documents;
 mod lines;
+mod sign_in;
