@@ -68,6 +68,16 @@ pub struct ExportOptions {
 /// The database cannot be read, or the folder cannot be written. A journal that cannot be read is told in the manifest.
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
+    export_with(options, &database, settings(&database)?, screen).await
+}
+
+/// Writes the case of a database, with the journal of the collector whose settings these are.
+pub(crate) async fn export_with(
+    options: &ExportOptions,
+    database: &DatabaseOptions,
+    settings: impl Fn(&str) -> Option<String>,
+    screen: &Screen,
+) -> Result<Manifest> {
     let container = database.open().await?;
     let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
     let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
@@ -80,9 +90,9 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
     let case = writing.await??;
     reading?;
     task.now("reading the journal");
-    let completeness = completeness(settings(&database)?, options.filter.from, options.filter.to).await;
+    let completeness = completeness(settings, options.filter.from, options.filter.to).await;
     let rows = case.rows();
-    let asked = asked(options, &database);
+    let asked = asked(options, database);
     let asked = pseudonyms.map_or_else(|| asked.clone(), |pseudonyms| pseudonyms.asked(&asked));
     let manifest = case.finish(asked, completeness, options.sign.as_deref())?;
     task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));
