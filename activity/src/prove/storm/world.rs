@@ -305,6 +305,7 @@ impl World {
             pseudonyms: false,
             key_file: None,
             database: database.clone(),
+            history: None,
             sign: None,
         };
         export_with(&options, &database, |name| settings.get(name).cloned(), &Screen::quiet()).await
