@@ -3,6 +3,7 @@
 
 pub mod case;
 pub mod collect;
+pub mod command;
 pub mod explore;
 pub mod geoip;
 pub mod keep;

@@ -3,25 +3,21 @@
 
 use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use super::scan::Scan;
 
 /// Names of few fields are compared one by one faster than by their hashes.
 const FEW: usize = 48;
 
-/// One field, its value untouched.
+/// One field, its value untouched: valid JSON without spaces around it.
 pub(crate) struct Field<'a> {
     pub(crate) name: Cow<'a, str>,
-    pub(crate) value: &'a RawValue,
+    pub(crate) value: &'a str,
 }
 
 impl Field<'_> {
     /// Bytes it takes in a document: name, value, quotes, colon and comma.
     pub(crate) fn length(&self) -> usize {
-        self.name.len() + self.value.get().len() + 4
+        self.name.len() + self.value.len() + 4
     }
 }
 
@@ -38,10 +34,12 @@ impl<'a> Fields<'a> {
 
     /// The same, those included whose name comes again.
     pub(crate) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
-        serde_json::from_str::<Members<'a>>(json).ok().map(|members| members.0)
+        let mut fields = Vec::with_capacity(32);
+        Scan::new(json).object(|name, value| fields.push(Field { name, value }))?;
+        Some(fields)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|field| field.name == name).map(|field| field.value)
     }
 
@@ -50,36 +48,6 @@ impl<'a> Fields<'a> {
         self.get(name).and_then(text).filter(|text| !text.is_empty())
     }
 }
-
-/// An object's members, one for each time that a name comes.
-struct Members<'a>(Vec<Field<'a>>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Vec<Field<'de>> = Vec::with_capacity(32);
-                while let Some(Name(name)) = map.next_key()? {
-                    fields.push(Field { name, value: map.next_value()? });
-                }
-                Ok(Members(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-/// A field's name, borrowed where it holds no escape.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn keep_last(fields: &mut Vec<Field<'_>>) {
     let is_twice = |(at, field): (usize, &Field<'_>)| fields[..at].iter().any(|other| other.name == field.name);
@@ -97,8 +65,7 @@ fn keep_last(fields: &mut Vec<Field<'_>>) {
 }
 
 /// A value's text: a string's content, or a number as it stands.
-pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = value.get();
+pub(crate) fn text(raw: &str) -> Option<Cow<'_, str>> {
     match raw.as_bytes().first()? {
         b'"' if memchr::memchr(b'\\', raw.as_bytes()).is_none() => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
         b'"' => serde_json::from_str(raw).ok().map(Cow::Owned),

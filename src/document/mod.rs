@@ -7,6 +7,7 @@ mod quoted;
 pub mod records;
 pub mod redact;
 mod repair;
+mod scan;
 mod skim;
 mod stub;
 mod trim;
@@ -397,7 +398,7 @@ fn compose(
         json.push(',');
         write_quoted(&mut json, &field.name);
         json.push(':');
-        json.push_str(field.value.get());
+        json.push_str(field.value);
     }
     json.push('}');
     Ok(json)

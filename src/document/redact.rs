@@ -154,14 +154,14 @@ impl Redaction {
             return None;
         }
         let members = fields.iter().zip(&members).map(|(field, redacted)| {
-            let value = redacted.as_deref().unwrap_or(field.value.get());
+            let value = redacted.as_deref().unwrap_or(field.value);
             format!("{}:{value}", quoted(&field.name))
         });
         Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
     }
 
     fn member(&mut self, field: &Field<'_>, scope: Scope<'_>) -> Option<String> {
-        let value = field.value.get();
+        let value = field.value;
         if field.name.eq_ignore_ascii_case("DetectedValues") {
             return self.detected(value, scope);
         }
@@ -227,11 +227,11 @@ impl Redaction {
         self.values += 1;
         let key = self.key?;
         let Some(fields) = Fields::all(element.get()) else {
-            return Some(quoted(&key.token(kind, &text(element).unwrap_or(Cow::Borrowed(element.get())))));
+            return Some(quoted(&key.token(kind, &text(element.get()).unwrap_or(Cow::Borrowed(element.get())))));
         };
         let find = |name: &str| fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         let value = if find("Context").is_some() { find("Value").or(find("Name")) } else { find("Name").or(find("Value")) }?;
-        let token = key.token(kind, &text(value.value).unwrap_or(Cow::Borrowed(value.value.get())));
+        let token = key.token(kind, &text(value.value).unwrap_or(Cow::Borrowed(value.value)));
         Some(format!("{{{}:{}}}", quoted(&value.name), quoted(&token)))
     }
 

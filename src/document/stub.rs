@@ -23,7 +23,7 @@ impl Document {
     fn with_only(&self, names: &[&str]) -> Self {
         let fields = Fields::of(&self.json).map(|fields| fields.0).unwrap_or_default();
         let kept = fields.iter().filter(|field| names.contains(&&*field.name));
-        let kept: Vec<_> = kept.map(|field| format!("\"{}\":{}", field.name, field.value.get())).collect();
+        let kept: Vec<_> = kept.map(|field| format!("\"{}\":{}", field.name, field.value)).collect();
         let edges = if names.contains(&"edges") { "" } else { ",\"edges\":[]" };
         let json = format!("{{{}{edges},\"omitted\":[\"{ALL}\"]}}", kept.join(","));
         Self { json, reduced: Some(vec![ALL.to_owned()]), ..self.clone() }

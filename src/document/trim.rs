@@ -36,7 +36,7 @@ pub(super) fn omit(fields: &mut Vec<Field<'_>>, depth: usize, length: usize) -> 
     if depth > MAX_LEVELS {
         fields.retain(|field| {
             // The document itself is one level more.
-            let fits = levels(field.value.get()) < MAX_LEVELS;
+            let fits = levels(field.value) < MAX_LEVELS;
             if !fits {
                 omitted.push(short(&field.name));
             }

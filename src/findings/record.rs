@@ -41,7 +41,7 @@ impl<'a> Record<'a> {
     fn value_at(&self, at: usize) -> &Value {
         self.parsed[at].get_or_init(|| {
             let field = &self.fields.0[at];
-            let value = serde_json::from_str(field.value.get()).unwrap_or(Value::Null);
+            let value = serde_json::from_str(field.value).unwrap_or(Value::Null);
             if BAGS.contains(&&*field.name) { bag(value) } else { value }
         })
     }

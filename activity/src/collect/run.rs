@@ -15,7 +15,7 @@ use tokio::time::interval;
 
 use crate::collect::stack::{Stack, StackOptions};
 use crate::screen::Screen;
-use crate::ship::executable::build;
+use crate::ship::executable::build_beside;
 use crate::ship::stage::EXECUTABLE;
 use crate::text_table::Count;
 use check::Witness;
@@ -88,7 +88,7 @@ pub async fn collect(options: StackOptions, staged: Option<&Path>, screen: &Scre
 /// Starts the stack while cargo builds the handler: the first time, both take minutes. If both fail, the stack's error is
 /// returned.
 async fn start_and_build(options: StackOptions, screen: &Screen) -> Result<(Stack, PathBuf)> {
-    let (mut building, mut built) = (pin!(build(screen)), None);
+    let (mut building, mut built) = (pin!(build_beside(screen)), None);
     let stack = {
         let mut starting = pin!(Stack::start(options, screen));
         loop {

@@ -1,5 +1,5 @@
-//! Builds the handler's executable by itself, as it ships: a separate cargo process, so that nothing of the stand-ins
-//! becomes part of it through shared features.
+//! Builds the handler's executable, in a separate cargo process: by itself, as it ships, so that nothing of the stand-ins becomes
+//! part of it through shared features; or beside this program, of what was compiled for it.
 
 use std::env;
 use std::io::ErrorKind;
@@ -17,6 +17,8 @@ use crate::screen::Screen;
 
 /// The package, and the name of its executable.
 const HANDLER: &str = "handler";
+/// The package of this program.
+const BESIDE: &str = "activity";
 /// Set by `cargo run` for the program that it runs. In a build they would make build scripts run again each time.
 const NOT_FOR_BUILDS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
 
@@ -25,33 +27,45 @@ const NOT_FOR_BUILDS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"
 pub struct Build {
     /// As it ships, or fast to build.
     pub release: bool,
+    /// Of what this program is built of, the database driver's emulator included, which the handler does not call: nothing is
+    /// compiled a second time.
+    pub beside: bool,
     /// Rust's name of the machine that it is to run on; `None`: this one.
     pub target: Option<String>,
 }
 
-impl Default for Build {
-    /// With the profile that this program was built with, for this machine.
-    fn default() -> Self {
-        Self { release: !cfg!(debug_assertions), target: None }
-    }
-}
-
 impl Build {
+    /// With the profile that this program was built with, for this machine.
+    fn like_this_program(beside: bool) -> Self {
+        Self { release: !cfg!(debug_assertions), beside, target: None }
+    }
+
     /// What a person would type.
     fn arguments(&self) -> Vec<&str> {
         let release = self.release.then_some("--release");
-        let target = self.target.as_deref().map(|target| ["--target", target]);
-        ["build"].into_iter().chain(release).chain(["-p", HANDLER]).chain(target.into_iter().flatten()).collect()
+        let beside = self.beside.then_some(["-p", BESIDE]).into_iter().flatten();
+        let target = self.target.as_deref().map(|target| ["--target", target]).into_iter().flatten();
+        ["build"].into_iter().chain(release).chain(["-p", HANDLER]).chain(beside).chain(["--bin", HANDLER]).chain(target).collect()
     }
 }
 
-/// Builds the handler with the profile that this program was built with, and returns where it is.
+/// Builds the handler beside this program, with the same profile, and returns where it is. It is what ships but for the driver's
+/// unused parts.
+///
+/// # Errors
+///
+/// One line that says what to do: cargo is missing, or the handler does not build.
+pub async fn build_beside(screen: &Screen) -> Result<PathBuf> {
+    build_as(&Build::like_this_program(true), screen).await
+}
+
+/// Builds the handler as it ships, with the profile that this program was built with, and returns where it is.
 ///
 /// # Errors
 ///
 /// One line that says what to do: cargo is missing, or the handler does not build.
 pub async fn build(screen: &Screen) -> Result<PathBuf> {
-    build_as(&Build::default(), screen).await
+    build_as(&Build::like_this_program(false), screen).await
 }
 
 /// Builds the handler, and returns where it is.
@@ -131,7 +145,7 @@ struct Cargo {
 impl Cargo {
     fn start(build: &Build) -> Result<Self> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(build.arguments()).args(["--bin", HANDLER, "--message-format=json-render-diagnostics"]);
+        command.args(build.arguments()).arg("--message-format=json-render-diagnostics");
         for (name, _) in env::vars_os() {
             if NOT_FOR_BUILDS.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);

@@ -61,7 +61,7 @@ pub struct Staged {
 pub async fn build_and_stage(options: &StageOptions, screen: &Screen) -> Result<Staged> {
     let executable = match &options.executable {
         Some(executable) => executable.clone(),
-        None => build_as(&Build { release: true, target: options.target.clone() }, screen).await?,
+        None => build_as(&Build { release: true, beside: false, target: options.target.clone() }, screen).await?,
     };
     let folder = options.into.clone().unwrap_or_else(|| repository().join("dist"));
     let head = fs::read(&executable).with_context(|| format!("read {}", executable.display()))?;

@@ -52,7 +52,7 @@ impl<'a> Texts<'a> {
         let texts = Self { all: Vec::with_capacity(16), seen: vec![false; tree.len()] };
         let mut walk = Walk { tree, texts, objects: RECORD, looked_at: 0, max_kept: 0 };
         for field in &fields.0 {
-            walk.field(field.name.clone(), field.value.get());
+            walk.field(field.name.clone(), field.value);
         }
         walk.texts
     }
