@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    azure::Connection,
+    azure::{Connection, identity::ActivityToken},
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
@@ -81,11 +81,20 @@ impl Services {
     /// The settings, valid one by one, do not make a client here.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let connection = Connection::new(config, RetryOptions::default())?;
+        let token = ActivityToken::new(config, &connection.transport).context("no credential for the Activity API")?;
+        Self::with_token(config, &connection, token)
+    }
+
+    /// The same, where tokens for the Activity API come from elsewhere.
+    ///
+    /// # Errors
+    /// See [`Services::new`].
+    pub fn with_token(config: &Config, connection: &Connection, token: ActivityToken) -> anyhow::Result<Self> {
         if config.storage.needs_identity() || config.cosmos.key.is_none() {
             connection.identity().context("no managed identity, which storage or database need")?;
         }
         Ok(Self {
-            clients: Clients::new(config, &connection)?,
+            clients: Clients::new(config, connection, token)?,
             listing: ListingSettings {
                 workloads: config.workloads.clone(),
                 lookback: TimeDelta::from_std(config.lookback)?,
@@ -109,9 +118,9 @@ impl Services {
 }
 
 impl Clients {
-    fn new(config: &Config, connection: &Connection) -> anyhow::Result<Self> {
+    fn new(config: &Config, connection: &Connection, token: ActivityToken) -> anyhow::Result<Self> {
         let clock = Arc::new(Clock::default());
-        let activity = ActivityClient::new(config, connection, Arc::clone(&clock)).context("no credential for the Activity API")?;
+        let activity = ActivityClient::with_token(config, connection, token, Arc::clone(&clock))?;
         let queue = ContentQueue::new(config, connection).context("the content queue")?;
         let state = Arc::new(State::new(config, connection).context("the state container")?);
         Ok(Self { outbox: Outbox::new(queue, Arc::clone(&state), Arc::clone(&clock)), clock, activity, state })

@@ -95,8 +95,8 @@ enum Command {
     Ecs(GeoIpOptions),
     /// Collects a tenant's content straight into a case on this machine, without Azure
     ///
-    /// The tenant is the one that OFFICE365_TENANT_ID, OFFICE365_CLIENT_ID and OFFICE365_CLIENT_SECRET name. What was collected is kept
-    /// in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
+    /// The tenant is the one that OFFICE365_TENANT_ID names, asked as the app registration of OFFICE365_CLIENT_ID and
+    /// OFFICE365_CLIENT_SECRET, or without a secret as you, after `az login`. What was collected is kept in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
     /// days is asked for by Graph's audit search, and the plan is told first.
     Collect(CaseOptions),
     /// Says whether history may be asked for: permission, auditing, which root answers

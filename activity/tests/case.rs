@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use standins::cosmos::{Cosmos, CosmosOptions};
-use standins::tenant::{Tenant, TenantOptions, generate};
+use standins::tenant::{Operation, Tenant, TenantOptions, generate};
 use tempfile::TempDir;
 
 const ALL: &str = "ndjson,csv,ecs,timesketch,opengraph,sql,timeline";
@@ -167,6 +168,40 @@ async fn bloodhound_finds_a_graph_of_its_own_schema() -> Result<()> {
         records += edge["properties"]["records"].as_u64().unwrap_or_default();
     }
     assert_eq!(records, 600);
+    Ok(())
+}
+
+/// The folder of node.json, edge.json and metadata.json as BloodHound has them for what is uploaded:
+/// <https://github.com/SpecterOps/BloodHound/tree/main/cmd/api/src/services/upload/jsonschema>.
+const OPENGRAPH_SCHEMA: &str = "OPENGRAPH_SCHEMA";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bloodhounds_own_json_schema_takes_every_node_and_every_edge() -> Result<()> {
+    const VALIDATE: &str = "
+import json, sys, jsonschema
+whole = json.load(open(sys.argv[1] + '/opengraph.json', encoding='utf-8'))
+def validate(name, values):
+    schema = json.load(open(sys.argv[2] + '/' + name, encoding='utf-8'))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    for value in values:
+        validator.validate(value)
+    return len(values)
+validate('metadata.json', [whole['metadata']])
+print(validate('node.json', whole['graph']['nodes']), validate('edge.json', whole['graph']['edges']))
+";
+    let python = Python::find();
+    let Ok(schema) = std::env::var(OPENGRAPH_SCHEMA) else {
+        eprintln!("SKIPPED: {OPENGRAPH_SCHEMA} names no folder with BloodHound's schema, so it is not asked");
+        return Ok(());
+    };
+    ensure!(python.has("jsonschema"), "{OPENGRAPH_SCHEMA} is set, but {} has no jsonschema", python.program);
+    let (cosmos, folder) = (database().await?, TempDir::new()?);
+    export(&cosmos, folder.path(), &["--as", "opengraph"]).await?;
+    let mut validating = python.run(VALIDATE, folder.path());
+    validating.arg(schema);
+    // 7 users, an address, 5 files; each user with the address and the files by 3 operations.
+    assert_eq!(said(validating).await?.as_deref().map(str::trim), Some("13 126"));
     Ok(())
 }
 
@@ -332,6 +367,50 @@ async fn collecting_that_is_killed_twenty_times_ends_with_the_same_documents() -
     Ok(())
 }
 
+/// A person's `az`, which hands out this token, whatever it is asked.
+fn signed_in(folder: &Path, token: &str) -> Result<()> {
+    let answer = json!({"accessToken": token, "expires_on": chrono::Utc::now().timestamp() + 3600, "tokenType": "Bearer"});
+    let az = folder.join("az");
+    fs::write(&az, format!("#!/bin/sh\necho '{answer}'\n"))?;
+    Ok(fs::set_permissions(&az, fs::Permissions::from_mode(0o755))?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_signed_in_collects_without_a_secret_if_the_token_holds_the_permission() -> Result<()> {
+    let tenant = Tenant::start(TenantOptions::default()).await?;
+    generate::publish(&tenant, 13, 300);
+    let folder = TempDir::new()?;
+    let collect = |case: &str| {
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = collect(&tenant, &folder.path().join(case));
+        command.env_remove("OFFICE365_CLIENT_SECRET").env_remove("OFFICE365_CLIENT_ID").env("PATH", path);
+        command
+    };
+    let calls = || tenant.calls().iter().filter(|call| call.operation != Operation::Token).count();
+
+    // Microsoft gives its own command line few permissions: the reason is told before the feed is asked for anything.
+    tenant.set_roles(&["user_impersonation"]);
+    signed_in(folder.path(), &tenant.person_token())?;
+    let refused = output(collect("refused")).await?;
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("the token of `az login` does not hold ActivityFeed.Read"), "{told}");
+    assert_eq!(calls(), 0);
+
+    tenant.set_roles(&["ActivityFeed.Read", "ActivityFeed.ReadDlp"]);
+    signed_in(folder.path(), &tenant.person_token())?;
+    let done = output(collect("case")).await?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let manifest = Manifest::read(&folder.path().join("case"))?;
+    let sum = |of: fn(&activity::case::manifest::Day) -> u64| manifest.completeness.workloads.iter().map(of).sum::<u64>();
+    assert!(sum(|day| day.listed) > 0 && sum(|day| day.listed) == sum(|day| day.stored), "{:?}", manifest.completeness);
+
+    fs::write(folder.path().join("az"), "#!/bin/sh\necho 'ERROR: Please run az login to setup account.' >&2\nexit 1\n")?;
+    let nobody = output(collect("nobody")).await?;
+    let told = String::from_utf8_lossy(&nobody.stderr);
+    assert!(!nobody.status.success() && told.contains("no access token for the Activity API") && told.contains("az login"), "{told}");
+    Ok(())
+}
+
 /// What a program that is not ours says on its standard output; none where it is not installed.
 async fn said(mut command: Command) -> Result<Option<String>> {
     command.stderr(Stdio::piped());
@@ -438,6 +517,29 @@ async fn mariadb_holds_the_same_documents_and_edges() -> Result<()> {
     Ok(())
 }
 
+/// The Python that `.ci/case` installs programs of PyPI for, or this machine's.
+struct Python {
+    program: String,
+}
+
+impl Python {
+    fn find() -> Self {
+        Self { program: std::env::var("CASE_PYTHON").unwrap_or_else(|_| "python3".to_owned()) }
+    }
+
+    fn has(&self, module: &str) -> bool {
+        let mut import = Command::new(&self.program);
+        import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+        import.status().is_ok_and(|done| done.success())
+    }
+
+    fn run(&self, program: &str, folder: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-c", program]).arg(folder);
+        command
+    }
+}
+
 /// Programs of PyPI, run where they are installed: DuckDB for Parquet, sqlglot for T-SQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_of_others_read_parquet_and_the_sql_for_azure() -> Result<()> {
@@ -459,27 +561,19 @@ for row, document in zip(rows, documents, strict=True):
     assert row[4].isoformat() == document['CreationTime'] and json.loads(row[5]) == document['Parameters'], row
 print(duckdb.sql(f\"select count(*) from '{sys.argv[1]}/edges.parquet'\").fetchall()[0][0])
 ";
-    let python = std::env::var("CASE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = |module: &str| {
-        Command::new(&python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status().is_ok_and(|done| done.success())
-    };
+    let python = Python::find();
     let (cosmos, folder) = (database().await?, TempDir::new()?);
     export(&cosmos, folder.path(), &[]).await?;
-    let run = |program: &str| {
-        let mut command = Command::new(&python);
-        command.args(["-c", program]).arg(folder.path());
-        command
-    };
-    if has("sqlglot") {
-        assert_eq!(said(run(SQLGLOT)).await?.as_deref().map(str::trim), Some("900"));
+    if python.has("sqlglot") {
+        assert_eq!(said(python.run(SQLGLOT, folder.path())).await?.as_deref().map(str::trim), Some("900"));
     } else {
         eprintln!("SKIPPED: python3 has no sqlglot, so the SQL for Azure is read by nobody");
     }
-    if !cfg!(feature = "parquet") || !has("duckdb") {
+    if !cfg!(feature = "parquet") || !python.has("duckdb") {
         eprintln!("SKIPPED: built without the feature parquet, or python3 has no duckdb, so no Parquet is read");
         return Ok(());
     }
     export(&cosmos, folder.path(), &["--as", "ndjson,parquet"]).await?;
-    assert_eq!(said(run(DUCKDB)).await?.as_deref().map(str::trim), Some("600"));
+    assert_eq!(said(python.run(DUCKDB, folder.path())).await?.as_deref().map(str::trim), Some("600"));
     Ok(())
 }

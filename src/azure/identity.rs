@@ -16,6 +16,7 @@ use azure_identity::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::config::{Config, Office365};
 
@@ -48,6 +49,9 @@ pub struct TokenClaims {
     pub tenant_id: String,
     /// Application permissions.
     pub roles: Vec<String>,
+    /// Permissions of a person who is signed in, separated by spaces.
+    #[serde(rename = "scp")]
+    pub scopes: String,
 }
 
 impl TokenClaims {
@@ -57,14 +61,21 @@ impl TokenClaims {
         let claims = BASE64_URL_SAFE_NO_PAD.decode(token.secret().split('.').nth(1)?).ok()?;
         serde_json::from_slice(&claims).ok()
     }
+
+    /// All permissions, whosever they are.
+    pub fn permissions(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(String::as_str).chain(self.scopes.split_whitespace())
+    }
 }
 
-/// The Activity API's access token, renewed minutes before it ends, one flight at a time.
+/// Makes a credential whose cache is empty.
+type MakeCredential = Box<dyn Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync>;
+
+/// An API's access token, renewed minutes before it ends, one flight at a time.
 pub struct ActivityToken {
-    config: Config,
-    transport: Transport,
     /// The scope of a token for the API.
     scope: String,
+    make: MakeCredential,
     /// Holds the library's own cache; replaced when the service refuses a token that the cache thinks good.
     credential: Mutex<Arc<dyn TokenCredential>>,
 }
@@ -75,12 +86,20 @@ impl ActivityToken {
     /// # Errors
     /// The settings do not make a credential here.
     pub fn new(config: &Config, transport: &Transport) -> azure_core::Result<Self> {
-        Ok(Self {
-            config: config.clone(),
-            transport: transport.clone(),
-            scope: format!("{}/.default", config.office365.api_url.as_str().trim_end_matches('/')),
-            credential: Mutex::new(credential(config, transport)?),
-        })
+        let (root, config, transport) = (config.office365.api_url.clone(), config.clone(), transport.clone());
+        Self::of(&root, move || credential(&config, &transport))
+    }
+
+    /// Takes tokens for the API at this root from another credential, such as that of a person who is signed in.
+    ///
+    /// # Errors
+    /// The credential cannot be made here.
+    pub fn of(
+        root: &Url,
+        make: impl Fn() -> azure_core::Result<Arc<dyn TokenCredential>> + Send + Sync + 'static,
+    ) -> azure_core::Result<Self> {
+        let scope = format!("{}/.default", root.as_str().trim_end_matches('/'));
+        Ok(Self { scope, credential: Mutex::new(make()?), make: Box::new(make) })
     }
 
     /// A token for the API, from the cache while it is good for five more minutes.
@@ -102,7 +121,7 @@ impl ActivityToken {
         if token.secret() != refused.secret() {
             return Ok(token);
         }
-        *current = credential(&self.config, &self.transport)?;
+        *current = (self.make)()?;
         self.ask(&current).await
     }
 

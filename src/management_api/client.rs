@@ -117,13 +117,21 @@ impl ActivityClient {
     /// # Errors
     /// The settings do not make a credential here.
     pub fn new(config: &Config, connection: &Connection, clock: Arc<Clock>) -> anyhow::Result<Self> {
+        Self::with_token(config, connection, ActivityToken::new(config, &connection.transport)?, clock)
+    }
+
+    /// A client that asks with these tokens.
+    ///
+    /// # Errors
+    /// The API's root and the tenant do not make an address.
+    pub fn with_token(config: &Config, connection: &Connection, token: ActivityToken, clock: Arc<Clock>) -> anyhow::Result<Self> {
         let root = config.office365.api_url.as_str().trim_end_matches('/');
         Ok(Self {
             http: connection.http.clone(),
             feed: Url::parse(&format!("{root}/api/v1.0/{}/activity/feed/", config.office365.tenant_id))?,
             tenant_id: config.office365.tenant_id.clone(),
             publisher_id: config.office365.publisher_id.clone(),
-            token: ActivityToken::new(config, &connection.transport)?,
+            token,
             clock,
             pace: Pace::default(),
         })

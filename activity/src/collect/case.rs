@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, next_day};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::document::Document;
 use crate::case::filter::{Filter, instant};
@@ -175,7 +176,7 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
 /// The settings and what works by them, once it is known what was erased on request.
 pub(super) async fn open_services() -> Result<(Config, Arc<Services>)> {
     let config = Config::from_vars(setting)?;
-    let services = Arc::new(Services::new(&config)?);
+    let services = Arc::new(sign_in::services(&config)?);
     if has_state() {
         let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
         services.clients.state().read_erased().await.context(unread)?;

@@ -10,3 +10,4 @@ pub mod stack;
 
 mod documents;
 mod lines;
+mod sign_in;

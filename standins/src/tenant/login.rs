@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use hyper::header::{self, HeaderMap};
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::call::Call;
@@ -51,8 +51,23 @@ fn is_same(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
-/// Makes a token: shaped like Entra's, signed by nobody, known by its text.
+/// Makes a token for an app: shaped like Entra's, signed by nobody, known by its text.
 fn issue(world: &World, client_id: Uuid, audience: &str, now: DateTime<Utc>) -> String {
+    issue_with(world, client_id, audience, now, |roles| ("roles", json!(roles)))
+}
+
+/// Makes a token for a person who is signed in, for the API.
+pub(super) fn issue_to_person(world: &World, now: DateTime<Utc>) -> String {
+    issue_with(world, Uuid::new_v4(), world.api_url.as_str(), now, |roles| ("scp", json!(roles.join(" "))))
+}
+
+fn issue_with(
+    world: &World,
+    client_id: Uuid,
+    audience: &str,
+    now: DateTime<Utc>,
+    permissions: impl Fn(&[String]) -> (&'static str, Value),
+) -> String {
     let mut state = world.state();
     let roles = match audience {
         audience if is_api(world, audience) => state.roles.clone(),
@@ -60,17 +75,18 @@ fn issue(world: &World, client_id: Uuid, audience: &str, now: DateTime<Utc>) -> 
         _ => Vec::new(),
     };
     let expires = now + lifetime(world);
-    let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let tenant = world.options.tenant_id;
     let head = part(json!({ "typ": "JWT", "alg": "RS256", "kid": "simulated" }));
+    let (claim, held) = permissions(&roles);
     let claims = part(json!({
+        claim: held,
         "aud": audience,
         "iss": format!("https://sts.windows.net/{tenant}/"),
         "iat": now.timestamp(),
         "nbf": now.timestamp(),
         "exp": expires.timestamp(),
         "appid": client_id,
-        "roles": roles,
         "tid": tenant,
         "uti": Uuid::new_v4().simple().to_string(),
         "ver": "1.0",

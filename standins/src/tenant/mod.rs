@@ -380,6 +380,11 @@ impl Tenant {
         self.world.state().roles = roles.iter().map(|&role| role.to_owned()).collect();
     }
 
+    /// An access token for the API as a person has it who is signed in, with the roles as delegated permissions.
+    pub fn person_token(&self) -> String {
+        login::issue_to_person(&self.world, self.now())
+    }
+
     /// Makes every access token given so far worthless, as a revoked session does.
     pub fn revoke_tokens(&self) {
         self.world.state().tokens.clear();

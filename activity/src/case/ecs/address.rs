@@ -40,6 +40,9 @@ pub(super) fn client(given: &str) -> Party {
     if !given.contains(char::is_whitespace) {
         return Party { domain: Some(given.clone()), ..Party::default() };
     }
+    if let Some(party) = named_port(given) {
+        return party;
+    }
     let whole = given.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(given);
     named_host(whole)
         .filter(|(before, _, after)| before.is_empty() && after.is_empty())
@@ -63,6 +66,16 @@ impl Party {
         let ip = address.parse::<IpAddr>().ok().map(|_| address.to_owned());
         Self { address: Some(address.to_owned()), ip, ..Self::default() }
     }
+}
+
+/// `name:port` or `[name]:port`, whatever stands after it.
+fn named_port(given: &str) -> Option<Party> {
+    let word = given.split(char::is_whitespace).next()?;
+    word.rmatch_indices(':').find_map(|(colon, _)| {
+        let (name, port) = (&word[..colon], leading_port(&word[colon + 1..])?);
+        let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).filter(|name| !name.is_empty()).unwrap_or(name);
+        (!name.is_empty()).then(|| Party { domain: Some(name.to_owned()), port: Some(port), ..Party::default() })
+    })
 }
 
 /// `name (address)`, with what stands before and after it.
@@ -150,6 +163,9 @@ mod tests {
             ("<null>", host("<null>")),
             ("mail (192.0.2.7)", Party { domain: Some("mail".to_owned()), ..ip("192.0.2.7", None) }),
             ("[mail (192.0.2.7)]", Party { domain: Some("mail".to_owned()), ..ip("192.0.2.7", None) }),
+            ("mail:25 (192.0.2.7)", Party { port: Some(25), ..host("mail") }),
+            ("[mail]:25, other", Party { port: Some(25), ..host("mail") }),
+            ("192.0.2.7:443, 192.0.2.8", ip("192.0.2.7", Some(443))),
             ("two words", Party { address: Some("two words".to_owned()), ..Party::default() }),
             ("", Party::default()),
         ] {

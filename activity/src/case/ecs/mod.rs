@@ -295,7 +295,9 @@ fn data_loss_prevention(event: &mut Map<String, Value>, record: &mut Map<String,
     let rules: Vec<&Value> =
         policies.as_array().into_iter().flatten().filter_map(|policy| policy.get("Rules")?.as_array()).flatten().collect();
     for field in ["rule.id", "rule.name"] {
-        fields::make_list(event, field);
+        if at(event, field).is_none_or(Value::is_null) {
+            put(event, field, json!([]));
+        }
     }
     let known = |value: Option<&Value>| value.filter(|value| !value.is_null()).cloned();
     for rule in &rules {

@@ -71,7 +71,7 @@ async fn tried(config: &Config, options: CheckOptions, found: &mut Vec<String>) 
     let connection = Connection::new(config, RetryOptions::none())?;
     let access = Access::new(config, &connection, setting)?;
     access.token().await.context("no access token for Graph")?;
-    found.push(access.who().to_owned());
+    found.push(access.asker().to_string());
 
     access.check().await?;
     found.push(PERMISSION.to_owned());

@@ -22,6 +22,7 @@ use handler::workload::Workload;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use crate::collect::sign_in::check_feed;
 use crate::screen::Screen;
 use crate::text_table::Count;
 pub(crate) use state::{Account, FeedState};
@@ -48,6 +49,7 @@ pub(crate) async fn collect_feed(
     range: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     screen: &Screen,
 ) -> Result<FeedState> {
+    check_feed(&services.clients, config).await?;
     let mut state = FeedState::open(out, &config.workloads)?;
     start_subscriptions(&services.clients, &config.workloads, screen).await?;
 
