@@ -2,6 +2,7 @@
 
 mod ids;
 mod probe;
+mod units;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use self::units::RequestUnits;
 pub use self::{
     ids::{Claims, IdState, Ids},
     probe::ContainerSettings,
@@ -111,6 +113,7 @@ pub struct Database {
     identity: Option<Arc<dyn TokenCredential>>,
     connection: OnceCell<OpenContainer>,
     ids: Ids,
+    units: Arc<RequestUnits>,
 }
 
 /// The driver does what the SDK does by it: routing, retries, sessions and authentication. The SDK itself is left out: it
@@ -118,13 +121,25 @@ pub struct Database {
 struct OpenContainer {
     driver: Arc<CosmosDriver>,
     container: ContainerReference,
+    units: Arc<RequestUnits>,
 }
 
 impl Database {
     /// Of the account that the settings name, opened with its key or else the identity.
     #[must_use]
     pub fn new(config: &config::CosmosAccount, identity: Option<Arc<dyn TokenCredential>>) -> Self {
-        Self { config: config.clone(), identity, connection: OnceCell::new(), ids: Ids::default() }
+        Self { config: config.clone(), identity, connection: OnceCell::new(), ids: Ids::default(), units: Arc::default() }
+    }
+
+    /// Writes at most so many request units a second from here on, batch after batch.
+    pub fn set_pace(&mut self, a_second: u32) {
+        self.units = Arc::new(RequestUnits::paced(a_second));
+    }
+
+    /// Request units that this process was charged, as the service told them with each answer.
+    #[must_use]
+    pub fn request_units(&self) -> f64 {
+        self.units.charged()
     }
 
     /// Ids of documents that this process has stored, or is storing.
@@ -140,7 +155,9 @@ impl Database {
     /// # Errors
     /// Some of the documents may have been created; creating them again is harmless.
     pub async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
-        let written = match self.connection().await?.create(documents).await {
+        let connection = self.connection().await?;
+        let _turn = self.units.turn().await;
+        let written = match connection.create(documents).await {
             Err(error @ DatabaseError::Refused(_)) => {
                 self.ids.forget();
                 return Err(error);
@@ -176,13 +193,20 @@ impl Database {
             let context = format!("failed to resolve container metadata for '{database}/{container}'");
             CosmosErrorBuilder::from_error(error).with_context(context).build()
         })?;
-        Ok(OpenContainer { driver, container })
+        Ok(OpenContainer { driver, container, units: Arc::clone(&self.units) })
     }
 }
 
 impl OpenContainer {
     async fn execute(&self, operation: CosmosOperation) -> Result<CosmosResponse, CosmosError> {
-        self.driver.execute_singleton_operation(operation, OperationOptions::default()).await
+        let answer = self.driver.execute_singleton_operation(operation, OperationOptions::default()).await;
+        let charge = match &answer {
+            Ok(response) => Some(response.diagnostics_ref().total_request_charge()),
+            // A conflict is charged for as well.
+            Err(error) => error.diagnostics().map(|diagnostics| diagnostics.total_request_charge()),
+        };
+        charge.into_iter().for_each(|charge| self.units.charge(charge));
+        answer
     }
 
     async fn create(&self, documents: &[&Document]) -> Result<Vec<Written>, DatabaseError> {
@@ -241,6 +265,7 @@ impl OpenContainer {
         let mut plan = self.driver.plan_operation(query, &options, None, &PlanOptions::default()).await?;
         let mut stored = HashSet::new();
         while let Some(page) = self.driver.execute_plan(&mut plan, Some(self.container.clone()), options.clone()).await? {
+            self.units.charge(page.diagnostics_ref().total_request_charge());
             for ids in page.into_body().into_items::<IdsPage>()? {
                 match ids {
                     IdsPage::Whole { documents } => stored.extend(documents),

@@ -4,7 +4,7 @@
 pub mod process;
 
 pub mod operator;
-mod own_rows;
+pub mod own_rows;
 pub mod server;
 
 pub mod queue_events;

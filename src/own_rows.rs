@@ -1,4 +1,5 @@
-//! Keeps the table of edges as the state container has it: reads the administrator's rows at the start and then every hour.
+//! Keeps the table of edges as the state container has it: reads the administrator's rows at the start and then every hour, or once for
+//! a command.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +14,7 @@ pub(crate) async fn keep(services: Arc<Services>) {
     loop {
         match services.clients.state.own_files(FOLDER, ".toml").await {
             Ok(files) if files != known => {
-                let (table, faults) = Table::with(&files);
-                for fault in faults {
-                    tracing::warn!(fault, "a row for the table of edges is left out");
-                }
-                tracing::info!(files = files.len(), "the table of edges has the rows of the state container");
-                services.storing.set_table(table);
+                take(&services, &files);
                 known = files;
             }
             Ok(_) => {}
@@ -26,4 +22,23 @@ pub(crate) async fn keep(services: Arc<Services>) {
         }
         tokio::time::sleep(EVERY).await;
     }
+}
+
+fn take(services: &Services, files: &[(String, String)]) {
+    let (table, faults) = Table::with(files);
+    for fault in faults {
+        tracing::warn!(fault, "a row for the table of edges is left out");
+    }
+    tracing::info!(files = files.len(), "the table of edges has the rows of the state container");
+    services.storing.set_table(table);
+}
+
+/// Reads the rows once.
+///
+/// # Errors
+/// Storage refused or could not be reached.
+pub async fn read(services: &Services) -> azure_core::Result<()> {
+    let files = services.clients.state.own_files(FOLDER, ".toml").await?;
+    take(services, &files);
+    Ok(())
 }

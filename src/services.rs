@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, LeaveOut},
     database::Database,
-    document::{Rules, Table, redact::Treatment},
+    document::{LifeFrom, Rules, Table, redact::Treatment},
     error_text::chain,
     findings::{RuleSet, Silences},
     management_api::{ActivityClient, Refusals},
@@ -148,6 +148,17 @@ impl Clients {
 }
 
 impl Storing {
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Writes at most so many request units a second from here on.
+    pub fn set_pace(&mut self, request_units: u32) {
+        self.database.set_pace(request_units);
+    }
+
     /// The table of edges with the rows of the state container, where there are any.
     pub(crate) fn own_table(&self) -> Option<Arc<Table>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -162,6 +173,7 @@ impl Storing {
         Rules {
             partitions_per_day: self.partitions_per_day,
             retention: self.retention,
+            life_from: LifeFrom::Event,
             now,
             matched_values: self.matched_values,
             leave_out: &self.leave_out,

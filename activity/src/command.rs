@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use crate::case::document::Document;
 use crate::case::ecs::ecs;
 use crate::case::export::{ExportOptions, export};
-use crate::case::manifest::Manifest;
+use crate::case::manifest::{Day, Manifest};
 use crate::case::pseudonyms::{RevealOptions, reveal};
 use crate::case::verify::{VerifyOptions, verify};
 use crate::collect::audit_search::{CheckOptions, check};
+use crate::collect::backfill::{BackfillOptions, Backfilled, backfill};
 use crate::collect::case::{CaseOptions, collect_case};
 use crate::collect::compare::{CompareOptions, compare};
 use crate::collect::run::{RunReport, collect};
@@ -99,6 +100,13 @@ enum Command {
     /// OFFICE365_CLIENT_SECRET, or without a secret as you, after `az login`. What was collected is kept in the folder: killed and started again, it goes on, and a later run brings what is new. What is older than the feed's seven
     /// days is asked for by Graph's audit search, and the plan is told first.
     Collect(CaseOptions),
+    /// Fills the collector's database with history, by Graph's audit search: half a year and more, with proof
+    ///
+    /// The documents are those that the feed would have made, by the collector's settings, which stand in the environment
+    /// (PARTITIONS_PER_DAY, RETENTION_DAYS, DLP_VALUES, DLP_HASH_KEY, LEAVE_OUT, FINDINGS, AzureWebJobsStorage, …); what is stored already
+    /// stays as it is. Plan and cost are told first. Killed and started again, it goes on; what each day is worth is in windows.ndjson of
+    /// the folder, and `export --history` takes it into the verdict.
+    Backfill(BackfillOptions),
     /// Says whether history may be asked for: permission, auditing, which root answers
     ///
     /// It signs in as `collect` does, reads in the token whether AuditLogsQuery.Read.All is there, and makes one query of a minute's
@@ -119,7 +127,7 @@ enum Command {
     /// The account key is taken from COSMOS_KEY; without it, an account of this machine is opened with the well-known key of
     /// Microsoft's emulators, and any other as you, after `az login`. What is missing is read from the collector's journal, in the
     /// storage account that AzureWebJobsStorage names.
-    Export(ExportOptions),
+    Export(Box<ExportOptions>),
     /// Turns tokens of a pseudonymised export back into the names that they stand for
     Reveal(RevealOptions),
     /// Proves that a case is as it was written, and says whether it is whole
@@ -187,8 +195,9 @@ pub async fn obey() -> ExitCode {
         Some(Command::Ecs(geoip)) => print_events(&geoip),
         Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
         Some(Command::Check(options)) => try_history(options).await,
+        Some(Command::Backfill(options)) => unless_interrupted(fill_in(options)).await.map(code),
         Some(Command::Compare(options)) => tell_differences(options).await,
-        Some(Command::Export(options)) => unless_interrupted(write_case(options)).await.map(code),
+        Some(Command::Export(options)) => unless_interrupted(write_case(*options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };
@@ -340,6 +349,14 @@ async fn try_history(options: CheckOptions) -> Result<ExitCode> {
     let Some(checked) = unless_interrupted(check(options)).await? else { return Ok(code(None)) };
     line(&checked);
     Ok(if checked.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn fill_in(options: BackfillOptions) -> Result<()> {
+    let Backfilled { completeness, request_units } = backfill(&options, &Screen::stdout()).await?;
+    let sum = |of: fn(&Day) -> u64| Count(completeness.workloads.iter().map(of).sum());
+    line(format_args!("{} records found, {request_units:.0} request units charged for writing.", sum(|day| day.listed)));
+    line(format_args!("The history is {}: {}.", completeness.verdict, completeness.why));
+    Ok(())
 }
 
 async fn tell_differences(options: CompareOptions) -> Result<ExitCode> {

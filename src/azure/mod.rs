@@ -41,6 +41,12 @@ impl Connection {
         Ok(Self { identity: managed_identity(config, &transport), http, transport, retry })
     }
 
+    /// With another identity in the place of the managed one: a person's, for a command that a person types.
+    #[must_use]
+    pub fn with_identity(self, identity: Arc<dyn TokenCredential>) -> Self {
+        Self { identity: Ok(identity), ..self }
+    }
+
     /// The managed identity, one for all that it opens, so that they share its tokens.
     ///
     /// # Errors

@@ -80,13 +80,24 @@ impl Serialize for ContentType {
     }
 }
 
+/// The time from which a document's life counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeFrom {
+    /// The record's event.
+    Event,
+    /// The moment of writing: history would be gone at once.
+    Writing,
+}
+
 /// The rules that a document depends on, besides its record.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     /// Logical partitions that a day of records is spread over.
     pub partitions_per_day: u8,
-    /// The time that a document lives after its event.
+    /// The time that a document lives.
     pub retention: TimeDelta,
+    /// What that time counts from.
+    pub life_from: LifeFrom,
     /// The service's time.
     pub now: DateTime<Utc>,
     /// Treatment of values that data loss prevention matched.
@@ -105,6 +116,7 @@ impl Rules<'static> {
             table: Table::built_in(),
             partitions_per_day: 4,
             retention: TimeDelta::days(90),
+            life_from: LifeFrom::Event,
             now,
             matched_values: Treatment::Drop,
             leave_out: &NOTHING,
@@ -361,7 +373,8 @@ fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
 
 /// Seconds from now until the record's retention ends.
 fn time_to_live(created: Option<DateTime<Utc>>, rules: Rules<'_>) -> i64 {
-    let left = rules.retention - (rules.now - created.unwrap_or(rules.now));
+    let from = created.filter(|_| rules.life_from == LifeFrom::Event).unwrap_or(rules.now);
+    let left = rules.retention - (rules.now - from);
     left.num_seconds().clamp(MIN_TTL, i64::from(i32::MAX))
 }
 

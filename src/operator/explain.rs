@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 use super::input::RecordReader;
 use crate::{
     config::Documents,
-    document::{self, Document, ExplainedEdge, Fields, Rules, Table, redact::Treatment},
+    document::{self, Document, ExplainedEdge, Fields, LifeFrom, Rules, Table, redact::Treatment},
     findings::{self, Finding, RuleSet},
 };
 
@@ -70,6 +70,7 @@ fn rules<'a>(documents: &'a Documents, tenant: &str) -> anyhow::Result<Rules<'a>
     Ok(Rules {
         partitions_per_day: documents.partitions_per_day,
         retention: TimeDelta::from_std(documents.retention)?,
+        life_from: LifeFrom::Event,
         now: Utc::now(),
         matched_values: Treatment::new(&documents.dlp_values, tenant),
         leave_out: &documents.leave_out,

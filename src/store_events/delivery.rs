@@ -1,16 +1,26 @@
 //! What StoreEvents does, for who has other content or stores elsewhere than in the database: a content blob's documents, fetched,
-//! retried and made; documents of records that came by another way.
+//! retried and made; documents of records that came by another way; documents written to the database.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use chrono::TimeDelta;
 use futures::future::join;
 use tokio::sync::mpsc;
 
-use super::{dedupe::Sourced, fetch::fetch};
+use super::{
+    dedupe::Sourced,
+    fetch::fetch,
+    into_inner,
+    write::{Tally, write},
+};
 use crate::{
     batch::Item,
+    database::DatabaseError,
     document::{
-        Document, Feed, Table, document_of_text, judged,
+        Document, Feed, LifeFrom, Rules, Table, document_of_text, judged,
         records::{BodyError, Splitter},
     },
     error_text::chain,
@@ -66,15 +76,17 @@ pub struct DocumentMaker {
     services: Arc<Services>,
     rule_set: Option<Arc<RuleSet>>,
     table: Option<Arc<Table>>,
+    /// Where the life of a document counts from the moment of writing: how long it is.
+    keep: Option<TimeDelta>,
 }
 
 impl DocumentMaker {
-    /// With the administrator's own rules and rows.
-    pub async fn new(services: Arc<Services>) -> Self {
+    /// With the administrator's own rules and rows. `keep` is the time that documents live from now; none: as the feed's, by their event.
+    pub async fn new(services: Arc<Services>, keep: Option<TimeDelta>) -> Self {
         let (clients, storing) = (&services.clients, &services.storing);
         let rule_set = storing.rule_set(&clients.state, clients.clock.now()).await;
         let table = storing.own_table();
-        Self { rule_set, table, services }
+        Self { rule_set, table, keep, services }
     }
 
     /// Makes the documents of records, which stand in the text of a JSON array, in their order. What is no JSON has a document too.
@@ -84,6 +96,10 @@ impl DocumentMaker {
     pub fn make(&self, records: &[u8], feed: &Feed) -> Result<MadeDocuments, BodyError> {
         let Services { clients, storing, .. } = &*self.services;
         let rules = storing.rules(clients.clock.now(), self.table.as_deref());
+        let rules = match self.keep {
+            Some(keep) => Rules { retention: keep, life_from: LifeFrom::Writing, ..rules },
+            None => rules,
+        };
         let erased = clients.state.erased();
         let (mut found, mut splitter, mut made) = (Found::new(self.rule_set.as_deref()), Splitter::default(), MadeDocuments::default());
         splitter.push(records, |record, flags| {
@@ -111,4 +127,43 @@ pub struct MadeDocuments {
     pub left_out: u64,
     /// Records that were erased on request.
     pub erased: u64,
+}
+
+/// The result of writing documents to the database.
+#[derive(Debug, Default)]
+pub struct StoredDocuments {
+    /// Created.
+    pub documents: u64,
+    /// There already, and untouched.
+    pub duplicates: u64,
+    /// Refused by the database, whatever was left out of them.
+    pub refused: u64,
+    /// Ids of documents that lack something of their record, with the names of what they lack.
+    pub reduced: Vec<(String, Vec<String>)>,
+}
+
+/// Writes what arrives until the channel closes, in batches by partition.
+///
+/// # Errors
+/// The database is not there, or refuses all. What was written stays.
+pub async fn store_documents(storing: &Storing, mut documents: mpsc::Receiver<Vec<Document>>) -> Result<StoredDocuments, DatabaseError> {
+    let tallies = Mutex::new(vec![Tally::default()]);
+    let (sender, receiver) = mpsc::channel(2);
+    let hand_on = async move {
+        while let Some(documents) = documents.recv().await {
+            let sourced = documents.into_iter().map(|document| Sourced { blob: 0, document, is_put_back: false }).collect();
+            if sender.send(sourced).await.is_err() {
+                break;
+            }
+        }
+    };
+    let (written, ()) = join(write(storing, receiver, &tallies), hand_on).await;
+    written?;
+    let tally = into_inner(tallies).pop().unwrap_or_default();
+    Ok(StoredDocuments {
+        documents: tally.documents,
+        duplicates: tally.duplicates + tally.shared,
+        refused: tally.refused,
+        reduced: tally.reduced,
+    })
 }

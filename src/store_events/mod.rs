@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream, try_join};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout_at};
 
-pub use self::delivery::{Delivery, DocumentMaker, MadeDocuments, deliver};
+pub use self::delivery::{Delivery, DocumentMaker, MadeDocuments, StoredDocuments, deliver, store_documents};
 use self::{
     dedupe::Sourced,
     fetch::fetch,

@@ -66,6 +66,7 @@ async fn handed_on(world: &World) -> Vec<(String, String)> {
         key_file: None,
         geoip: GeoIpOptions { files: Vec::new() },
         database: database.clone(),
+        history: None,
         sign: None,
     };
     export(&options, &Screen::quiet()).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the journal says of a range: what was listed, stored, lost, and what still waits.
+//! What the journal says of a range: what was listed, stored, lost, and what still waits; and beside it what searches proved.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,56 @@ use anyhow::{Context as _, Result};
 use azure_core::http::RetryOptions;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use handler::azure::Connection;
+use handler::clock::parse_utc;
 use handler::config::Config;
 use handler::state::{Figures, HourSums, State};
 use handler::workload::Workload;
 
 use super::manifest::{Completeness, Day, Gap, Lost, Verdict};
+use crate::collect::audit_search::{Counts, History, Range, Reports};
 
 /// Why a range that begins before it is not covered, for all gaps that were written down.
 const GAP: &str = "older than the seven days that the API lists";
 
-/// Reads the journal of the collector whose settings these are, and judges a range of contentCreated.
+/// Searched history, and what the database holds of it.
+#[derive(Clone, Copy)]
+pub(super) struct Searched<'a> {
+    pub(super) history: &'a History,
+    pub(super) reports: &'a Reports,
+    pub(super) there: &'a Counts,
+}
+
+/// Reads the journal of the collector whose settings these are, and judges a range of contentCreated. What the journal does not reach is
+/// judged by what searches proved of it, by CreationTime.
 ///
 /// A journal that cannot be read is no failure: the verdict says so.
-pub(super) async fn completeness(
-    lookup: impl Fn(&str) -> Option<String>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-) -> Completeness {
+pub(super) async fn completeness(lookup: impl Fn(&str) -> Option<String>, range: Range, searched: Option<Searched<'_>>) -> Completeness {
+    let (from, to) = range;
+    let mut account = Account {
+        from,
+        to,
+        history: searched.map(|searched| searched.history),
+        days: Vec::new(),
+        gaps: Vec::new(),
+        lost: Vec::new(),
+        doubts: Vec::new(),
+    };
     let read = async {
         let (config, state) = collector(lookup)?;
-        let mut account = Account { from, to, days: Vec::new(), gaps: Vec::new(), lost: Vec::new(), doubts: Vec::new() };
-        account.read(&state, &config).await?;
-        anyhow::Ok(account)
+        account.read(&state, &config).await
     };
-    match read.await {
-        Ok(account) => Completeness::judge(account.days, account.gaps, account.lost, account.doubts),
-        Err(error) => {
-            let why = format!("the journal cannot be read, so nobody knows what is missing: {error:#}");
-            Completeness::judge(Vec::new(), Vec::new(), Vec::new(), vec![(Verdict::Incomplete, why)])
-        }
+    if let Err(error) = read.await {
+        account.doubt(format!("the journal cannot be read, so nobody knows what is missing: {error:#}"));
     }
+    if account.is_searched(from, to) {
+        // Whatever the journal lacks, each day of the range has its row.
+        account.doubts.clear();
+    }
+    if let Some(Searched { history, reports, there }) = searched {
+        account.days.extend(history.days(range, reports, there));
+        account.gaps.extend(history.gaps(range));
+    }
+    Completeness::judge(account.days, account.gaps, account.lost, account.doubts)
 }
 
 /// The settings of a collector, and its state.
@@ -46,20 +66,21 @@ pub(crate) fn collector(lookup: impl Fn(&str) -> Option<String>) -> Result<(Conf
     Ok((config, state))
 }
 
-struct Account {
+struct Account<'a> {
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
+    history: Option<&'a History>,
     days: Vec<Day>,
     gaps: Vec<Gap>,
     lost: Vec<Lost>,
     doubts: Vec<(Verdict, String)>,
 }
 
-impl Account {
+impl Account<'_> {
     async fn read(&mut self, state: &State, config: &Config) -> Result<()> {
         let now = Utc::now();
         let retained = now - TimeDelta::from_std(config.documents.retention)?;
-        if self.from.is_some_and(|from| from < retained) {
+        if self.begins_before(retained) {
             self.doubt(format!("the database keeps no documents from before {}", written(retained)));
         }
         let (mut starts, mut journals) = (Vec::new(), Vec::new());
@@ -68,13 +89,11 @@ impl Account {
             match state.checkpoint(*workload, now).await {
                 Ok(Some(checkpoint)) => {
                     let not_before = checkpoint.sweeps.not_before;
-                    if let (Some(from), Some(start)) = (self.from, not_before)
-                        && from < start
-                    {
+                    if let Some(start) = not_before.filter(|start| self.begins_before(*start)) {
                         self.doubt(format!("{workload} is listed only from {}", written(start)));
                     }
                     starts.extend(not_before);
-                    if self.to.is_some_and(|to| to > checkpoint.at) {
+                    if self.to.is_some_and(|to| to > checkpoint.at && !self.is_content_searched(checkpoint.at, to)) {
                         self.doubt(format!("{workload} is listed only until {}", written(checkpoint.at)));
                     }
                 }
@@ -84,17 +103,32 @@ impl Account {
             journals.extend(state.hours(*workload, None, None).await?.first().map(|sums| sums.hour));
             self.add(*workload, hours);
         }
-        match (self.from, journal_start(starts, journals)) {
-            (_, None) => self.doubt("the journal is empty".to_owned()),
-            (Some(from), Some(start)) if from < start => self.doubt(format!("the journal begins at {}", written(start))),
-            _ => {}
+        match journal_start(starts, journals) {
+            None => self.doubt("the journal is empty".to_owned()),
+            Some(start) if self.begins_before(start) => self.doubt(format!("the journal begins at {}", written(start))),
+            Some(_) => {}
         }
         for gap in state.gaps().await? {
-            if self.from.is_none_or(|from| gap.to > written(from)) && self.to.is_none_or(|to| gap.from < written(to)) {
+            let is_in_range = self.from.is_none_or(|from| gap.to > written(from)) && self.to.is_none_or(|to| gap.from < written(to));
+            let is_searched = parse_utc(&gap.from).zip(parse_utc(&gap.to)).is_some_and(|(from, to)| self.is_content_searched(from, to));
+            if is_in_range && !is_searched {
                 self.gaps.push(Gap { workload: gap.workload.to_string(), from: gap.from, to: gap.to, reason: GAP.to_owned() });
             }
         }
         Ok(())
+    }
+
+    /// True if the range begins before a time, and no search covers what lies between.
+    fn begins_before(&self, time: DateTime<Utc>) -> bool {
+        self.from.is_some_and(|from| from < time) && !self.is_searched(self.from, Some(time))
+    }
+
+    fn is_searched(&self, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>) -> bool {
+        self.history.zip(from.zip(to)).is_some_and(|(history, (from, to))| history.covers(from, to))
+    }
+
+    fn is_content_searched(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        self.history.is_some_and(|history| history.covers_content(from, to))
     }
 
     fn doubt(&mut self, why: String) {

@@ -1,5 +1,7 @@
-//! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal says of the range.
+//! Writes a case out of a database: every document that is asked for, sorted by partition and id, and what the journal and searches say of
+//! the range.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::account::completeness;
+use super::account::{Searched, completeness};
 use super::document::Document;
 use super::filter::Filter;
 use super::forms::Form;
 use super::manifest::Manifest;
 use super::pseudonyms::{Key, Pseudonyms};
 use super::writing::CaseWriter;
+use crate::collect::audit_search::{Counts, History, Reports, report};
 use crate::collect::stack::STORAGE;
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
@@ -56,6 +59,9 @@ pub struct ExportOptions {
     /// Which database
     #[command(flatten)]
     pub database: DatabaseOptions,
+    /// The folder of `backfill`: what its searches proved counts for the verdict
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -69,18 +75,25 @@ pub struct ExportOptions {
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
     let container = database.open().await?;
+    let history = options.history.as_deref().map(History::read).transpose()?;
     let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
     let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
     let (filter, tokens) = (options.filter.clone(), pseudonyms.clone());
-    let writing = spawn_blocking(move || write(case, receiver, &filter, tokens.as_deref()));
+    let evidence = history.as_ref().map(|history| Evidence::of(history.queries()));
+    let writing = spawn_blocking(move || write(case, receiver, &filter, tokens.as_deref(), evidence));
     let reading = read(&container, sender, |read| task.now(format_args!("{} documents read", Count(read)))).await;
     // Writing that failed closes the channel, which ends the reading: its reason is told first.
-    let case = writing.await??;
+    let (mut case, evidence) = writing.await??;
     reading?;
     task.now("reading the journal");
-    let completeness = completeness(settings(&database)?, options.filter.from, options.filter.to).await;
+    let searched = history.as_ref().zip(evidence.as_ref());
+    let searched = searched.map(|(history, evidence)| Searched { history, reports: &evidence.reports, there: &evidence.there });
+    let completeness = completeness(settings(&database)?, (options.filter.from, options.filter.to), searched).await;
+    if let Some(Searched { history, reports, .. }) = searched {
+        case.add_lines("windows.ndjson", &history.lines(reports)?).context("the case cannot be written")?;
+    }
     let rows = case.rows();
     let asked = asked(options, &database);
     let asked = pseudonyms.map_or_else(|| asked.clone(), |pseudonyms| pseudonyms.asked(&asked));
@@ -114,8 +127,12 @@ fn write(
     mut documents: mpsc::Receiver<Vec<Document>>,
     filter: &Filter,
     pseudonyms: Option<&Pseudonyms>,
-) -> Result<CaseWriter> {
+    mut evidence: Option<Evidence>,
+) -> Result<(CaseWriter, Option<Evidence>)> {
     while let Some(chunk) = documents.blocking_recv() {
+        if let Some(evidence) = &mut evidence {
+            chunk.iter().for_each(|document| evidence.take(document));
+        }
         for document in chunk.iter().filter(|document| filter.keeps(document)) {
             let written = match pseudonyms {
                 Some(pseudonyms) => case.write(&pseudonyms.document(document)),
@@ -124,7 +141,32 @@ fn write(
             written.context("the case cannot be written")?;
         }
     }
-    Ok(case)
+    Ok((case, evidence))
+}
+
+/// What all documents of the database, asked for or not, say of searched history.
+struct Evidence {
+    queries: HashSet<String>,
+    reports: Reports,
+    there: Counts,
+}
+
+impl Evidence {
+    fn of(queries: HashSet<String>) -> Self {
+        Self { queries, reports: Reports::new(), there: Counts::new() }
+    }
+
+    fn take(&mut self, document: &Document) {
+        if let Some((day, _)) = document.text("pk").rsplit_once('-') {
+            match self.there.get_mut(day) {
+                Some(count) => *count += 1,
+                None => drop(self.there.insert(day.to_owned(), 1)),
+            }
+        }
+        if let Some((query, count)) = report(document).filter(|(query, _)| self.queries.contains(*query)) {
+            self.reports.insert(query.to_owned(), count);
+        }
+    }
 }
 
 /// None where names are to stay.
@@ -156,6 +198,9 @@ fn asked(options: &ExportOptions, database: &DatabaseOptions) -> Value {
     }
     if let Ok(Value::Object(filter)) = serde_json::to_value(&options.filter) {
         asked.extend(filter);
+    }
+    if let Some(history) = &options.history {
+        asked.insert("history".to_owned(), json!(history));
     }
     asked.insert("endpoint".to_owned(), json!(database.endpoint));
     asked.insert("container".to_owned(), json!(format!("{}/{}", database.database, database.container)));

@@ -11,18 +11,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, ValueEnum};
 use handler::config::Config;
 use handler::document::{Digest, digest_of};
+use handler::own_rows;
 use handler::services::Services;
 use handler::store_events::DocumentMaker;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Reports, next_day};
+use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, report};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
 use super::sign_in;
 use super::stack::STORAGE;
-use crate::case::document::Document;
 use crate::case::filter::{Filter, instant};
 use crate::case::forms::Form;
 use crate::case::manifest::{Completeness, Manifest, STATE};
@@ -104,8 +104,6 @@ pub enum Source {
     Both,
 }
 
-type Range = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
-
 /// What each way is asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Ranges {
@@ -145,9 +143,9 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     let (search, ranges) = match ranges(Utc::now())? {
         by_machine @ Ranges { search: None, .. } => (None, by_machine),
         _ => {
-            let documents = DocumentFiles::open(&state)?;
-            let maker = DocumentMaker::new(Arc::clone(&services)).await;
-            let search = AuditSearch::open(&config, setting, &state, documents, maker, options.search.limits()).await?;
+            let shelf = Shelf::files(DocumentFiles::open(&state)?);
+            let maker = DocumentMaker::new(Arc::clone(&services), None).await;
+            let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
             // Now the service has told its time, by which it decides what it still has.
             let by_service = ranges(search.now())?;
             (Some(search), by_service)
@@ -178,8 +176,8 @@ pub(super) async fn open_services() -> Result<(Config, Arc<Services>)> {
     let config = Config::from_vars(setting)?;
     let services = Arc::new(sign_in::services(&config)?);
     if has_state() {
-        let unread = "which records were erased on request cannot be read in the storage account that AzureWebJobsStorage names";
-        services.clients.state().read_erased().await.context(unread)?;
+        services.clients.state().read_erased().await.context(UNREAD)?;
+        own_rows::read(&services).await.context("the administrator's own rows of edges cannot be read")?;
     } else {
         services.storing.ask_built_in_rules().await;
     }
@@ -219,19 +217,6 @@ fn write_case(
     let asked = json!({ "command": "collect", "source": source, "as": options.forms, "from": options.from, "to": options.to });
     let completeness = Completeness::judge(account.days, account.gaps, account.lost, account.doubts);
     case.finish(asked, completeness, options.sign.as_deref())
-}
-
-/// The query that a record of the audit log is about, and how many results it counts.
-pub(super) fn report(document: &Document) -> Option<(&str, u64)> {
-    if document.text("Operation") != "AuditSearchCompleted" {
-        return None;
-    }
-    let count = match document.fields().get("ResultsCount")? {
-        Value::Number(count) => count.as_u64()?,
-        Value::String(count) => count.parse().ok()?,
-        _ => return None,
-    };
-    Some((document.text("SearchJobId"), count))
 }
 
 /// Whether the settings name a collector's state: then its word on what was erased holds here too.

@@ -27,6 +27,18 @@ pub(crate) fn entries<T: DeserializeOwned>(mut file: &File, path: &Path) -> Resu
     read().with_context(|| format!("{} cannot be read", path.display()))
 }
 
+/// The same of a file that another process may be writing: less a last line that is not finished.
+pub(crate) fn finished_entries<T: DeserializeOwned>(mut file: &File, path: &Path) -> Result<Vec<T>> {
+    let mut read = || {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let lines = text[..end].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| Ok(serde_json::from_slice(line)?)).collect::<Result<_>>()
+    };
+    read().with_context(|| format!("{} cannot be read", path.display()))
+}
+
 /// A run that was killed may have left half a line behind.
 pub(crate) fn cut_unfinished_line(file: &mut File) -> Result<()> {
     let mut end = file.seek(SeekFrom::End(0))?;

@@ -28,9 +28,13 @@ const FEED: Permission =
 
 /// The handler's clients and settings, with the Activity API asked as whoever asks.
 pub(crate) fn services(config: &Config) -> Result<Services> {
-    let connection = Connection::new(config, RetryOptions::default())?;
+    services_over(config, &Connection::new(config, RetryOptions::default())?)
+}
+
+/// The same over a connection that is there: with another identity for storage and database, for example.
+pub(crate) fn services_over(config: &Config, connection: &Connection) -> Result<Services> {
     let token = Asker::of(config).tokens(config, &connection.transport, &config.office365.api_url)?;
-    Services::with_token(config, &connection, token)
+    Services::with_token(config, connection, token)
 }
 
 /// Refuses before the feed is asked where a person's token may not. An app registration's is judged by the service.

@@ -85,6 +85,13 @@ impl DatabaseOptions {
         }
     }
 
+    /// The account key: the one that is given, or on this machine that of Microsoft's emulators; none where an identity opens the account.
+    pub(crate) fn account_key(&self) -> Option<String> {
+        let key = self.key.clone().filter(|key| !key.trim().is_empty());
+        let is_here = || self.endpoint.as_deref().and_then(|endpoint| Url::parse(endpoint).ok()).is_some_and(|url| is_loopback(&url));
+        key.or_else(|| is_here().then(|| EMULATOR_KEY.to_owned()))
+    }
+
     /// Opens the container.
     ///
     /// # Errors

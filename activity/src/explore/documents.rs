@@ -39,9 +39,30 @@ pub(crate) async fn of_partition(
     partition: &str,
     sql: &'static str,
 ) -> Result<BoxStream<'static, Result<Document>>> {
+    documents(container, Query::from(sql), FeedScope::partition(partition.to_owned())).await
+}
+
+/// What a query gives of the documents of all partitions.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub(crate) async fn of_container(container: &ContainerClient, sql: String) -> Result<BoxStream<'static, Result<Document>>> {
+    documents(container, Query::from(sql), FeedScope::full_container()).await
+}
+
+/// How many documents a partition holds.
+///
+/// # Errors
+/// The database refuses or cannot be reached.
+pub(crate) async fn count(container: &ContainerClient, partition: &str) -> Result<u64> {
+    let query = Query::from("SELECT VALUE COUNT(1) FROM c");
+    let counts = container.query_items::<u64>(query, FeedScope::partition(partition.to_owned()), None).await.context(REFUSED)?;
+    Ok(counts.try_collect::<Vec<_>>().await.context(REFUSED)?.into_iter().sum())
+}
+
+async fn documents(container: &ContainerClient, query: Query, scope: FeedScope) -> Result<BoxStream<'static, Result<Document>>> {
     let page = QueryOptions::default().with_max_item_count(MaxItemCountHint::Limit(PAGE));
-    let scope = FeedScope::partition(partition.to_owned());
-    let items = container.query_items::<Value>(Query::from(sql), scope, Some(page)).await.context(REFUSED)?;
+    let items = container.query_items::<Value>(query, scope, Some(page)).await.context(REFUSED)?;
     let documents = items.map(|item| match item.context(REFUSED) {
         Ok(item) => match without_system_properties(item) {
             Value::Object(fields) => Some(Ok(Document::new(fields))),

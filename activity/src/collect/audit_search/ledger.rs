@@ -1,25 +1,41 @@
-//! What was asked, and what came of it, in `.state` of a case folder: one file that is only appended to, and that a killed run goes
-//! on from. A query is written down before it is made, and its id right after.
+//! What was planned and asked, and what came of it, in `.state` of a folder: one file that is only appended to, and that a killed run
+//! goes on from. A query is written down before it is made, and its id right after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 use crate::case::manifest::Verdict;
-use crate::collect::lines::{entries, open_alone};
+use crate::collect::lines::{entries, finished_entries, open_alone};
 
 const LEDGER: &str = "searches.ndjson";
+
+/// What a run was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Planned {
+    pub(super) at: DateTime<Utc>,
+    pub(super) tenant: String,
+    /// The database that the documents go to; none: files in the same folder.
+    pub(super) database: Option<String>,
+    /// Days that are asked, or were proven before.
+    pub(super) windows: Vec<Window>,
+    /// Days that no query reaches.
+    pub(super) out_of_reach: Vec<Window>,
+}
 
 /// A line of the ledger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Entry {
+    /// A run begins.
+    Planned(Planned),
     /// A query of this name is about to be made.
     Intended { at: DateTime<Utc>, window: Window, name: String },
     /// It was made.
@@ -72,8 +88,9 @@ pub(super) struct End {
     pub(super) is_final: bool,
     /// Different records that were found.
     pub(super) records: u64,
-    /// Documents that were kept of them.
+    /// Documents that were kept of them, less those that were there.
     pub(super) documents: u64,
+    pub(super) duplicates: u64,
     pub(super) left_out: u64,
     pub(super) erased: u64,
     /// Documents that lack something of their record.
@@ -117,6 +134,13 @@ pub(super) struct Standing {
 pub(super) struct Ledger {
     path: PathBuf,
     file: File,
+    known: Known,
+}
+
+/// What a ledger says.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    plans: Vec<Planned>,
     windows: BTreeMap<Window, Standing>,
 }
 
@@ -126,25 +150,67 @@ impl Ledger {
         fs::create_dir_all(state).with_context(|| format!("the folder {} cannot be made", state.display()))?;
         let path = state.join(LEDGER);
         let file = open_alone(&path, || format!("{} is being worked on by another process", state.display()))?;
-        let entries = entries(&file, &path)?;
-        let mut ledger = Self { path, file, windows: BTreeMap::new() };
-        entries.into_iter().for_each(|entry| ledger.take(entry));
-        Ok(ledger)
+        let known = Known::of(entries(&file, &path)?);
+        Ok(Self { path, file, known })
+    }
+
+    /// Refuses where documents of this folder go elsewhere, or are another tenant's: what is proven for one is not there for the other.
+    pub(super) fn check(&self, tenant: &str, database: Option<&str>) -> Result<()> {
+        let shown = |database: Option<&str>| database.map_or_else(|| "files".to_owned(), |database| format!("the database {database}"));
+        let Some(last) = self.known.plans.last() else {
+            // Before plans were written down, there were files alone.
+            ensure!(
+                database.is_none() || self.known.windows.is_empty(),
+                "{} holds history in files: choose another folder",
+                self.path.display()
+            );
+            return Ok(());
+        };
+        ensure!(
+            last.database.as_deref() == database,
+            "{} is of history that goes into {}, and not into {}: choose another folder",
+            self.path.display(),
+            shown(last.database.as_deref()),
+            shown(database)
+        );
+        ensure!(last.tenant == tenant, "{} is of the tenant {}: choose another folder", self.path.display(), last.tenant);
+        Ok(())
+    }
+
+    /// What it says.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Writes a line. That a query will be made is on the disk when this returns; of all else a machine that fails costs work done
     /// twice, and no more.
     pub(super) fn note(&mut self, entry: Entry) -> Result<()> {
         let line = serde_json::to_string(&entry)? + "\n";
-        let is_intent = matches!(entry, Entry::Intended { .. });
+        let is_intent = matches!(entry, Entry::Intended { .. } | Entry::Planned(_));
         let written = self.file.write_all(line.as_bytes()).and_then(|()| if is_intent { self.file.sync_data() } else { Ok(()) });
         written.with_context(|| format!("{} cannot be written", self.path.display()))?;
-        self.take(entry);
+        self.known.take(entry);
         Ok(())
+    }
+}
+
+impl Known {
+    /// Reads the ledger of a state folder, which another process may be writing at this moment.
+    pub(super) fn read(state: &Path) -> Result<Self> {
+        let path = state.join(LEDGER);
+        let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(Self::of(finished_entries(&file, &path)?))
+    }
+
+    fn of(entries: Vec<Entry>) -> Self {
+        let mut known = Self::default();
+        entries.into_iter().for_each(|entry| known.take(entry));
+        known
     }
 
     fn take(&mut self, entry: Entry) {
         match entry {
+            Entry::Planned(planned) => self.plans.push(planned),
             Entry::Intended { window, name, .. } => {
                 let standing = self.windows.entry(window).or_default();
                 // A new query: what was before it does not hold any more.
@@ -192,6 +258,11 @@ impl Ledger {
         self.windows.get_mut(&window)?.queries.iter_mut().rev().find(|query| is(query))
     }
 
+    /// What runs were asked for, in their order.
+    pub(super) fn plans(&self) -> &[Planned] {
+        &self.plans
+    }
+
     /// What is known of a window.
     pub(super) fn standing(&self, window: Window) -> Standing {
         self.windows.get(&window).cloned().unwrap_or_default()
@@ -202,10 +273,14 @@ impl Ledger {
         self.windows.iter()
     }
 
+    /// Ids of the queries that were made.
+    pub(super) fn queries(&self) -> HashSet<String> {
+        self.windows.values().flat_map(|standing| standing.queries.iter().filter_map(|query| query.query_id.clone())).collect()
+    }
+
     /// A window that holds this one and ended so that it need not be asked again.
     pub(super) fn covers(&self, window: Window) -> bool {
-        let holds = |other: &Window| other.from <= window.from && window.to <= other.to;
-        self.windows.iter().any(|(other, standing)| holds(other) && standing.end.as_ref().is_some_and(|end| end.is_final))
+        self.windows.iter().any(|(other, standing)| other.holds(window) && standing.end.as_ref().is_some_and(|end| end.is_final))
     }
 }
 

@@ -6,10 +6,12 @@ mod budget;
 mod check;
 mod clean;
 mod client;
+mod history;
 mod ledger;
 mod pass;
 mod proof;
 mod search;
+mod shelf;
 mod window;
 mod wire;
 
@@ -20,27 +22,28 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use azure_core::http::RetryOptions;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use handler::azure::Connection;
 use handler::clock::rfc3339;
-use handler::config::Config;
+use handler::config::{Config, CosmosAccount};
 use handler::store_events::DocumentMaker;
 
 pub use self::check::{CheckOptions, Checked, check};
 pub use self::client::Pauses;
-pub(crate) use self::proof::{Reports, WORKLOAD};
+pub(crate) use self::history::{Counts, History};
+pub(crate) use self::proof::{REPORT, Reports, WORKLOAD, report};
 pub(crate) use self::search::CLOSED_AFTER;
-pub(crate) use self::window::{Window, next_day};
+pub(crate) use self::shelf::{Shelf, UNREAD};
+pub(crate) use self::window::{Range, Window, next_day};
 use access::Access;
 use budget::{Budget, MAX_SUBMISSIONS};
 use client::SearchClient;
-use ledger::Ledger;
+use ledger::{Entry, Ledger, Planned};
 use search::{SURE_REACH, Searcher, Step};
 
 use crate::case::manifest::{Day, Gap};
-use crate::collect::documents::DocumentFiles;
 use crate::screen::Screen;
 
 /// Queries that are open at a time: more than a few fail under load.
@@ -68,8 +71,8 @@ impl Default for Limits {
 pub(crate) struct Plan {
     /// Days, oldest first, since those leave the reach first.
     pub(crate) windows: Vec<Window>,
-    /// What of the range no query reaches.
-    pub(crate) out_of_reach: Option<Window>,
+    /// Days that no query reaches, and that no earlier run has proven.
+    out_of_reach: Vec<Window>,
     /// Of the windows, proven by an earlier run.
     done: usize,
     /// Of the windows, too young to be closed.
@@ -79,8 +82,23 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn queries(&self) -> usize {
+    /// Queries that it takes at least.
+    pub(crate) fn queries(&self) -> usize {
         self.windows.len() - self.done
+    }
+
+    /// What no query reaches, as the manifest has it.
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
+        self.out_of_reach.iter().map(|window| gap(*window)).collect()
+    }
+}
+
+fn gap(window: Window) -> Gap {
+    Gap {
+        workload: WORKLOAD.to_owned(),
+        from: rfc3339(window.from),
+        to: rfc3339(window.to),
+        reason: "older than a query reaches".to_owned(),
     }
 }
 
@@ -97,17 +115,17 @@ impl Display for Plan {
         if self.young > 0 {
             write!(f, "; {} days are younger than 24 hours and stay unproven until a later run", self.young)?;
         }
-        if let Some(window) = self.out_of_reach {
-            write!(f, "; out of reach: from {} to {}", rfc3339(window.from), rfc3339(window.to))?;
-        }
-        Ok(())
+        self.out_of_reach.iter().try_for_each(|window| write!(f, "; out of reach: from {} to {}", rfc3339(window.from), rfc3339(window.to)))
     }
 }
 
-/// A search of a range of time into the files of one case.
+/// A search of a range of time into one shelf.
 pub(crate) struct AuditSearch {
     searcher: Searcher,
     limits: Limits,
+    tenant: String,
+    /// Address and names of the database that the documents go to; none: files beside the ledger.
+    database: Option<String>,
 }
 
 impl AuditSearch {
@@ -120,28 +138,23 @@ impl AuditSearch {
         config: &Config,
         lookup: impl Fn(&str) -> Option<String>,
         state: &Path,
-        documents: DocumentFiles,
+        shelf: Shelf,
         maker: DocumentMaker,
         limits: Limits,
     ) -> Result<Self> {
         let ledger = Ledger::open(state)?;
+        let tenant = config.office365.tenant_id.clone();
+        let database = shelf.is_database().then(|| address(config));
+        ledger.check(&tenant, database.as_deref())?;
         let connection = Connection::new(config, RetryOptions::none())?;
         let access = Access::new(config, &connection, lookup)?;
         access.check().await?;
         let client = SearchClient::new(connection.http.clone(), access, limits.pauses);
         client.probe().await?;
-        let budget = Budget::of(&config.office365.tenant_id, limits.max_submissions)?;
+        let budget = Budget::of(&tenant, limits.max_submissions)?;
         let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let searcher = Searcher {
-            client,
-            ledger: Mutex::new(ledger),
-            budget,
-            maker,
-            documents: Mutex::new(documents),
-            reading: tokio::sync::Mutex::new(()),
-            run,
-        };
-        Ok(Self { searcher, limits })
+        let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };
+        Ok(Self { searcher, limits, tenant, database })
     }
 
     /// The service's time.
@@ -154,21 +167,37 @@ impl AuditSearch {
         self.searcher.client.root()
     }
 
-    /// What a range comes to.
+    /// What a range comes to, which is written down.
     ///
     /// # Errors
-    /// The count of submissions cannot be read.
+    /// The count of submissions cannot be read, or the plan not be written.
     pub(crate) fn plan(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Plan> {
         let now = self.now();
-        let oldest = now - TimeDelta::days(i64::from(self.limits.reach_days)) + EDGE;
-        let to = to.min(now);
-        let start = from.max(oldest).min(to);
-        let windows = Window::days(start, to);
-        let ledger = self.searcher.ledger();
-        let done = windows.iter().filter(|window| ledger.covers(**window)).count();
+        let oldest = (now - TimeDelta::days(i64::from(self.limits.reach_days)) + EDGE).trunc_subsecs(0);
+        let mut ledger = self.searcher.ledger();
+        let (mut windows, mut out_of_reach) = (Vec::new(), Vec::new());
+        for day in Window::days(from, to.min(now)) {
+            if oldest <= day.from || ledger.known().covers(day) {
+                windows.push(day);
+                continue;
+            }
+            // Of the day in which the reach begins, the part that is reached.
+            let begins = oldest.min(day.to);
+            extend(&mut out_of_reach, Window { to: begins, ..day });
+            if begins < day.to {
+                windows.push(Window { from: begins, ..day });
+            }
+        }
+        let done = windows.iter().filter(|window| ledger.known().covers(**window)).count();
         let young = windows.iter().filter(|window| now - window.to < CLOSED_AFTER).count();
         let (left, _) = self.searcher.budget.left(now)?;
-        let out_of_reach = (from < start).then_some(Window { from, to: start });
+        ledger.note(Entry::Planned(Planned {
+            at: now,
+            tenant: self.tenant.clone(),
+            database: self.database.clone(),
+            windows: windows.clone(),
+            out_of_reach: out_of_reach.clone(),
+        }))?;
         Ok(Plan { windows, out_of_reach, done, young, left, max: self.limits.max_submissions })
     }
 
@@ -186,10 +215,10 @@ impl AuditSearch {
             while running.len() < OPEN
                 && let Some((window, is_half_of_lost)) = queue.pop_front()
             {
-                let standing = searcher.ledger().standing(window);
+                let standing = searcher.ledger().known().standing(window);
                 // Where no more can be made, what is open is finished all the same.
                 let may_begin = waiting.is_none() || standing.open_query().is_some() || standing.halved.is_some();
-                if may_begin && !searcher.ledger().covers(window) {
+                if may_begin && !searcher.ledger().known().covers(window) {
                     running.push(async move { (window, searcher.search(window, is_half_of_lost).await) });
                 }
             }
@@ -221,7 +250,7 @@ impl AuditSearch {
 
     /// True if a window has a verdict, or each of its halves has one.
     fn is_done(&self, window: Window) -> bool {
-        let standing = self.searcher.ledger().standing(window);
+        let standing = self.searcher.ledger().known().standing(window);
         let halves = window.halves().filter(|_| standing.halved.is_some());
         standing.end.is_some() || halves.is_some_and(|halves| halves.into_iter().all(|half| self.is_done(half)))
     }
@@ -229,7 +258,7 @@ impl AuditSearch {
     /// A row for each day of a plan.
     pub(crate) fn days(&self, plan: &Plan, reports: &Reports, waiting: Option<&str>) -> Vec<Day> {
         let reason = waiting.map(|why| format!(": {why}")).unwrap_or_default();
-        proof::days(&self.searcher.ledger(), &plan.windows, reports, &reason)
+        proof::days(self.searcher.ledger().known(), &plan.windows, reports, &reason)
     }
 
     /// A line for each window that was asked.
@@ -237,26 +266,26 @@ impl AuditSearch {
     /// # Errors
     /// None that can occur.
     pub(crate) fn lines(&self, reports: &Reports) -> Result<Vec<String>> {
-        proof::lines(&self.searcher.ledger(), reports)
+        proof::lines(self.searcher.ledger().known(), reports)
     }
 
     /// Ids of the queries that were made.
     pub(crate) fn queries(&self) -> HashSet<String> {
-        let ledger = self.searcher.ledger();
-        ledger.windows().flat_map(|(_, standing)| standing.queries.iter().filter_map(|query| query.query_id.clone())).collect()
+        self.searcher.ledger().known().queries()
     }
 }
 
-impl Plan {
-    /// What no query reaches, as the manifest has it.
-    pub(crate) fn gaps(&self) -> Vec<Gap> {
-        let gap = |window: &Window| Gap {
-            workload: WORKLOAD.to_owned(),
-            from: rfc3339(window.from),
-            to: rfc3339(window.to),
-            reason: "older than a query reaches".to_owned(),
-        };
-        self.out_of_reach.iter().map(gap).collect()
+/// What tells a database from others.
+fn address(config: &Config) -> String {
+    let CosmosAccount { endpoint, database, container, .. } = &config.cosmos;
+    format!("{endpoint}{database}/{container}")
+}
+
+/// Adds a window, as a longer last one where it begins at that one's end.
+fn extend(windows: &mut Vec<Window>, window: Window) {
+    match windows.last_mut() {
+        Some(last) if last.to == window.from => last.to = window.to,
+        _ => windows.push(window),
     }
 }
 

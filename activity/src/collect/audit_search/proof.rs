@@ -4,17 +4,35 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::ledger::{End, Ledger, QueryLine};
+use super::ledger::{End, Known, QueryLine};
 use super::search::NO_RECORDS;
 use super::window::Window;
+use crate::case::document::Document;
 use crate::case::manifest::{Day, Verdict};
 
 /// The workload under which the manifest has searched days.
 pub(crate) const WORKLOAD: &str = "AuditSearch";
 
+/// The operation under which a query is on record itself.
+pub(crate) const REPORT: &str = "AuditSearchCompleted";
+
 /// What queries say of themselves in the audit log, by their id: the count of their results.
 pub(crate) type Reports = HashMap<String, u64>;
+
+/// The query that a record of the audit log is about, and how many results it counts.
+pub(crate) fn report(document: &Document) -> Option<(&str, u64)> {
+    if document.text("Operation") != REPORT {
+        return None;
+    }
+    let count = match document.fields().get("ResultsCount")? {
+        Value::Number(count) => count.as_u64()?,
+        Value::String(count) => count.parse().ok()?,
+        _ => return None,
+    };
+    Some((document.text("SearchJobId"), count))
+}
 
 /// A part of a day, and what is known of it.
 struct Part {
@@ -43,6 +61,8 @@ struct WindowLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     documents: Option<u64>,
     #[serde(skip_serializing_if = "is_zero")]
+    duplicates: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     left_out: u64,
     #[serde(skip_serializing_if = "is_zero")]
     erased: u64,
@@ -58,10 +78,10 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// The days of a plan, each with its verdict.
-pub(crate) fn days(ledger: &Ledger, plan: &[Window], reports: &Reports, reason: &str) -> Vec<Day> {
+pub(crate) fn days(known: &Known, plan: &[Window], reports: &Reports, reason: &str) -> Vec<Day> {
     let mut days: Vec<Day> = Vec::new();
     for window in plan {
-        let parts = parts(ledger, *window, reports, reason);
+        let parts = parts(known, *window, reports, reason);
         let sum = |of: fn(&End) -> u64| parts.iter().filter_map(|part| part.end.as_ref()).map(of).sum();
         let verdict = parts.iter().map(|part| part.verdict).max().unwrap_or(Verdict::Incomplete);
         let worst: Vec<_> = parts.iter().filter(|part| part.verdict == verdict).collect();
@@ -74,7 +94,7 @@ pub(crate) fn days(ledger: &Ledger, plan: &[Window], reports: &Reports, reason: 
             workload: WORKLOAD.to_owned(),
             day: window.day(),
             listed: sum(|end| end.records),
-            stored: sum(|end| end.documents + end.left_out + end.erased),
+            stored: sum(|end| end.documents + end.duplicates + end.left_out + end.erased),
             verdict: Some(verdict),
             why: Some(why),
             ..Day::default()
@@ -84,19 +104,23 @@ pub(crate) fn days(ledger: &Ledger, plan: &[Window], reports: &Reports, reason: 
     days
 }
 
+/// How a window ended, or each of its halves.
+pub(super) fn ends(known: &Known, window: Window) -> Vec<End> {
+    parts(known, window, &Reports::new(), "").into_iter().filter_map(|part| part.end).collect()
+}
+
 /// The leaves of a window, which may have been halved.
-fn parts(ledger: &Ledger, window: Window, reports: &Reports, reason: &str) -> Vec<Part> {
-    let standing = ledger.standing(window);
+fn parts(known: &Known, window: Window, reports: &Reports, reason: &str) -> Vec<Part> {
+    let standing = known.standing(window);
     if let Some(end) = standing.end {
         let reported = standing.queries.last().and_then(|query| reports.get(query.query_id.as_deref()?)).copied();
         let (verdict, why) = told(&end, reported);
         return vec![Part { window, verdict, why, end: Some(end) }];
     }
     if let (Some(_), Some(halves)) = (&standing.halved, window.halves()) {
-        return halves.into_iter().flat_map(|half| parts(ledger, half, reports, reason)).collect();
+        return halves.into_iter().flat_map(|half| parts(known, half, reports, reason)).collect();
     }
-    let holds = |other: &Window| other.from <= window.from && window.to <= other.to;
-    let holding = ledger.windows().filter(|(other, _)| holds(other)).find_map(|(_, standing)| standing.end.clone());
+    let holding = known.windows().filter(|(other, _)| other.holds(window)).find_map(|(_, standing)| standing.end.clone());
     if let Some(end) = holding {
         return vec![Part { window, verdict: end.verdict, why: end.why.clone(), end: None }];
     }
@@ -116,9 +140,9 @@ fn told(end: &End, reported: Option<u64>) -> (Verdict, String) {
 }
 
 /// A line for each window that was asked, in order.
-pub(crate) fn lines(ledger: &Ledger, reports: &Reports) -> Result<Vec<String>> {
+pub(crate) fn lines(known: &Known, reports: &Reports) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for (window, standing) in ledger.windows() {
+    for (window, standing) in known.windows() {
         let (earlier, query) = match standing.queries.split_last() {
             Some((last, earlier)) => (earlier, Some(last)),
             None => (&[][..], None),
@@ -148,6 +172,7 @@ pub(crate) fn lines(ledger: &Ledger, reports: &Reports) -> Result<Vec<String>> {
             reported,
             records: end.map(|end| end.records),
             documents: end.map(|end| end.documents),
+            duplicates: end.map_or(0, |end| end.duplicates),
             left_out: end.map_or(0, |end| end.left_out),
             erased: end.map_or(0, |end| end.erased),
             findings,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use handler::clock::rfc3339;
+use handler::database::DatabaseError;
 use handler::document::{ContentType, Document, Feed};
 use handler::store_events::DocumentMaker;
 use tokio::sync::mpsc;
@@ -16,10 +17,10 @@ use super::clean::record;
 use super::client::{SearchClient, SearchError};
 use super::ledger::{Counts, End, Entry, Ledger};
 use super::pass::Union;
+use super::shelf::{Kept, Shelf};
 use super::window::Window;
 use super::wire::{NewQuery, Query, RecordPage};
 use crate::case::manifest::Verdict;
-use crate::collect::documents::DocumentFiles;
 
 /// A window is closed only when it is this old: records come late.
 pub(crate) const CLOSED_AFTER: TimeDelta = TimeDelta::hours(24);
@@ -40,6 +41,8 @@ const LOST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_UNLISTED: u32 = 2;
 /// A difference between the service's own count and ours that is worth a word: a tenth, if it is more than a few.
 const FEW: u64 = 10;
+/// Seconds that are waited where the database is not answering, before the window is begun again; after the last the run ends.
+const DATABASE_PAUSES: [u64; 4] = [30, 60, 120, 240];
 /// Pages that a reading may have: something is wrong beyond.
 const MAX_PAGES: u64 = 100_000;
 
@@ -51,7 +54,7 @@ pub(super) struct Searcher {
     pub(super) ledger: Mutex<Ledger>,
     pub(super) budget: Budget,
     pub(super) maker: DocumentMaker,
-    pub(super) documents: Mutex<DocumentFiles>,
+    pub(super) shelf: Shelf,
     /// One window is read at a time, so that what is remembered of its records is there once.
     pub(super) reading: tokio::sync::Mutex<()>,
     /// Tells this run's queries from all others.
@@ -85,14 +88,6 @@ enum Outcome {
     Lost(String),
 }
 
-/// What was kept.
-#[derive(Debug, Default)]
-struct Kept {
-    documents: u64,
-    /// Of those, that lack something of their record.
-    reduced: u64,
-}
-
 /// What came of a window so far.
 #[derive(Default)]
 struct Found {
@@ -113,10 +108,26 @@ impl Searcher {
 
     /// Searches a window. `is_half_of_lost`: it was made by halving one whose queries were lost, and is not halved for that again.
     ///
+    /// Where the database is not answering, what was read may not be stored. The window is then begun again as after a kill: its query
+    /// is there, and what was stored of it counts as duplicate.
+    ///
     /// # Errors
     /// Nothing can be asked any more, or what came cannot be kept.
     pub(super) async fn search(&self, window: Window, is_half_of_lost: bool) -> Result<Step> {
-        let standing = self.ledger().standing(window);
+        for pause in DATABASE_PAUSES {
+            match self.search_once(window, is_half_of_lost).await {
+                Err(error) if is_passing(&error) => self.client.pauses().wait(Duration::from_secs(pause)).await,
+                ended => return ended,
+            }
+        }
+        match self.search_once(window, is_half_of_lost).await {
+            Err(error) if is_passing(&error) => Ok(Step::Waits(format!("{error:#}"))),
+            ended => ended,
+        }
+    }
+
+    async fn search_once(&self, window: Window, is_half_of_lost: bool) -> Result<Step> {
+        let standing = self.ledger().known().standing(window);
         if let (Some((_, is_for_loss)), Some(halves)) = (standing.halved, window.halves()) {
             return Ok(Step::Halved(halves, is_for_loss));
         }
@@ -187,7 +198,7 @@ impl Searcher {
 
     /// The query that an earlier run left open, or a new one.
     async fn begin(&self, window: Window) -> Result<Begun> {
-        let standing = self.ledger().standing(window);
+        let standing = self.ledger().known().standing(window);
         let Some(open) = standing.open_query() else { return self.make(window).await };
         match &open.query_id {
             Some(id) => Ok(Begun::Query(MadeQuery {
@@ -203,7 +214,7 @@ impl Searcher {
 
     async fn make(&self, window: Window) -> Result<Begun> {
         let asked = window.asked();
-        let name = format!("{} {}", self.run, window_name(window, self.ledger().standing(window).queries.len()));
+        let name = format!("{} {}", self.run, window_name(window, self.ledger().known().standing(window).queries.len()));
         let now = self.client.now();
         if !self.budget.take(&name, now)? {
             return Ok(Begun::Waits(self.budget.why_none(now)?));
@@ -292,11 +303,11 @@ impl Searcher {
         // A reading of another query is no neighbour of one of this.
         found.union.broke_off();
         loop {
+            self.shelf.look_first().await?;
             let (sender, receiver) = mpsc::channel(2);
-            let (read, kept) = futures::join!(self.read_once(window, query, found, sender), self.keep(receiver));
+            let (read, kept) = futures::join!(self.read_once(window, query, found, sender), self.shelf.keep(receiver));
             let kept = kept.context("documents cannot be kept")?;
-            found.kept.documents += kept.documents;
-            found.kept.reduced += kept.reduced;
+            found.kept.add(&kept);
             match read {
                 Ok(()) => {
                     let (pass, is_settled) = found.union.end();
@@ -322,19 +333,6 @@ impl Searcher {
         }
     }
 
-    /// Keeps what arrives until the channel closes, and returns when all of it is on the disk.
-    async fn keep(&self, mut arrivals: mpsc::Receiver<Vec<Document>>) -> Result<Kept> {
-        let files = || self.documents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = Kept::default();
-        while let Some(documents) = arrivals.recv().await {
-            files().keep(&documents)?;
-            kept.documents += documents.len() as u64;
-            kept.reduced += documents.iter().filter(|document| document.reduced.is_some()).count() as u64;
-        }
-        files().sync()?;
-        Ok(kept)
-    }
-
     /// Reads all pages once, and hands on the documents of records that no reading had before.
     async fn read_once(
         &self,
@@ -353,7 +351,10 @@ impl Searcher {
                 return Err(SearchError::Link("its pages repeat without end"));
             }
             let (made, link) = self.read_page(window, &feed, found, url).await?;
-            let _ = documents.send(made).await;
+            if documents.send(made).await.is_err() {
+                // Nothing can be kept any more, and why is told there.
+                return Ok(());
+            }
             if let Some(link) = link {
                 next = Some(self.client.next_page(&link, &query.id)?);
             }
@@ -414,6 +415,7 @@ impl Searcher {
             is_final: true,
             records: found.union.inside(),
             documents: found.kept.documents,
+            duplicates: found.kept.duplicates,
             left_out: found.left_out,
             erased: found.erased,
             reduced: found.kept.reduced,
@@ -439,6 +441,7 @@ impl Searcher {
             true,
         );
         doubt(oddities.nothing_count > 0, Verdict::Incomplete, format!("rows hold no record: {named}"), false);
+        doubt(found.kept.refused > 0, Verdict::Incomplete, format!("the database refused {} documents", found.kept.refused), false);
         doubt(
             found.kept.reduced > 0,
             Verdict::Incomplete,
@@ -465,6 +468,11 @@ impl Searcher {
         let is_final = doubts.iter().all(|(.., is_final)| *is_final);
         End { verdict, why, is_final, findings: findings(counts, found), ..self.end(found) }
     }
+}
+
+/// Whether the database is away for a while.
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(DatabaseError::Passing(_)))
 }
 
 /// What is worth a word and proves nothing.

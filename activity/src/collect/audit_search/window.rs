@@ -9,6 +9,9 @@ pub(super) const OVERLAP: TimeDelta = TimeDelta::seconds(5);
 /// The shortest window that is made by halving.
 const MIN_LENGTH: TimeDelta = TimeDelta::minutes(1);
 
+/// From a time on, before another; open where there is none.
+pub(crate) type Range = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// A half-open range of CreationTime, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Window {
@@ -51,6 +54,16 @@ impl Window {
         let asked = self.asked();
         // CreationTime has no part of a second, and what was searched for may have.
         asked.from - TimeDelta::seconds(1) <= time && time <= asked.to
+    }
+
+    /// True if another lies within it.
+    pub(super) fn holds(self, other: Self) -> bool {
+        self.from <= other.from && other.to <= self.to
+    }
+
+    /// True if a part of it is in a range.
+    pub(super) fn touches(self, (from, to): Range) -> bool {
+        from.is_none_or(|from| from < self.to) && to.is_none_or(|to| self.from < to)
     }
 
     /// The day that it lies in.

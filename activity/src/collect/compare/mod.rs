@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 pub use self::tally::Comparison;
 use self::tally::Tally;
-use super::audit_search::{AuditSearch, CLOSED_AFTER};
+use super::audit_search::{AuditSearch, CLOSED_AFTER, Shelf};
 use super::case::{MARGIN, SearchArgs, open_services, setting};
 use super::documents::DocumentFiles;
 use super::feed::{collect_feed, oldest_listable};
@@ -60,9 +60,9 @@ pub async fn compare(options: &CompareOptions, screen: &Screen) -> Result<Compar
     let (config, services) = open_services().await?;
     let folder = folder(options.out.as_deref(), &config.office365.tenant_id)?;
     let state = folder.join(STATE);
-    let documents = DocumentFiles::open(&state)?;
-    let maker = DocumentMaker::new(Arc::clone(&services)).await;
-    let search = AuditSearch::open(&config, setting, &state, documents, maker, options.search.limits()).await?;
+    let shelf = Shelf::files(DocumentFiles::open(&state)?);
+    let maker = DocumentMaker::new(Arc::clone(&services), None).await;
+    let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
     let (from, to) = range(options.from, options.to, search.now())?;
     let plan = search.plan(from, to)?;
     screen.part("plan", format_args!("from {} to {}, which both reach: {plan}; asked of {}", rfc3339(from), rfc3339(to), search.root()));

@@ -20,8 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::case::document::Document;
 use crate::case::manifest::{Completeness, Verdict};
-use crate::collect::audit_search::{Reports, WORKLOAD};
-use crate::collect::case::report;
+use crate::collect::audit_search::{Reports, WORKLOAD, report};
 use crate::collect::documents::DocumentFiles;
 use crate::text_table::{Count, TextTable};
 
