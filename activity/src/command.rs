@@ -27,6 +27,7 @@ use crate::explore::query::{QueryOptions, query};
 use crate::geoip::{GeoIp, GeoIpOptions};
 use crate::keep::KeepFile;
 use crate::prove::bench::{BenchOptions, bench};
+use crate::prove::history_storm::history_storm;
 use crate::prove::storm::{StormOptions, storm};
 use crate::screen::{Screen, line};
 use crate::ship::executable::build_beside;
@@ -62,7 +63,10 @@ enum Command {
     /// Measures the handler: records a second, CPU time, memory, API calls, start-up
     Bench(BenchOptions),
     /// Lets a storm of faults pass over two handlers, and accounts for every record
-    Storm(StormOptions),
+    ///
+    /// With --history, faults of the audit search pass over `collect`, seed by seed from --seed on, and the table tells by fault how the
+    /// windows ended. Ends with 1 where one is called complete that lacks a record.
+    Storm(StormArgs),
     /// Builds what ships, and lays it out in a folder to publish from
     Stage(StageOptions),
     /// Asks the database of a stack that is kept up (--keep)
@@ -133,6 +137,18 @@ enum Command {
 }
 
 #[derive(Args)]
+struct StormArgs {
+    #[command(flatten)]
+    options: StormOptions,
+    /// Faults of the audit search, in place of those of the collector
+    #[arg(long, conflicts_with_all = ["minutes", "records_count"])]
+    history: bool,
+    /// How many seeds, each a tenant of its own
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "history", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    seeds: u64,
+}
+
+#[derive(Args)]
 struct CollectOptions {
     /// Audit records for the simulated tenant: one JSON object a line, or the CSV that Purview's audit search exports
     #[arg(long, value_name = "FILE", conflicts_with = "records_count")]
@@ -167,7 +183,8 @@ pub async fn obey() -> ExitCode {
     let ended = match cli.command {
         None => collect_and_show(cli.collect).await,
         Some(Command::Bench(options)) => unless_interrupted(bench(options, &Screen::stdout())).await.map(code),
-        Some(Command::Storm(options)) => prove_in_a_storm(options).await,
+        Some(Command::Storm(StormArgs { options, history: true, seeds })) => prove_history_in_storms(options.seed, seeds).await,
+        Some(Command::Storm(StormArgs { options, .. })) => prove_in_a_storm(options).await,
         Some(Command::Stage(options)) => unless_interrupted(lay_out(options)).await.map(code),
         Some(Command::Query(options)) => unless_interrupted(ask(options)).await.map(code),
         Some(Command::Graph(options)) => serve_graph(options).await.map(code),
@@ -256,6 +273,16 @@ async fn prove_in_a_storm(options: StormOptions) -> Result<ExitCode> {
     line(format_args!("\n{account}"));
     account.differences.first().into_iter().for_each(|difference| say_error(difference));
     Ok(if account.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same for storms over history.
+async fn prove_history_in_storms(first: u64, seeds: u64) -> Result<ExitCode> {
+    let activity = env::current_exe().context("this program cannot be found")?;
+    let storming = async { history_storm(first..first.saturating_add(seeds), &activity, &Screen::stdout()).await };
+    let Some(report) = unless_interrupted(storming).await? else { return Ok(code(None)) };
+    line(format_args!("\n{report}"));
+    report.differences.iter().for_each(|difference| say_error(difference));
+    Ok(if report.is_kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn lay_out(options: StageOptions) -> Result<()> {

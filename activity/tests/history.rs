@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use activity::case::manifest::{Day, Manifest, Verdict};
 use activity::case::verify::{VerifyOptions, verify};
+use activity::prove::history_storm::{day, history_storm, publish_day, record, start};
+use activity::screen::Screen;
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use standins::tenant::audit_search::{Oddity, PageFault, SearchFault};
 use standins::tenant::{Body, Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions, generate, playback};
@@ -96,34 +96,6 @@ fn documents(desk: &Desk, case: &str) -> Result<BTreeMap<String, String>> {
 fn searched(manifest: &Manifest) -> BTreeMap<&str, &Day> {
     let days = manifest.completeness.workloads.iter().filter(|day| day.workload == "AuditSearch");
     days.map(|day| (day.day.as_str(), day)).collect()
-}
-
-fn day(days_ago: i64) -> NaiveDate {
-    (Utc::now() - TimeDelta::days(days_ago)).date_naive()
-}
-
-fn start(day: NaiveDate) -> DateTime<Utc> {
-    day.and_time(chrono::NaiveTime::MIN).and_utc()
-}
-
-/// So many records an hour apart on a day, which arrived two hours after each.
-fn publish_day(tenant: &Tenant, day: NaiveDate, count: i64) {
-    for number in 0..count {
-        let at = start(day) + TimeDelta::seconds(86_400 * number / count);
-        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&format!("{day}-{number}"), at, json!({}))]));
-    }
-}
-
-fn record(id: &str, at: DateTime<Utc>, more: Value) -> String {
-    let mut record = json!({
-        "CreationTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "Set-Mailbox",
-        "OrganizationId": "0873ee4d-d342-44f2-8961-74c442a2fad2", "RecordType": 1, "UserKey": "k", "UserType": 2, "Workload": "Exchange",
-        "UserId": "megan@contoso.example", "ClientIP": "192.0.2.7:443", "Parameters": [{"Name": "A", "Value": "1"}],
-    });
-    if let (Some(record), Value::Object(more)) = (record.as_object_mut(), more) {
-        record.extend(more);
-    }
-    record.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -685,156 +657,11 @@ async fn a_person_who_is_signed_in_may_ask_only_where_the_token_holds_the_permis
     Ok(())
 }
 
-/// Faults as a seed has them: of each query at most one that leaves rows out, since what one reading lacks the next has.
-fn faults(random: &mut ChaCha8Rng) -> Vec<SearchFault> {
-    let passes = random.random_range(1..3);
-    let page = |page, what| SearchFault::Page { page, passes, what };
-    let odd = |what| SearchFault::Odd { percent: 20, what };
-    let all = [
-        SearchFault::LosesAnswer { is_listed: random.random() },
-        SearchFault::Stuck,
-        SearchFault::Fails,
-        SearchFault::Cancelled,
-        SearchFault::Vanishes,
-        SearchFault::Slow(TimeDelta::minutes(random.random_range(10..200))),
-        SearchFault::Word("queued"),
-        SearchFault::RefusesLooks(random.random_range(1..4)),
-        SearchFault::CountsMissing,
-        SearchFault::CountsWrong(random.random_range(0..400)),
-        SearchFault::EchoAltered,
-        SearchFault::IgnoresTimes,
-        SearchFault::NoRows,
-        SearchFault::LeavesOut { percent: 15, pass: random.random_range(0..3) },
-        SearchFault::Repeats { percent: 20 },
-        SearchFault::ErrorAfter { rows: random.random_range(0..50), passes },
-        page(0, PageFault::LoopingLink),
-        page(0, PageFault::ForeignLink),
-        page(0, PageFault::StrayLink),
-        page(0, PageFault::Expired),
-        page(0, PageFault::CutShort),
-        page(0, PageFault::Html),
-        page(0, PageFault::Empty),
-        odd(Oddity::IdUnlike),
-        odd(Oddity::IdEmpty),
-        odd(Oddity::UpperId),
-        odd(Oddity::DynamicProperties),
-        odd(Oddity::AsText),
-        odd(Oddity::TwoBodies),
-        odd(Oddity::Nothing),
-    ];
-    (0..random.random_range(1..4)).map(|_| all[random.random_range(0..all.len())].clone()).collect()
-}
-
-/// What a storm of one seed came to.
-#[derive(Debug, Default)]
-struct StormRow {
-    faults: usize,
-    submissions: usize,
-    complete: usize,
-    unproven: usize,
-    incomplete: usize,
-    records: usize,
-}
-
-/// A seed's tenant, with several faults at once, or without any. Nothing may be called complete that lacks a record which had arrived
-/// when the window's last query was made.
-async fn storm(seed: u64, has_faults: bool) -> Result<StormRow> {
-    const DAYS: i64 = 8;
-    const MAX: usize = 60;
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let (tenant, desk, mut row) = (tenant().await?, Desk::new()?, StormRow::default());
-    (0..DAYS).for_each(|number| publish_day(&tenant, day(20 + number), random.random_range(0..60)));
-    tenant.set_search(|search| {
-        search.is_end_included = random.random();
-        search.page_size = random.random_range(5..40);
-        search.max_page_size = search.page_size;
-        if has_faults {
-            search.has_v1 = random.random();
-            search.late = (random.random_range(0..30), TimeDelta::days(random.random_range(0..40)));
-            search.max_records = random.random_range(25..200);
-        }
-    });
-    if has_faults {
-        for number in 0..DAYS {
-            let mut leaves_out = false;
-            for fault in faults(&mut random) {
-                let is_leaving_out = matches!(fault, SearchFault::LeavesOut { .. });
-                if leaves_out && is_leaving_out {
-                    continue;
-                }
-                leaves_out |= is_leaving_out;
-                row.faults += 1;
-                tenant.fail_searches_of(start(day(20 + number)) + TimeDelta::hours(7), fault, random.random_range(1..4));
-            }
-        }
-        let throttled = FaultKind::Status {
-            status: 429,
-            body: r#"{"error":{"code":"TooManyRequests"}}"#.into(),
-            content_type: "application/json".into(),
-            retry_after: Some(random.random_range(1..20)),
-        };
-        tenant.fail(Fault::once(Operation::CreateQuery, throttled).after(random.random_range(0..8)));
-        tenant.fail(Fault::once(Operation::ListRecords, FaultKind::InvalidToken401).after(random.random_range(0..20)));
-        tenant.fail(Fault::once(Operation::ReadQuery, FaultKind::Html).after(random.random_range(0..20)));
-    }
-    let (from, to) = (day(19 + DAYS).to_string(), day(19).to_string());
-    let max = MAX.to_string();
-    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to, "--max-searches", &max]).await?;
-    let (found, windows) = (documents(&desk, "case")?, windows(&desk, "case")?);
-    row.records = found.len();
-    row.submissions = tenant.submissions().len();
-    ensure!(row.submissions <= MAX, "seed {seed}: {} submissions", row.submissions);
-    let time = |window: &Value, name: &str| -> Result<DateTime<Utc>> {
-        Ok(DateTime::parse_from_rfc3339(window[name].as_str().with_context(|| format!("{name} of {window}"))?)?.to_utc())
-    };
-    for window in windows.iter().filter(|window| window["verdict"] == "complete") {
-        let expected = tenant.findable(time(window, "from")?, time(window, "to")?, time(window, "made")?);
-        let missing: Vec<_> = expected.iter().filter(|id| !found.contains_key(*id)).collect();
-        ensure!(missing.is_empty(), "seed {seed}: complete, and without {missing:?}: {window}");
-    }
-    for day in searched(&manifest).values() {
-        match day.verdict {
-            Some(Verdict::Complete) => row.complete += 1,
-            Some(Verdict::Unproven) => row.unproven += 1,
-            _ => row.incomplete += 1,
-        }
-        let has_records = !tenant
-            .findable(
-                time(&json!({"at": format!("{}T00:00:00Z", day.day)}), "at")?,
-                time(&json!({"at": format!("{}T23:59:59Z", day.day)}), "at")?,
-                Utc::now(),
-            )
-            .is_empty();
-        if !has_faults && has_records {
-            ensure!(day.verdict == Some(Verdict::Complete), "seed {seed}, without faults: {day:?}");
-        }
-        ensure!(day.verdict == Some(Verdict::Complete) || day.why.as_deref().is_some_and(|why| !why.is_empty()), "seed {seed}: {day:?}");
-    }
-    Ok(row)
-}
-
-async fn storms(seeds: std::ops::Range<u64>) -> Result<()> {
-    eprintln!("seed  faults  submissions  complete  unproven  incomplete  records");
-    for seed in seeds {
-        let StormRow { faults, submissions, complete, unproven, incomplete, records } = storm(seed, true).await?;
-        eprintln!("{seed:>4}  {faults:>6}  {submissions:>11}  {complete:>8}  {unproven:>8}  {incomplete:>10}  {records:>7}");
-    }
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_called_complete_that_is_not_whatever_the_storm() -> Result<()> {
-    storm(1, false).await?;
-    storms(1..4).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes ten minutes: two hundred seeds"]
-async fn nothing_is_called_complete_that_is_not_in_two_hundred_storms() -> Result<()> {
-    for seed in 1000..1010 {
-        storm(seed, false).await?;
-    }
-    storms(0..200).await
+    let report = history_storm(1..4, Path::new(env!("CARGO_BIN_EXE_activity")), &Screen::quiet()).await?;
+    assert!(report.is_kept(), "{report}\n{:#?}", report.differences);
+    Ok(())
 }
 
 /// What a process took.

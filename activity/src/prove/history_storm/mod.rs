@@ -1,0 +1,221 @@
+//! The storm over history: by each seed a tenant whose audit search has several faults at once, and the command that collects from it.
+//! Nothing may be called complete that lacks a record which had arrived when its query was made.
+
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use standins::tenant::audit_search::{Oddity, PageFault, SearchFault};
+use standins::tenant::{Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions};
+use tokio::process::Command;
+
+pub use self::report::HistoryStormReport;
+use self::report::{SeedReport, WindowEnd};
+use crate::case::manifest::{Manifest, Verdict};
+use crate::screen::Screen;
+
+/// Days that are searched, the youngest so many days ago: older than a search needs to be proven.
+const DAYS: i64 = 8;
+const YOUNGEST: i64 = 20;
+/// Queries that the command may make, and may not exceed.
+const MAX_SUBMISSIONS: usize = 60;
+/// Divides the command's pauses; the tenant's clock is pushed by its looks.
+const HURRY: &str = "20000";
+/// Every so many seeds, one is run without faults as well.
+const CALM_EVERY: u64 = 10;
+
+/// Lets the storms of some seeds pass, one after another. `activity` is the command's executable.
+///
+/// # Errors
+/// A tenant cannot be started, or the command fails; what is called complete and is not stands in the report.
+pub async fn history_storm(seeds: Range<u64>, activity: &Path, screen: &Screen) -> Result<HistoryStormReport> {
+    let (mut report, all) = (HistoryStormReport::default(), seeds.end - seeds.start);
+    let task = screen.task("storm", "history");
+    for (done, seed) in (1..).zip(seeds) {
+        if (done - 1) % CALM_EVERY == 0 {
+            report.add(&run(seed, activity, false).await.with_context(|| format!("seed {seed}, without faults"))?);
+        }
+        report.add(&run(seed, activity, true).await.with_context(|| format!("seed {seed}"))?);
+        task.at(done, all, format_args!("{done} of {all} seeds"));
+    }
+    task.done(format_args!("{all} seeds"));
+    Ok(report)
+}
+
+/// One seed: the tenant, the command, and what it says held against what the tenant has.
+async fn run(seed: u64, activity: &Path, has_faults: bool) -> Result<SeedReport> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let tenant = Tenant::start(TenantOptions::default()).await?;
+    (0..DAYS).for_each(|number| publish_day(&tenant, day(YOUNGEST + number), random.random_range(0..60)));
+    tenant.set_search(|search| {
+        search.push = TimeDelta::minutes(2);
+        search.is_end_included = random.random();
+        search.page_size = random.random_range(5..40);
+        search.max_page_size = search.page_size;
+    });
+    let mut report = SeedReport { seed, has_faults, ..SeedReport::default() };
+    if has_faults {
+        report.faults = plan(&tenant, &mut random);
+    }
+    let folder = tempfile::tempdir()?;
+    let case = folder.path().join("case");
+    collect(&tenant, activity, folder.path(), &case).await?;
+    let manifest = Manifest::read(&case)?;
+    report.submissions = tenant.submissions().len();
+    report.windows = windows(&tenant, &case)?;
+    report.records = ids(&case)?.len();
+    report.judge(MAX_SUBMISSIONS);
+    for searched in manifest.completeness.workloads.iter().filter(|_| !has_faults) {
+        let start = start(searched.day.parse()?);
+        let has_records = !tenant.findable(start, start + TimeDelta::days(1), tenant.now()).is_empty();
+        if has_records && searched.verdict != Some(Verdict::Complete) {
+            report.differences.push(format!("seed {seed}, without faults: {searched:?}"));
+        }
+    }
+    Ok(report)
+}
+
+async fn collect(tenant: &Tenant, activity: &Path, folder: &Path, case: &Path) -> Result<()> {
+    let (from, to) = (day(YOUNGEST + DAYS - 1).to_string(), day(YOUNGEST - 1).to_string());
+    let max = MAX_SUBMISSIONS.to_string();
+    let mut command = Command::new(activity);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null()).kill_on_drop(true);
+    command.env("XDG_STATE_HOME", folder.join("state")).envs(tenant.graph_settings());
+    command.args(["collect", "--source", "search", "--hurry", HURRY, "--max-searches", &max, "--from", &from, "--to", &to]);
+    let done = command.arg("--out").arg(case).output().await.with_context(|| format!("{} cannot be run", activity.display()))?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
+/// Every window that ended or was never asked, and how many records are missing that a query found which was made when its last was.
+fn windows(tenant: &Tenant, case: &Path) -> Result<Vec<WindowEnd>> {
+    let found = ids(case)?;
+    let mut ends = Vec::new();
+    for line in fs::read_to_string(case.join("windows.ndjson"))?.lines() {
+        let window: Value = serde_json::from_str(line)?;
+        // One that was halved ends with its halves.
+        let Ok(verdict) = serde_json::from_value::<Verdict>(window["verdict"].clone()) else { continue };
+        let time = |name: &str| -> Result<DateTime<Utc>> {
+            let text = window[name].as_str().with_context(|| format!("{name} of {window}"))?;
+            Ok(DateTime::parse_from_rfc3339(text)?.to_utc())
+        };
+        let (from, to, made) = (time("from")?, time("to")?, time("made").unwrap_or_else(|_| tenant.now()));
+        let missing = tenant.findable(from, to, made).difference(&found).cloned().collect();
+        ends.push(WindowEnd { from, to, verdict, why: window["why"].as_str().unwrap_or_default().to_owned(), missing });
+    }
+    Ok(ends)
+}
+
+fn ids(case: &Path) -> Result<BTreeSet<String>> {
+    let id = |line: &str| Ok(serde_json::from_str::<Value>(line)?["id"].as_str().context("a document has an id")?.to_owned());
+    fs::read_to_string(case.join("records.ndjson"))?.lines().map(id).collect()
+}
+
+/// Plans faults of searches by day, and of the wire for whichever request comes. Returns the names of those that each day's queries meet.
+fn plan(tenant: &Tenant, random: &mut ChaCha8Rng) -> BTreeMap<NaiveDate, BTreeSet<&'static str>> {
+    tenant.set_search(|search| {
+        search.has_v1 = random.random();
+        search.late = (random.random_range(0..30), TimeDelta::days(random.random_range(0..40)));
+        search.max_records = random.random_range(25..200);
+    });
+    let mut planned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for number in 0..DAYS {
+        let day = day(YOUNGEST + number);
+        for (name, fault) in faults(random) {
+            // What one reading leaves out the next has: of each query at most one that leaves rows out.
+            if planned.entry(day).or_default().insert(name) {
+                tenant.fail_searches_of(start(day) + TimeDelta::hours(7), fault, random.random_range(1..4));
+            }
+        }
+    }
+    let throttled = FaultKind::Status {
+        status: 429,
+        body: r#"{"error":{"code":"TooManyRequests"}}"#.into(),
+        content_type: "application/json".into(),
+        retry_after: Some(random.random_range(1..20)),
+    };
+    tenant.fail(Fault::once(Operation::CreateQuery, throttled).after(random.random_range(0..8)));
+    tenant.fail(Fault::once(Operation::ListRecords, FaultKind::InvalidToken401).after(random.random_range(0..20)));
+    tenant.fail(Fault::once(Operation::ReadQuery, FaultKind::Html).after(random.random_range(0..20)));
+    planned
+}
+
+/// A few of all faults, by name.
+fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
+    let passes = random.random_range(1..3);
+    let page = |what| SearchFault::Page { page: 0, passes, what };
+    let odd = |what| SearchFault::Odd { percent: 20, what };
+    let all = [
+        ("answer to the POST lost", SearchFault::LosesAnswer { is_listed: random.random() }),
+        ("stuck", SearchFault::Stuck),
+        ("failed", SearchFault::Fails),
+        ("cancelled", SearchFault::Cancelled),
+        ("vanishes", SearchFault::Vanishes),
+        ("slow", SearchFault::Slow(TimeDelta::minutes(random.random_range(10..200)))),
+        ("unknown status", SearchFault::Word("queued")),
+        ("400 when looked at", SearchFault::RefusesLooks(random.random_range(1..4))),
+        ("counts missing", SearchFault::CountsMissing),
+        ("count wrong", SearchFault::CountsWrong(random.random_range(0..400))),
+        ("echo altered", SearchFault::EchoAltered),
+        ("times ignored", SearchFault::IgnoresTimes),
+        ("success without rows", SearchFault::NoRows),
+        ("15 % left out of a reading", SearchFault::LeavesOut { percent: 15, pass: random.random_range(0..3) }),
+        ("rows repeated", SearchFault::Repeats { percent: 20 }),
+        ("500 after some records", SearchFault::ErrorAfter { rows: random.random_range(0..50), passes }),
+        ("link loops", page(PageFault::LoopingLink)),
+        ("link to another host", page(PageFault::ForeignLink)),
+        ("link to another query", page(PageFault::StrayLink)),
+        ("link expired", page(PageFault::Expired)),
+        ("page cut short", page(PageFault::CutShort)),
+        ("HTML for a page", page(PageFault::Html)),
+        ("empty page", page(PageFault::Empty)),
+        ("id unlike the record's", odd(Oddity::IdUnlike)),
+        ("id empty", odd(Oddity::IdEmpty)),
+        ("ID for Id", odd(Oddity::UpperId)),
+        ("dynamicProperties", odd(Oddity::DynamicProperties)),
+        ("record as text", odd(Oddity::AsText)),
+        ("two bodies", odd(Oddity::TwoBodies)),
+        ("row without a record", odd(Oddity::Nothing)),
+    ];
+    (0..random.random_range(1..4)).map(|_| all[random.random_range(0..all.len())].clone()).collect()
+}
+
+/// Publishes so many records on a day, at even distances, which arrive two hours after each.
+pub fn publish_day(tenant: &Tenant, day: NaiveDate, count: i64) {
+    for number in 0..count {
+        let at = start(day) + TimeDelta::seconds(86_400 * number / count);
+        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&format!("{day}-{number}"), at, json!({}))]));
+    }
+}
+
+/// A record of Exchange, with further members.
+pub fn record(id: &str, at: DateTime<Utc>, more: Value) -> String {
+    let mut record = json!({
+        "CreationTime": at.format("%Y-%m-%dT%H:%M:%S").to_string(), "Id": id, "Operation": "Set-Mailbox",
+        "OrganizationId": "0873ee4d-d342-44f2-8961-74c442a2fad2", "RecordType": 1, "UserKey": "k", "UserType": 2, "Workload": "Exchange",
+        "UserId": "megan@contoso.example", "ClientIP": "192.0.2.7:443", "Parameters": [{"Name": "A", "Value": "1"}],
+    });
+    if let (Some(record), Value::Object(more)) = (record.as_object_mut(), more) {
+        record.extend(more);
+    }
+    record.to_string()
+}
+
+/// The day so many days ago.
+pub fn day(days_ago: i64) -> NaiveDate {
+    (Utc::now() - TimeDelta::days(days_ago)).date_naive()
+}
+
+/// The first moment of a day.
+pub fn start(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc()
+}

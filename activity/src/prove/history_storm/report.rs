@@ -1,0 +1,136 @@
+//! The report of storms over history: by fault, how the windows that met it ended, and what is missing of them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::case::manifest::Verdict;
+use crate::text_table::{Count, TextTable};
+
+/// How a window ended.
+#[derive(Debug)]
+pub(super) struct WindowEnd {
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+    pub(super) verdict: Verdict,
+    pub(super) why: String,
+    /// Records that its last query could have found, and that are not among the documents.
+    pub(super) missing: BTreeSet<String>,
+}
+
+/// What came of one seed.
+#[derive(Debug, Default)]
+pub(super) struct SeedReport {
+    pub(super) seed: u64,
+    pub(super) has_faults: bool,
+    /// What the queries of each day met.
+    pub(super) faults: BTreeMap<NaiveDate, BTreeSet<&'static str>>,
+    pub(super) windows: Vec<WindowEnd>,
+    pub(super) submissions: usize,
+    pub(super) records: usize,
+    /// Where what is there is not what was promised.
+    pub(super) differences: Vec<String>,
+}
+
+impl SeedReport {
+    /// Holds what came against what was promised.
+    pub(super) fn judge(&mut self, max_submissions: usize) {
+        let seed = self.seed;
+        let broken = self.windows.iter().filter_map(|window| {
+            let WindowEnd { from, to, verdict, why, missing } = window;
+            let is_false = *verdict == Verdict::Complete && !missing.is_empty();
+            let is_unsaid = *verdict != Verdict::Complete && why.is_empty();
+            let told = format!("seed {seed}: {from} to {to} is {verdict} ({why}), and lacks {missing:?}");
+            (is_false || is_unsaid).then_some(told)
+        });
+        self.differences.extend(broken);
+        if self.submissions > max_submissions {
+            self.differences.push(format!("seed {seed}: {} queries were made, and {max_submissions} may be", self.submissions));
+        }
+    }
+}
+
+/// A line of the table.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    seeds: BTreeSet<u64>,
+    windows: u64,
+    complete: u64,
+    unproven: u64,
+    incomplete: u64,
+    missing: u64,
+}
+
+impl Row {
+    fn add(&mut self, seed: u64, window: &WindowEnd) {
+        self.seeds.insert(seed);
+        self.windows += 1;
+        self.missing += window.missing.len() as u64;
+        match window.verdict {
+            Verdict::Complete => self.complete += 1,
+            Verdict::Unproven => self.unproven += 1,
+            Verdict::Incomplete => self.incomplete += 1,
+        }
+    }
+
+    fn cells(&self, name: &str) -> [String; 7] {
+        let [seeds, windows, complete, unproven, incomplete, missing] =
+            [self.seeds.len() as u64, self.windows, self.complete, self.unproven, self.incomplete, self.missing]
+                .map(|count| Count(count).to_string());
+        [name.to_owned(), seeds, windows, complete, unproven, incomplete, missing]
+    }
+}
+
+/// What came of the storms of some seeds.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryStormReport {
+    by_fault: BTreeMap<&'static str, Row>,
+    /// Of days that met no fault of their own.
+    others: Row,
+    without_faults: Row,
+    all: Row,
+    records: u64,
+    submissions: u64,
+    /// Where what is there is not what was promised, first things first.
+    pub differences: Vec<String>,
+}
+
+impl HistoryStormReport {
+    pub(super) fn add(&mut self, report: &SeedReport) {
+        self.records += report.records as u64;
+        self.submissions += report.submissions as u64;
+        self.differences.extend(report.differences.iter().cloned());
+        for window in &report.windows {
+            self.all.add(report.seed, window);
+            let faults = report.faults.get(&window.from.date_naive());
+            match faults.filter(|faults| !faults.is_empty()) {
+                _ if !report.has_faults => self.without_faults.add(report.seed, window),
+                None => self.others.add(report.seed, window),
+                Some(faults) => faults.iter().for_each(|fault| self.by_fault.entry(*fault).or_default().add(report.seed, window)),
+            }
+        }
+    }
+
+    /// Whether everything promised was kept.
+    pub fn is_kept(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl Display for HistoryStormReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut table =
+            TextTable::new(["fault that the day met", "seeds", "windows", "complete", "unproven", "incomplete", "records missing"]);
+        let named = self.by_fault.iter().map(|(name, row)| (*name, row));
+        let others = [("none of its own", &self.others), ("storm without faults", &self.without_faults), ("all windows", &self.all)];
+        named.chain(others).filter(|(_, row)| row.windows > 0).for_each(|(name, row)| table.row(row.cells(name)));
+        writeln!(f, "{table}")?;
+        let (records, queries) = (Count(self.records), Count(self.submissions));
+        writeln!(f, "A day can meet several faults at once. {queries} queries were made, {records} records found.")?;
+        match self.differences.len() {
+            0 => f.write_str("No window is called complete that lacks a record which its query could find; each other says why."),
+            count => write!(f, "{count} times what is there is not what was promised."),
+        }
+    }
+}
