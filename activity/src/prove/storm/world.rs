@@ -1,6 +1,7 @@
 //! The parts that a storm rages over, and what each step of its plan does to them. What came of it is for the account.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,9 +95,9 @@ impl Place {
     async fn lose_host(&self) -> Result<()> {
         let dead = self.host();
         if let Some(orphan) = dead.die().await {
-            let (process, begin) = (PathBuf::from(format!("/proc/{orphan}")), Instant::now());
-            while process.exists() {
-                ensure!(begin.elapsed() < ORPHAN_LIMIT, "a handler outlived its host by {} s", ORPHAN_LIMIT.as_secs());
+            let begin = Instant::now();
+            while let Some(state) = process_state(orphan) {
+                ensure!(begin.elapsed() < ORPHAN_LIMIT, "a handler outlived its host by {} s, in state {state}", ORPHAN_LIMIT.as_secs());
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -104,6 +105,15 @@ impl Place {
         *self.host.lock().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
+}
+
+/// The kernel's letter for what a process does; none once it has ended, also where nobody has asked for its exit code yet.
+/// <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
+fn process_state(id: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name before it is in brackets, and may hold some.
+    let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
+    (!matches!(state, 'Z' | 'X')).then_some(state)
 }
 
 impl World {
