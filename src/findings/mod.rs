@@ -96,17 +96,23 @@ impl RuleSet {
     /// Our own rules, compiled at the first call.
     pub fn ours() -> &'static Self {
         static SET: OnceLock<RuleSet> = OnceLock::new();
-        SET.get_or_init(|| Self::of(&[], Silences::default()))
+        SET.get_or_init(|| Self::of(OURS, &[], Silences::default()))
     }
 
     /// Our rules and an administrator's: `(file, text)`. What cannot be used is refused by name and never stops the rest.
     #[must_use]
     pub fn with<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>, silences: Silences) -> Self {
-        Self::of(&files.into_iter().collect::<Vec<_>>(), silences)
+        Self::of(OURS, &files.into_iter().collect::<Vec<_>>(), silences)
     }
 
-    fn of(theirs: &[(&str, &str)], silences: Silences) -> Self {
-        let load::Loaded { rules, correlations, mut refused } = load::load(OURS, theirs);
+    /// An administrator's rules without ours, whose compiling would take most of a fuzz target's time.
+    #[must_use]
+    pub fn without_ours(file: &str, text: &str, silences: Silences) -> Self {
+        Self::of(&[], &[(file, text)], silences)
+    }
+
+    fn of(ours: &[(&str, &str)], theirs: &[(&str, &str)], silences: Silences) -> Self {
+        let load::Loaded { rules, correlations, mut refused } = load::load(ours, theirs);
         let correlations = over_time::linked(correlations, &rules, &mut refused);
         Self { index: Index::new(&rules), rules, correlations, refused, silences }
     }

@@ -74,6 +74,16 @@ pub struct ExportOptions {
 /// The database cannot be read, or the folder cannot be written. A journal that cannot be read is told in the manifest.
 pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest> {
     let database = options.database.or_kept()?;
+    export_with(options, &database, settings(&database)?, screen).await
+}
+
+/// Writes the case of a database, with the journal of the collector whose settings these are.
+pub(crate) async fn export_with(
+    options: &ExportOptions,
+    database: &DatabaseOptions,
+    settings: impl Fn(&str) -> Option<String>,
+    screen: &Screen,
+) -> Result<Manifest> {
     let container = database.open().await?;
     let history = options.history.as_deref().map(History::read).transpose()?;
     let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
@@ -90,12 +100,12 @@ pub async fn export(options: &ExportOptions, screen: &Screen) -> Result<Manifest
     task.now("reading the journal");
     let searched = history.as_ref().zip(evidence.as_ref());
     let searched = searched.map(|(history, evidence)| Searched { history, reports: &evidence.reports, there: &evidence.there });
-    let completeness = completeness(settings(&database)?, (options.filter.from, options.filter.to), searched).await;
+    let completeness = completeness(settings, (options.filter.from, options.filter.to), searched).await;
     if let Some(Searched { history, reports, .. }) = searched {
         case.add_lines("windows.ndjson", &history.lines(reports)?).context("the case cannot be written")?;
     }
     let rows = case.rows();
-    let asked = asked(options, &database);
+    let asked = asked(options, database);
     let asked = pseudonyms.map_or_else(|| asked.clone(), |pseudonyms| pseudonyms.asked(&asked));
     let manifest = case.finish(asked, completeness, options.sign.as_deref())?;
     task.done(format_args!("{} documents in {} files", Count(rows), manifest.files.len()));

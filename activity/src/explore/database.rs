@@ -36,7 +36,7 @@ pub struct DatabaseOptions {
     /// Address of the database; that of the stack that is kept up (--keep) if not given
     #[arg(long, value_name = "URL", env = "COSMOS_ENDPOINT")]
     pub endpoint: Option<String>,
-    /// Account key; a read-only one is enough. If not given: what --keep noted, or you, as signed in with `az login`
+    /// Account key; a read-only one is enough to read. If not given: what --keep noted, or you, as signed in with `az login`
     #[arg(long, value_name = "KEY", env = "COSMOS_KEY", hide_env_values = true)]
     pub key: Option<String>,
     /// Database

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::StormOptions;
 use super::evidence::{Evidence, Line, Witnessed};
 use super::figures::StormCounts;
+use crate::case::manifest::{Day, Manifest};
 use crate::text_table::{Count, TextTable};
 
 /// A `Date` header's resolution, and the way here.
@@ -30,11 +31,16 @@ pub struct StormReport {
     /// Of content blobs, by what became of them.
     fates: BTreeMap<String, usize>,
     blobs: usize,
+    stored: usize,
+    /// Reasons of content that was given up, by contentId.
+    lost: BTreeMap<String, String>,
     records: usize,
     ids: usize,
     documents: usize,
     doubled: usize,
     missing: usize,
+    /// Records of stored content that the journal says were left out.
+    left_out: usize,
     /// Lost content that was served whole, and what of it is documents all the same.
     in_vain: usize,
     documented: usize,
@@ -53,11 +59,14 @@ impl StormReport {
             answers: evidence.answers.clone(),
             fates: BTreeMap::new(),
             blobs: evidence.blobs.len(),
+            stored: 0,
+            lost: BTreeMap::new(),
             records: evidence.blobs.iter().map(|witnessed| witnessed.blob.records.len()).sum(),
             ids: 0,
             documents: evidence.documents.len(),
             doubled: 0,
             missing: 0,
+            left_out: 0,
             in_vain: 0,
             documented: 0,
             poisoned: evidence.poison.len(),
@@ -70,6 +79,7 @@ impl StormReport {
         let documents = account.documents(evidence, &records);
         account.blobs(evidence, &documents);
         account.surroundings(evidence);
+        account.exported(evidence);
         account
     }
 
@@ -89,6 +99,9 @@ impl StormReport {
             }
             match records.by_id.get(id) {
                 None => self.differences.push(format!("document {id} is no record's")),
+                Some(_) if records.is_left_out(id) => {
+                    self.differences.push(format!("document {id} is of a record that the settings leave out"));
+                }
                 Some(record) if !is_same(document, record) => self.differences.push(format!("document {id} is not what its record says")),
                 Some(_) if !records.is_in(id, document["feed"]["contentId"].as_str()) => {
                     self.differences.push(format!("document {id} says it is from {}, which does not hold it", document["feed"]));
@@ -105,13 +118,16 @@ impl StormReport {
             let lines = evidence.journal.get(&witnessed.blob.id).map(Vec::as_slice).unwrap_or_default();
             match fate(witnessed, lines, evidence) {
                 Ok(fate) => {
+                    self.lost.extend(fate.reason().map(|reason| (witnessed.blob.id.clone(), reason.to_owned())));
+                    self.stored += usize::from(matches!(fate, Fate::Stored));
                     *self.fates.entry(fate.to_string()).or_default() += 1;
                     if matches!(fate, Fate::Stored) {
+                        self.left_out += left_out(witnessed);
                         self.records(witnessed, documents);
                     } else if witnessed.served > 0 {
                         self.in_vain += 1;
-                        let is_document = |text: &String| documents.contains_key(record_id(text).as_str());
-                        self.documented += usize::from(witnessed.blob.records.iter().all(is_document));
+                        let is_document = |id: String| documents.contains_key(id.as_str());
+                        self.documented += usize::from(kept(witnessed).all(is_document));
                     }
                 }
                 Err(difference) => {
@@ -127,7 +143,7 @@ impl StormReport {
     }
 
     fn records(&mut self, witnessed: &Witnessed, documents: &HashMap<&str, &Value>) {
-        for id in witnessed.blob.records.iter().map(|text| record_id(text)) {
+        for id in kept(witnessed) {
             if !documents.contains_key(id.as_str()) {
                 self.missing += 1;
                 self.differences.push(format!("record {id} of {} is no document, but the journal says stored", witnessed.blob.id));
@@ -157,6 +173,33 @@ impl StormReport {
     }
 }
 
+impl StormReport {
+    /// The manifest of an export gives up the same content, for the same reasons, and holds every document.
+    fn exported(&mut self, evidence: &Evidence) {
+        let Manifest { files, completeness, .. } = &evidence.exported;
+        let sum = |of: fn(&Day) -> u64| completeness.workloads.iter().map(of).sum::<u64>();
+        let rows: u64 = files.iter().filter(|file| file.name == "records.ndjson").map(|file| file.rows).sum();
+        let told = [
+            ("content blobs listed", sum(|day| day.listed), evidence.journal.len()),
+            ("content blobs stored", sum(|day| day.stored), self.stored),
+            ("content blobs lost", sum(|day| day.lost), self.lost.len()),
+            ("content blobs waiting", sum(|day| day.waiting), 0),
+            ("ranges that could not be listed", completeness.gaps.len() as u64, evidence.gaps),
+            ("documents", rows, evidence.documents.len()),
+        ];
+        for (what, said, counted) in told.into_iter().filter(|(_, said, counted)| *said != *counted as u64) {
+            self.differences.push(format!("the manifest of an export counts {said} {what}, and there are {counted}"));
+        }
+        let said: BTreeMap<_, _> = completeness.lost.iter().map(|lost| (lost.id.as_str(), lost.reason.as_str())).collect();
+        for (id, reason) in &self.lost {
+            if !said.get(id.as_str()).is_some_and(|said| said.starts_with(reason.as_str())) {
+                let said = said.get(id.as_str()).unwrap_or(&"nothing");
+                self.differences.push(format!("of content {id}, lost since {reason}, the manifest of an export says: {said}"));
+            }
+        }
+    }
+}
+
 /// What became of a content blob.
 enum Fate {
     Stored,
@@ -165,6 +208,15 @@ enum Fate {
     NeverListed,
     /// It stood on a page, but was gone before a run lived to queue it.
     GoneBeforeQueued,
+}
+
+impl Fate {
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Lost(reason) => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 impl Display for Fate {
@@ -196,6 +248,13 @@ fn fate(witnessed: &Witnessed, lines: &[Line], evidence: &Evidence) -> Result<Fa
             blob.records.len(),
             line.records,
             line.at
+        ));
+    }
+    let expected = left_out(witnessed);
+    if let Some(line) = lines.iter().find(|line| line.event == "stored" && line.left_out != expected) {
+        return Err(format!(
+            "content {id} holds {expected} records that the settings leave out, but is journalled with {} of them at {}",
+            line.left_out, line.at
         ));
     }
     let is_gone = blob.expires <= evidence.now.min(blob.created + LISTABLE - TimeDelta::seconds(1)) || blob.withdrawn.is_some();
@@ -232,23 +291,41 @@ fn is_confirmed(line: &Line, Witnessed { blob, refused, .. }: &Witnessed) -> boo
     }
 }
 
+/// How many records of a content blob the settings leave out.
+fn left_out(witnessed: &Witnessed) -> usize {
+    witnessed.blob.records.len() - kept(witnessed).count()
+}
+
+/// The ids of the records of a content blob that the settings do not leave out.
+fn kept(Witnessed { blob, .. }: &Witnessed) -> impl Iterator<Item = String> {
+    let records = blob.records.iter().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default());
+    records.filter(|record| !blob.leaves_out(record)).map(|record| record_id(&record))
+}
+
 /// What the tenant published, by the id of its document.
 struct Records {
     by_id: HashMap<String, Value>,
+    /// The content blobs in which the settings do not leave it out.
     blobs: HashMap<String, Vec<String>>,
 }
 
 impl Records {
     fn of(evidence: &Evidence) -> Self {
         let mut records = Self { by_id: HashMap::new(), blobs: HashMap::new() };
-        for Witnessed { blob, .. } in &evidence.blobs {
-            for text in &blob.records {
-                let id = record_id(text);
-                records.blobs.entry(id.clone()).or_default().push(blob.id.clone());
-                records.by_id.entry(id).or_insert_with(|| serde_json::from_str(text).unwrap_or_default());
+        for witnessed in &evidence.blobs {
+            for id in kept(witnessed) {
+                records.blobs.entry(id).or_default().push(witnessed.blob.id.clone());
+            }
+            for text in &witnessed.blob.records {
+                let record: Value = serde_json::from_str(text).unwrap_or_default();
+                records.by_id.entry(record_id(&record)).or_insert(record);
             }
         }
         records
+    }
+
+    fn is_left_out(&self, id: &str) -> bool {
+        !self.blobs.contains_key(id)
     }
 
     fn is_in(&self, id: &str, content_id: Option<&str>) -> bool {
@@ -257,13 +334,8 @@ impl Records {
 }
 
 /// Generated records all have an Id, a GUID: its document's id.
-fn record_id(text: &str) -> String {
-    #[derive(serde::Deserialize)]
-    struct Identified {
-        #[serde(rename = "Id")]
-        id: String,
-    }
-    serde_json::from_str::<Identified>(text).map(|record| record.id).unwrap_or_default()
+fn record_id(record: &Value) -> String {
+    record["Id"].as_str().unwrap_or_default().to_owned()
 }
 
 fn is_same(document: &Value, record: &Value) -> bool {
@@ -323,6 +395,7 @@ impl StormReport {
         row("time ranges given up (gaps)", self.gaps);
         row("records published", self.records);
         row("different records", self.ids);
+        row("of stored content, records left out", self.left_out);
         row("documents", self.documents);
         row("doubled", self.doubled);
         row("missing", self.missing);
@@ -349,6 +422,7 @@ mod tests {
 
     use super::super::content::Published;
     use super::*;
+    use crate::case::manifest::{Completeness, Listed, Lost};
 
     fn at(hours: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
@@ -358,6 +432,7 @@ mod tests {
     fn evidence() -> Evidence {
         let blob = Published {
             id: "blob".to_owned(),
+            content_type: "Audit.SharePoint".to_owned(),
             created: at(0),
             available: at(0),
             expires: at(7 * 24),
@@ -370,14 +445,31 @@ mod tests {
             blobs: vec![Witnessed { blob, listed: 1, served: 1, refused: Vec::new() }],
             journal: HashMap::from([("blob".to_owned(), vec![line("queued", None), line("stored", None)])]),
             documents: vec![json!({ "id": "a", "pk": "p", "ttl": 1, "feed": { "contentId": "blob" }, "Size": 1.5, "Id": "a" })],
+            poison: Vec::new(),
+            stops: 0,
+            foreign_calls: 0,
+            answers: BTreeMap::new(),
+            gaps: 0,
+            strangers_journal: 0,
+            exported: exported(Day { listed: 1, stored: 1, ..Day::default() }, &[], 1),
             now: at(10 * 24),
-            ..Evidence::default()
+        }
+    }
+
+    fn exported(day: Day, lost: &[&str], rows: u64) -> Manifest {
+        let lost = lost.iter().map(|reason| Lost { id: "blob".to_owned(), reason: (*reason).to_owned() }).collect();
+        Manifest {
+            version: String::new(),
+            made: String::new(),
+            asked: Value::Null,
+            files: vec![Listed { name: "records.ndjson".to_owned(), sha256: String::new(), bytes: 0, rows }],
+            completeness: Completeness::judge(vec![day], Vec::new(), lost, Vec::new()),
         }
     }
 
     fn line(event: &str, reason: Option<&str>) -> Line {
         let (event, reason) = (event.to_owned(), reason.map(str::to_owned));
-        Line { at: at(9 * 24), event, id: "blob".to_owned(), records: Some(1), reason, code: None }
+        Line { at: at(9 * 24), event, id: "blob".to_owned(), records: Some(1), left_out: 0, reason, code: None }
     }
 
     fn differences(evidence: &Evidence) -> Vec<String> {
@@ -393,13 +485,17 @@ mod tests {
     #[test]
     fn each_breach_is_a_difference() {
         type Breach = (&'static str, fn(&mut Evidence));
-        let breaches: [Breach; 12] = [
+        let breaches: [Breach; 16] = [
             ("is no document", |evidence| evidence.documents.clear()),
             ("is a document twice", |evidence| evidence.documents.push(evidence.documents[0].clone())),
             ("is not what its record says", |evidence| evidence.documents[0]["Size"] = json!(2)),
             ("which does not hold it", |evidence| evidence.documents[0]["feed"]["contentId"] = json!("other")),
             ("is no record's", |evidence| evidence.documents[0]["id"] = json!("b")),
             ("neither stored nor lost", |evidence| evidence.journal.values_mut().for_each(|lines| lines.truncate(1))),
+            ("of a record that the settings leave out", |evidence| {
+                evidence.blobs[0].blob.records[0] = r#"{"Id":"a","Operation":"MailItemsAccessed","Size":1.5}"#.to_owned();
+            }),
+            ("with 1 of them", |evidence| evidence.journal.values_mut().flatten().for_each(|line| line.left_out = 1)),
             ("nowhere in the journal", |evidence| evidence.journal.clear()),
             ("does not confirm", |evidence| {
                 let line = line("lost", Some("never stored, and too old to be listed again"));
@@ -409,6 +505,8 @@ mod tests {
                 evidence.blobs[0].refused = vec![at(9 * 24)];
                 evidence.journal.insert("blob".to_owned(), vec![line("lost", Some("content id invalid"))]);
             }),
+            ("counts 2 content blobs stored", |evidence| evidence.exported.completeness.workloads[0].stored = 2),
+            ("counts 0 documents", |evidence| evidence.exported.files[0].rows = 0),
             ("another tenant's collector", |evidence| evidence.strangers_journal = 1),
             ("stop was called", |evidence| evidence.stops = 1),
             ("foreign host", |evidence| evidence.foreign_calls = 1),
@@ -422,13 +520,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_no_document_and_counted_to_the_unit() {
+        let mut evidence = evidence();
+        evidence.blobs[0].blob.records.push(r#"{"Id":"b","Operation":"FileAccessed"}"#.to_owned());
+        evidence.journal.values_mut().flatten().for_each(|line| (line.records, line.left_out) = (Some(2), 1));
+        assert_eq!(differences(&evidence), [] as [&str; 0]);
+        // Under another content type the settings do not leave it out.
+        evidence.blobs[0].blob.content_type = "Audit.General".to_owned();
+        assert!(differences(&evidence)[0].contains("holds 0 records that the settings leave out"));
+    }
+
+    #[test]
     fn a_loss_that_the_tenant_confirms_is_no_difference() {
         let mut evidence = evidence();
+        let manifest = |reason| exported(Day { listed: 1, lost: 1, ..Day::default() }, &[reason], 0);
         evidence.documents.clear();
         evidence.journal.insert("blob".to_owned(), vec![line("queued", None), line("lost", Some("content expired"))]);
+        evidence.exported = manifest("content expired (AF20051)");
         assert_eq!(differences(&evidence), [] as [&str; 0]);
         evidence.blobs[0].refused = vec![at(9 * 24 - 2), at(9 * 24)];
         evidence.journal.insert("blob".to_owned(), vec![line("lost", Some("content does not exist"))]);
+        assert!(differences(&evidence)[0].contains("the manifest of an export says: content expired"));
+        evidence.exported = manifest("content does not exist");
         assert_eq!(differences(&evidence), [] as [&str; 0]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::plan::PlannedContent;
 use standins::tenant::{Body, NewBlob, Tenant, generate};
@@ -12,6 +13,9 @@ const KEPT_BACK: usize = 2;
 /// PlannedContent of before the storm is this much younger than it was made, so that a clock that jumps ahead does not carry it
 /// beyond the seven days for which it can be listed: 156 hours become 125.
 const YOUNGER: (i32, i32) = (4, 5);
+
+/// What the handlers are told not to store.
+pub(super) const LEAVE_OUT: &str = "Audit.SharePoint/FileAccessed,*/MailItemsAccessed";
 
 /// Everything that was published, and what is still to be.
 #[derive(Debug)]
@@ -26,6 +30,7 @@ pub(super) struct Feed {
 #[derive(Clone, Debug)]
 pub(super) struct Published {
     pub(super) id: String,
+    pub(super) content_type: String,
     pub(super) created: DateTime<Utc>,
     pub(super) available: DateTime<Utc>,
     pub(super) expires: DateTime<Utc>,
@@ -35,6 +40,17 @@ pub(super) struct Published {
     pub(super) withdrawn: Option<DateTime<Utc>>,
     /// How often it was listed and served until it was withdrawn; the tenant forgets.
     pub(super) seen_before_withdrawn: Option<(usize, usize)>,
+}
+
+impl Published {
+    /// True if the settings leave a record of this content out, as [`LEAVE_OUT`] says.
+    pub(super) fn leaves_out(&self, record: &Value) -> bool {
+        match record["Operation"].as_str() {
+            Some("FileAccessed") => self.content_type == "Audit.SharePoint",
+            Some("MailItemsAccessed") => true,
+            _ => false,
+        }
+    }
 }
 
 impl Feed {
@@ -92,6 +108,7 @@ impl Feed {
         let Body::Records(records) = &blob.body else { return };
         let published = Published {
             id: String::new(),
+            content_type: blob.content_type.clone(),
             created: blob.created,
             available: blob.visible_from.unwrap_or(blob.created),
             expires: blob.expires.unwrap_or(blob.created + TimeDelta::days(7)),

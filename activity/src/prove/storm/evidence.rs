@@ -14,11 +14,12 @@ use serde_json::Value;
 
 use super::content::Published;
 use super::world::{QUEUE, STATE, STRANGERS_STATE, World};
+use crate::case::manifest::Manifest;
 use standins::azurite::Storage;
 use standins::tenant::Operation;
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) blobs: Vec<Witnessed>,
     /// By contentId.
@@ -36,6 +37,8 @@ pub(super) struct Evidence {
     pub(super) gaps: usize,
     /// Journal blobs of the collector of another tenant.
     pub(super) strangers_journal: usize,
+    /// What an export says of it.
+    pub(super) exported: Manifest,
     /// The tenant's time.
     pub(super) now: DateTime<Utc>,
 }
@@ -59,6 +62,8 @@ pub(super) struct Line {
     pub(super) event: String,
     pub(super) id: String,
     pub(super) records: Option<usize>,
+    #[serde(rename = "leftOut", default)]
+    pub(super) left_out: usize,
     pub(super) reason: Option<String>,
     pub(super) code: Option<String>,
 }
@@ -88,6 +93,7 @@ impl Evidence {
             answers,
             gaps: world.storage.read_blob(STATE, "gaps.ndjson").await?.unwrap_or_default().lines().count(),
             strangers_journal: world.storage.list_blobs(STRANGERS_STATE).await?.iter().filter(|name| name.starts_with("journal/")).count(),
+            exported: world.export().await?,
             now: world.tenant.now(),
         })
     }

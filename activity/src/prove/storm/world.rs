@@ -13,9 +13,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use super::content::Feed;
+use super::content::{Feed, LEAVE_OUT};
 use super::figures::StormFigures;
 use super::plan::{Act, DatabaseSpell, Step, TenantSpell};
+use crate::case::export::{ExportOptions, export_with};
+use crate::case::filter::Filter;
+use crate::case::forms::Form;
+use crate::case::manifest::Manifest;
+use crate::explore::database::DatabaseOptions;
+use crate::geoip::GeoIpOptions;
 use crate::paths::repository;
 use crate::screen::Screen;
 use standins::azurite::{Azurite, AzuriteOptions, Storage};
@@ -122,6 +128,7 @@ impl World {
             ("STATE_CONTAINER", STATE),
             // Documents are compared with their records, which hold matched values.
             ("DLP_VALUES", "keep"),
+            ("LEAVE_OUT", LEAVE_OUT),
             ("SCHEDULE", "0 */5 * * * *"),
             // The emulator is slow where many documents share a key.
             ("PARTITIONS_PER_DAY", "16"),
@@ -284,6 +291,24 @@ impl World {
             }
             ensure!(begin.elapsed() < DRAIN_LIMIT, "in calm, the queue was not worked off within {} s", DRAIN_LIMIT.as_secs());
         }
+    }
+
+    /// Exports what the storm left, as the collector's administrator would.
+    pub(super) async fn export(&self) -> Result<Manifest> {
+        let (folder, settings) = (tempfile::tempdir()?, &self.hosts[0].settings);
+        let database = DatabaseOptions::of(self.cosmos.endpoint().as_str(), self.cosmos.key());
+        let options = ExportOptions {
+            out: folder.path().to_owned(),
+            forms: vec![Form::Ndjson],
+            geoip: GeoIpOptions { files: Vec::new() },
+            filter: Filter::default(),
+            pseudonyms: false,
+            key_file: None,
+            database: database.clone(),
+            history: None,
+            sign: None,
+        };
+        export_with(&options, &database, |name| settings.get(name).cloned(), &Screen::quiet()).await
     }
 
     /// Ends everything in good order.
