@@ -536,6 +536,27 @@ async fn what_only_the_feed_or_only_the_search_has_is_told_by_id() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (2..6).for_each(|days_ago| publish_day(&tenant, day(days_ago), 40));
+    let (from, to) = (day(5).to_string(), day(1).to_string());
+    let range = ["--from", &from, "--to", &to];
+    for kill in 0..4 {
+        let mut command = desk.command(&tenant, &["compare", "--hurry", HURRY]);
+        let mut child = command.args(range).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        tokio::time::sleep(Duration::from_millis(200 + 150 * kill)).await;
+        child.kill()?;
+        child.wait()?;
+    }
+    let (told, code) = compared(&desk, &tenant, &range).await?;
+    assert_eq!((&told["types"][0]["both"], code), (&json!(160), Some(0)), "{told:#}");
+    // No day is asked twice: the query of a killed run is found again.
+    let asked: BTreeSet<_> = tenant.searches().iter().map(|query| query.start).collect();
+    assert_eq!(tenant.submissions().len(), asked.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workload_that_cannot_be_listed_is_missing_and_is_said_to_be() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(3), 10);
