@@ -31,6 +31,8 @@ pub enum Witness {
     Listing,
     /// A content blob.
     Content,
+    /// An answer of Graph's audit search, for who collects history.
+    Search,
 }
 
 /// The reason why no state may rest on the time.

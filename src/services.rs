@@ -142,7 +142,7 @@ impl Clients {
 
     /// The service's time.
     #[must_use]
-    pub fn clock(&self) -> &Clock {
+    pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 }

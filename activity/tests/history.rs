@@ -410,6 +410,25 @@ async fn trouble_on_the_wire_is_bridged_and_what_is_final_is_told_before_anythin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_front_end_whose_clock_is_wrong_frees_no_queries() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (20..23).for_each(|days_ago| publish_day(&tenant, day(days_ago), 3));
+    let (from, to) = (day(22).to_string(), day(19).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "1"];
+    desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(tenant.submissions().len(), 1);
+    // By this answer a day has gone by; the Activity API says that it has not.
+    tenant.fail(Fault::once(Operation::ListQueries, FaultKind::Date(TimeDelta::hours(30))));
+    desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(tenant.submissions().len(), 1);
+    // By both it has.
+    tenant.push_clock(TimeDelta::hours(30));
+    desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((tenant.submissions().len(), tenant.searches().len()), (1, 2));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_v1_is_gone_beta_is_asked_and_the_window_says_so() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 10);
@@ -513,6 +532,27 @@ async fn what_only_the_feed_or_only_the_search_has_is_told_by_id() -> Result<()>
     let left: Vec<_> =
         fs::read_dir(desk.folder.path().join("other/office365-activity"))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
     assert_eq!(left, ["submissions.ndjson"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_that_is_killed_goes_on_where_it_was() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (2..6).for_each(|days_ago| publish_day(&tenant, day(days_ago), 40));
+    let (from, to) = (day(5).to_string(), day(1).to_string());
+    let range = ["--from", &from, "--to", &to];
+    for kill in 0..4 {
+        let mut command = desk.command(&tenant, &["compare", "--hurry", HURRY]);
+        let mut child = command.args(range).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        tokio::time::sleep(Duration::from_millis(200 + 150 * kill)).await;
+        child.kill()?;
+        child.wait()?;
+    }
+    let (told, code) = compared(&desk, &tenant, &range).await?;
+    assert_eq!((&told["types"][0]["both"], code), (&json!(160), Some(0)), "{told:#}");
+    // No day is asked twice: the query of a killed run is found again.
+    let asked: BTreeSet<_> = tenant.searches().iter().map(|query| query.start).collect();
+    assert_eq!(tenant.submissions().len(), asked.len());
     Ok(())
 }
 

@@ -350,12 +350,12 @@ impl ActivityClient {
         }
         let asked = Instant::now();
         let response = request.send().await.map_err(|error| connection_error(what, error))?;
-        let time = ToldTime { offset: told_offset(&response, asked.elapsed()), by };
+        let time = ToldTime { offset: told_offset(response.headers(), asked.elapsed()), by };
         if response.status().is_success() && response.status() != StatusCode::NO_CONTENT {
             return Ok(Answer { response, time });
         }
         let status = response.status().as_u16();
-        let retry_after = retry_after(&response, self.clock.now());
+        let retry_after = retry_after(response.headers(), self.clock.now());
         let (body, _) = read_at_most(response, MAX_ERROR_BODY).await.unwrap_or_default();
         let error = ServiceError::read(&body);
         if error.is_the_services_own() {
@@ -446,8 +446,10 @@ async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Resu
     Ok((body, true))
 }
 
-fn told_offset(response: &Response, took: Duration) -> Option<TimeDelta> {
-    let date = response.headers().get(header::DATE)?.to_str().ok()?;
+/// The offset of the service's clock that an answer's `Date` tells; none if the answer took too long to say.
+#[must_use]
+pub fn told_offset(headers: &HeaderMap, took: Duration) -> Option<TimeDelta> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
     let date = httpdate::parse_http_date(date).ok()?;
     (took <= MAX_PROMPT).then(|| Clock::offset(date.into()))
 }
@@ -457,9 +459,10 @@ fn content_type(response: &Response) -> String {
     value.unwrap_or("no content type").to_owned()
 }
 
-/// Seconds, or an HTTP date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
-fn retry_after(response: &Response, now: DateTime<Utc>) -> Option<Duration> {
-    let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+/// The wait that an answer asks for: seconds, or an HTTP date. <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -11,7 +11,7 @@ mod wire;
 pub(crate) use self::refusals::{Fetched, Refusals};
 pub use self::{
     advice::Advice,
-    client::{ActivityClient, ContentBody, LISTABLE, Listing, SETTLE, SKEW, ToldTime, Window},
+    client::{ActivityClient, ContentBody, LISTABLE, Listing, SETTLE, SKEW, ToldTime, Window, retry_after, told_offset},
     error::{ActivityError, Remedy, body_error},
     wire::{ContentBlob, ServiceError, Subscription},
 };

@@ -106,7 +106,7 @@ pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Back
     let maker = DocumentMaker::new(Arc::clone(&services), Some(keep)).await;
     let shelf = Shelf::database(Arc::clone(&services));
     let state = options.out.join(STATE);
-    let search = AuditSearch::open(&config, &lookup, &state, shelf, maker, options.search.limits()).await?;
+    let search = AuditSearch::open(&config, &lookup, &services.clients, &state, shelf, maker, options.search.limits()).await?;
 
     let plan = search.plan(options.from, options.to.unwrap_or_else(|| search.now()))?;
     screen.part("plan", format_args!("{plan}; asked of {}; documents stay {} days from now", search.root(), keep.num_days()));

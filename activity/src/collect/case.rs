@@ -145,7 +145,7 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
         _ => {
             let shelf = Shelf::files(DocumentFiles::open(&state)?);
             let maker = DocumentMaker::new(Arc::clone(&services), None).await;
-            let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
+            let search = AuditSearch::open(&config, setting, &services.clients, &state, shelf, maker, options.search.limits()).await?;
             // Now the service has told its time, by which it decides what it still has.
             let by_service = ranges(search.now())?;
             (Some(search), by_service)

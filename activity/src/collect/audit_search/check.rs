@@ -1,6 +1,7 @@
 //! `activity check`: tries whether history may be asked for, with one query of a minute, which counts.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use azure_core::http::RetryOptions;
@@ -16,6 +17,7 @@ use super::client::{Pauses, SearchClient};
 use super::window::Window;
 use super::wire::NewQuery;
 use crate::collect::case::setting;
+use crate::collect::sign_in;
 
 /// In the order in which they are tried: each needs those before it.
 const NAMES: [&str; 4] = ["sign-in", "permission", "root", "auditing"];
@@ -69,6 +71,7 @@ pub async fn check(options: CheckOptions) -> Result<Checked> {
 
 async fn tried(config: &Config, options: CheckOptions, found: &mut Vec<String>) -> Result<()> {
     let connection = Connection::new(config, RetryOptions::none())?;
+    let clients = sign_in::services_over(config, &connection)?.clients;
     let access = Access::new(config, &connection, setting)?;
     access.token().await.context("no access token for Graph")?;
     found.push(access.asker().to_string());
@@ -76,8 +79,9 @@ async fn tried(config: &Config, options: CheckOptions, found: &mut Vec<String>) 
     access.check().await?;
     found.push(PERMISSION.to_owned());
 
-    let client = SearchClient::new(connection.http.clone(), access, Pauses::shortened(options.hurry));
+    let client = SearchClient::new(connection.http.clone(), access, Pauses::shortened(options.hurry), Arc::clone(clients.clock()));
     client.probe().await?;
+    client.ask_time(clients.activity()).await?;
     let is_beta = client.root().ends_with("/beta");
     found.push(format!("{} answers{}", client.root(), if is_beta { ", v1.0 does not" } else { "" }));
 

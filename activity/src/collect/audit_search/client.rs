@@ -1,11 +1,12 @@
 //! The client of Graph's audit log queries: one call at a time, with its retries, and the one place where an answer is judged.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use azure_core::credentials::Secret;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use handler::clock::{Clock, TimeUncertain, Witness};
+use handler::management_api::{ActivityClient, retry_after, told_offset};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -97,18 +98,17 @@ pub(super) struct SearchClient {
     /// The version that answered; none yet: v1.0 is tried first.
     version: Mutex<Option<&'static str>>,
     pauses: Pauses,
-    /// Milliseconds by which the service's clock is ahead of the machine's.
-    ahead: AtomicI64,
+    clock: Arc<Clock>,
 }
 
 impl SearchClient {
-    pub(super) fn new(http: reqwest::Client, access: Access, pauses: Pauses) -> Self {
-        Self { http, access, version: Mutex::new(None), pauses, ahead: AtomicI64::new(0) }
+    pub(super) fn new(http: reqwest::Client, access: Access, pauses: Pauses, clock: Arc<Clock>) -> Self {
+        Self { http, access, version: Mutex::new(None), pauses, clock }
     }
 
     /// The service's time, as far as its answers have told it.
     pub(super) fn now(&self) -> DateTime<Utc> {
-        Utc::now() + TimeDelta::milliseconds(self.ahead.load(Ordering::Relaxed))
+        self.clock.now()
     }
 
     pub(super) fn pauses(&self) -> Pauses {
@@ -141,6 +141,12 @@ impl SearchClient {
             }
         }
         Ok(())
+    }
+
+    /// A time that is over an hour from the machine's needs a second witness, which is the Activity API: the days that can be reached and
+    /// the queries that may be made are counted by it.
+    pub(super) async fn ask_time(&self, activity: &ActivityClient) -> Result<(), TimeUncertain> {
+        if self.clock.doubt().is_some() { activity.ask_time().await } else { Ok(()) }
     }
 
     /// Makes a query. [`SearchError::Lost`] if it may have been made all the same.
@@ -259,8 +265,10 @@ impl SearchClient {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body.to_vec());
         }
         let lost = |source: reqwest::Error| SearchError::Lost { what, source: source.without_url() };
+        let asked = Instant::now();
         let mut response = request.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
+        let told = told_offset(&headers, asked.elapsed());
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if answer.len() + chunk.len() > MAX_PAGE_BYTES {
@@ -269,17 +277,11 @@ impl SearchClient {
             answer.extend_from_slice(&chunk);
         }
         judge(what, status, &headers, &answer, self.now())?;
-        self.learn_time(&headers);
+        // Now it is known to be the service's own.
+        if let Some(offset) = told {
+            self.clock.learn(offset, Witness::Search);
+        }
         Ok(answer)
-    }
-
-    /// From an answer that is the service's own.
-    fn learn_time(&self, headers: &HeaderMap) {
-        let date = headers.get(header::DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
-        let Some(date) = date else { return };
-        let ahead = (date.to_utc() - Utc::now()).num_milliseconds();
-        // The header's resolution is a second, and the way here takes time.
-        self.ahead.store(if ahead.abs() < 2_000 { 0 } else { ahead }, Ordering::Relaxed);
     }
 }
 
@@ -310,14 +312,6 @@ fn judge(what: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8
         _ if is_html => SearchError::Passing { what, why: "a web page stands in the place of an answer".to_owned() },
         status => SearchError::Refused { what, status, code: error.code },
     })
-}
-
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    match text.trim().parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => (DateTime::parse_from_rfc2822(text).ok()?.to_utc() - now).to_std().ok(),
-    }
 }
 
 fn pause(tries: u32) -> Duration {

@@ -18,7 +18,7 @@ mod wire;
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use azure_core::http::RetryOptions;
@@ -28,6 +28,7 @@ use futures::stream::FuturesUnordered;
 use handler::azure::Connection;
 use handler::clock::rfc3339;
 use handler::config::{Config, CosmosAccount};
+use handler::services::Clients;
 use handler::store_events::DocumentMaker;
 
 pub use self::check::{CheckOptions, Checked, check};
@@ -137,6 +138,7 @@ impl AuditSearch {
     pub(crate) async fn open(
         config: &Config,
         lookup: impl Fn(&str) -> Option<String>,
+        clients: &Clients,
         state: &Path,
         shelf: Shelf,
         maker: DocumentMaker,
@@ -149,8 +151,9 @@ impl AuditSearch {
         let connection = Connection::new(config, RetryOptions::none())?;
         let access = Access::new(config, &connection, lookup)?;
         access.check().await?;
-        let client = SearchClient::new(connection.http.clone(), access, limits.pauses);
+        let client = SearchClient::new(connection.http.clone(), access, limits.pauses, Arc::clone(clients.clock()));
         client.probe().await?;
+        client.ask_time(clients.activity()).await?;
         let budget = Budget::of(&tenant, limits.max_submissions)?;
         let run = format!("office365-activity {}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let searcher = Searcher { client, ledger: Mutex::new(ledger), budget, maker, shelf, reading: tokio::sync::Mutex::new(()), run };

@@ -62,7 +62,7 @@ pub async fn compare(options: &CompareOptions, screen: &Screen) -> Result<Compar
     let state = folder.join(STATE);
     let shelf = Shelf::files(DocumentFiles::open(&state)?);
     let maker = DocumentMaker::new(Arc::clone(&services), None).await;
-    let search = AuditSearch::open(&config, setting, &state, shelf, maker, options.search.limits()).await?;
+    let search = AuditSearch::open(&config, setting, &services.clients, &state, shelf, maker, options.search.limits()).await?;
     let (from, to) = range(options.from, options.to, search.now())?;
     let plan = search.plan(from, to)?;
     screen.part("plan", format_args!("from {} to {}, which both reach: {plan}; asked of {}", rfc3339(from), rfc3339(to), search.root()));
