@@ -303,6 +303,11 @@ impl World {
         }
     }
 
+    /// Empties the content queue, of what it hides too.
+    pub(super) async fn purge_queue(&self) -> Result<()> {
+        self.storage.clear_queue(QUEUE).await
+    }
+
     /// Exports what the storm left, as the collector's administrator would.
     pub(super) async fn export(&self) -> Result<Manifest> {
         let (folder, settings) = (tempfile::tempdir()?, &self.hosts[0].settings);
