@@ -42,7 +42,7 @@ impl Outbox {
     }
 
     /// Since when the oldest of the messages waits that can be seen on the queue: as the journal has it, so that it compares with
-    /// other times of the journal; else by the queue's clock.
+    /// other times of the journal; else by its age, since the queue's clock and the API's need not agree.
     pub(crate) async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
         let Some(message) = self.queue.oldest_waiting().await? else { return Ok(None) };
         for item in &message.items {
@@ -51,7 +51,7 @@ impl Outbox {
                 return Ok(Some(at));
             }
         }
-        Ok(Some(message.put))
+        Ok(Some(self.clock.now() - message.age))
     }
 
     /// Packs content blobs into messages. One whose URI fits no message can never be fetched: it is journalled as lost.

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use azure_core::http::headers::HeaderName;
 use azure_storage_queue::{
     QueueClient,
     models::{QueueClientPeekMessagesOptions, QueueClientSendMessageOptions, QueueMessage},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     azure::{
@@ -26,6 +27,9 @@ const MAX_HIDDEN: Duration = Duration::from_secs(7 * 86_400);
 /// <https://learn.microsoft.com/rest/api/storageservices/peek-messages>
 const MAX_PEEKED: i32 = 32;
 
+/// The time of an answer, by the service's clock.
+const DATE: HeaderName = HeaderName::from_static("date");
+
 /// Seconds that a message lives which is only a trial.
 const PROBE_LIFE: i32 = 60;
 
@@ -39,8 +43,8 @@ pub struct ContentQueue {
 pub struct WaitingMessage {
     /// The items in it; none if they cannot be read.
     pub items: Vec<Item>,
-    /// When it was put, by the queue's clock, in seconds.
-    pub put: DateTime<Utc>,
+    /// How long it has been there, by the queue's own clock, to the second.
+    pub age: TimeDelta,
 }
 
 impl ContentQueue {
@@ -87,14 +91,16 @@ impl ContentQueue {
         let options = QueueClientPeekMessagesOptions { number_of_messages: Some(MAX_PEEKED), ..Default::default() };
         let peeked = match self.queue.peek_messages(Some(options)).await {
             Err(error) if is_not_found(&error) => return Ok(None),
-            peeked => peeked?.into_model()?,
+            peeked => peeked?,
         };
-        let oldest = peeked.items.unwrap_or_default().into_iter().min_by_key(|message| message.insertion_time);
+        let date = peeked.headers().get_optional_str(&DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let now = date.map_or_else(Utc::now, DateTime::from);
+        let oldest = peeked.into_model()?.items.unwrap_or_default().into_iter().min_by_key(|message| message.insertion_time);
         Ok(oldest.and_then(|message| {
-            let at = message.insertion_time?;
+            let put = message.insertion_time?;
             let text = BASE64_STANDARD.decode(message.message_text.unwrap_or_default()).unwrap_or_default();
             let items = batch::decode(&String::from_utf8_lossy(&text)).unwrap_or_default();
-            Some(WaitingMessage { items, put: DateTime::from_timestamp(at.unix_timestamp(), at.nanosecond())? })
+            Some(WaitingMessage { items, age: now - DateTime::from_timestamp(put.unix_timestamp(), put.nanosecond())? })
         }))
     }
 
