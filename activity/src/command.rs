@@ -29,7 +29,7 @@ use crate::keep::KeepFile;
 use crate::prove::bench::{BenchOptions, bench};
 use crate::prove::history_storm::history_storm;
 use crate::prove::storm::{StormOptions, storm};
-use crate::screen::{Screen, line};
+use crate::screen::{Screen, line, one_line};
 use crate::ship::executable::build_beside;
 use crate::ship::stage::{StageOptions, build_and_stage};
 use crate::text_table::Count;
@@ -456,5 +456,5 @@ async fn interrupted() {
 
 /// One line, whatever the text.
 fn say_error(text: &str) {
-    let _ = writeln!(stderr(), "error: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let _ = writeln!(stderr(), "error: {}", one_line(text));
 }

@@ -142,6 +142,11 @@ impl Drop for Task<'_> {
     }
 }
 
+/// A text as one line, whatever it holds.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The templates are constants and valid; should one not be, the default style shows the same figures less well.
 fn spinner() -> ProgressStyle {
     ProgressStyle::with_template("{prefix} {spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())

@@ -440,17 +440,22 @@ async fn where_v1_is_gone_beta_is_asked_and_the_window_says_so() -> Result<()> {
     Ok(())
 }
 
+/// Starts a command, and kills it so many milliseconds later.
+async fn killed_after(milliseconds: u64, command: &mut Command) -> Result<()> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
 async fn killed_and_undisturbed(kills: usize, days: i64) -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     (10..10 + days).for_each(|days_ago| publish_day(&tenant, day(days_ago), 40));
     let (from, to) = (day(9 + days).to_string(), day(9).to_string());
     let arguments = ["--source", "search", "--from", &from, "--to", &to];
     for kill in 0..kills {
-        let mut command = desk.collect(&tenant, "killed", &arguments);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        tokio::time::sleep(Duration::from_millis(150 + 97 * (kill as u64 * 7 % 11))).await;
-        child.kill()?;
-        child.wait()?;
+        killed_after(150 + 97 * (kill as u64 * 7 % 11), &mut desk.collect(&tenant, "killed", &arguments)).await?;
     }
     let manifest = desk.collected(&tenant, "killed", &arguments).await?;
     let submitted = tenant.submissions().len();
@@ -542,11 +547,7 @@ async fn a_comparison_that_is_killed_goes_on_where_it_was() -> Result<()> {
     let (from, to) = (day(5).to_string(), day(1).to_string());
     let range = ["--from", &from, "--to", &to];
     for kill in 0..4 {
-        let mut command = desk.command(&tenant, &["compare", "--hurry", HURRY]);
-        let mut child = command.args(range).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        tokio::time::sleep(Duration::from_millis(200 + 150 * kill)).await;
-        child.kill()?;
-        child.wait()?;
+        killed_after(200 + 150 * kill, desk.command(&tenant, &["compare", "--hurry", HURRY]).args(range)).await?;
     }
     let (told, code) = compared(&desk, &tenant, &range).await?;
     assert_eq!((&told["types"][0]["both"], code), (&json!(160), Some(0)), "{told:#}");

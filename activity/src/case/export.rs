@@ -2,7 +2,6 @@
 //! the range.
 
 use std::collections::HashSet;
-use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,12 +20,10 @@ use super::forms::Form;
 use super::manifest::Manifest;
 use super::pseudonyms::{Key, Pseudonyms};
 use super::writing::CaseWriter;
-use crate::collect::audit_search::{Counts, History, Reports, report};
-use crate::collect::stack::STORAGE;
+use crate::collect::audit_search::{Counts, History, Reports, note_report};
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
 use crate::geoip::GeoIpOptions;
-use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
 
@@ -173,9 +170,7 @@ impl Evidence {
                 None => drop(self.there.insert(day.to_owned(), 1)),
             }
         }
-        if let Some((query, count)) = report(document).filter(|(query, _)| self.queries.contains(*query)) {
-            self.reports.insert(query.to_owned(), count);
-        }
+        note_report(&mut self.reports, &self.queries, document);
     }
 }
 
@@ -189,15 +184,11 @@ fn pseudonyms(options: &ExportOptions, screen: &Screen) -> Result<Option<Pseudon
     Ok(Some(Pseudonyms::new(key)))
 }
 
-/// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
+/// The settings with the database's options in their place, and something in place of what is not asked for.
 pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
-    let endpoint = database.endpoint.clone();
-    let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == endpoint.as_ref()).and_then(|kept| kept.storage);
-    Ok(move |name: &str| match name {
-        "COSMOS_ENDPOINT" => endpoint.clone(),
-        STORAGE if storage.is_some() => storage.clone(),
-        _ => env::var(name).ok().or_else(|| NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())),
-    })
+    let given = database.settings()?;
+    let not_asked = |name: &str| NOT_ASKED.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    Ok(move |name: &str| given(name).or_else(|| not_asked(name)))
 }
 
 /// What was asked, as the manifest has it.

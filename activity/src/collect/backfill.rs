@@ -17,20 +17,17 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use handler::azure::Connection;
 use handler::config::Config;
 use handler::document::digest_of;
-use handler::own_rows;
 use handler::services::Services;
 use handler::store_events::DocumentMaker;
 use tempfile::NamedTempFile;
 
-use super::audit_search::{AuditSearch, Plan, REPORT, Reports, Shelf, UNREAD, report};
-use super::case::SearchArgs;
+use super::audit_search::{AuditSearch, Plan, REPORT, Reports, Shelf, note_report};
+use super::case::{SearchArgs, read_state};
 use super::sign_in::services_over;
-use super::stack::STORAGE;
 use crate::case::filter::instant;
 use crate::case::manifest::{Completeness, STATE};
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{count, of_container, of_partition, partitions};
-use crate::keep;
 use crate::screen::Screen;
 use crate::text_table::Count;
 
@@ -88,7 +85,7 @@ pub struct Backfilled {
 /// the token lacks the permission, or something cannot be written. What was stored and proven until then stays.
 pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Backfilled> {
     let database = options.database.or_kept()?;
-    let lookup = settings(&database)?;
+    let lookup = database.settings()?;
     let config = Config::from_vars(&lookup)?;
     let container = database.open().await?;
     let stored = partitions(&container).await?;
@@ -97,8 +94,7 @@ pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Back
     check_partitions(&container, &stored, config.documents.partitions_per_day, (options.from, to)).await?;
 
     let services = Arc::new(services(&config, options.pace)?);
-    services.clients.state().read_erased().await.context(UNREAD)?;
-    own_rows::read(&services).await.context("the administrator's own rows of edges cannot be read")?;
+    read_state(&services).await?;
     let keep = match options.keep_days {
         Some(days) => TimeDelta::days(i64::from(days)),
         None => TimeDelta::from_std(config.documents.retention)?,
@@ -120,21 +116,6 @@ pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Back
     let days = search.days(&plan, &reports, waiting.as_deref());
     let completeness = Completeness::judge(days, plan.gaps(), Vec::new(), Vec::new());
     Ok(Backfilled { completeness, request_units: services.storing.database().request_units() })
-}
-
-/// The environment, with the database's options in its place; of a stack that is kept up, its storage account too.
-fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Option<String> + use<>> {
-    let database = database.clone();
-    let kept = keep::read()?.filter(|kept| Some(&kept.endpoint) == database.endpoint.as_ref());
-    let storage = kept.and_then(|kept| kept.storage);
-    Ok(move |name: &str| match name {
-        "COSMOS_ENDPOINT" => database.endpoint.clone(),
-        "COSMOS_KEY" => database.account_key(),
-        "COSMOS_DATABASE" => Some(database.database.clone()),
-        "COSMOS_CONTAINER" => Some(database.container.clone()),
-        STORAGE if storage.is_some() => storage.clone(),
-        _ => env::var(name).ok(),
-    })
 }
 
 /// Where no key opens database or storage, the person at the keyboard does.
@@ -167,10 +148,8 @@ async fn check_partitions(
     let latest = days.len().saturating_sub(2);
     let asked = days.iter().enumerate().filter(|(at, (day, _))| *at >= latest || (first.as_str() <= *day && *day <= last.as_str()));
     let asked: Vec<_> = asked.map(|(_, (_, partitions))| partitions.as_slice()).collect();
-    let mut others = Vec::new();
-    for partitions in &asked {
-        others.extend(partitions.iter().find(|(_, number)| *number >= u32::from(partitions_per_day)).map(|(name, _)| (*name).to_owned()));
-    }
+    let beyond = asked.iter().filter_map(|partitions| partitions.iter().find(|(_, number)| *number >= u32::from(partitions_per_day)));
+    let mut others: Vec<_> = beyond.map(|(name, _)| (*name).to_owned()).collect();
     if others.is_empty() {
         let looks = asked.iter().flat_map(|partitions| partitions.iter().rev().take(LOOKS_A_DAY));
         let looks: Vec<_> = looks.map(|(name, number)| misplaced(container, name, *number, partitions_per_day)).collect();
@@ -257,9 +236,7 @@ async fn reports(container: &ContainerClient, search: &AuditSearch) -> Result<Re
     let mut documents = of_container(container, sql).await?;
     let mut reports = Reports::new();
     while let Some(document) = documents.try_next().await? {
-        if let Some((query, count)) = report(&document).filter(|(query, _)| queries.contains(*query)) {
-            reports.insert(query.to_owned(), count);
-        }
+        note_report(&mut reports, &queries, &document);
     }
     Ok(reports)
 }

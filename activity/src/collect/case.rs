@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, report};
+use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, note_report};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
 use super::sign_in;
@@ -176,12 +176,17 @@ pub(super) async fn open_services() -> Result<(Config, Arc<Services>)> {
     let config = Config::from_vars(setting)?;
     let services = Arc::new(sign_in::services(&config)?);
     if has_state() {
-        services.clients.state().read_erased().await.context(UNREAD)?;
-        own_rows::read(&services).await.context("the administrator's own rows of edges cannot be read")?;
+        read_state(&services).await?;
     } else {
         services.storing.ask_built_in_rules().await;
     }
     Ok((config, services))
+}
+
+/// Reads what the collector's state says of documents: which were erased on request, and the administrator's own rows.
+pub(super) async fn read_state(services: &Services) -> Result<()> {
+    services.clients.state().read_erased().await.context(UNREAD)?;
+    own_rows::read(services).await.context("the administrator's own rows of edges cannot be read")
 }
 
 /// Writes the case from all that was collected so far, as far as it is in the range.
@@ -197,9 +202,7 @@ fn write_case(
     let queries = search.as_ref().map(|(search, _)| search.queries()).unwrap_or_default();
     let mut reports = Reports::new();
     DocumentFiles::open(&options.out.join(STATE))?.each(|document| {
-        if let Some((query, count)) = report(document).filter(|(query, _)| queries.contains(*query)) {
-            reports.insert(query.to_owned(), count);
-        }
+        note_report(&mut reports, &queries, document);
         // An earlier run may have collected what was erased since.
         let is_kept = filter.keeps(document) && !erased.contains(&digest_of(document.text("id")));
         if is_kept { case.write(document).context("the case cannot be written") } else { Ok(()) }

@@ -1,6 +1,7 @@
 //! The door to a Cosmos DB that somebody names by its address: the connection, and what every answer through it has in
 //! common. What is asked is elsewhere.
 
+use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::{Host, Url};
 
+use crate::collect::stack::STORAGE;
 use crate::keep;
 
 /// Names of Cosmos DB's accounts end so, in one cloud each.
@@ -92,6 +94,24 @@ impl DatabaseOptions {
         key.or_else(|| is_here().then(|| EMULATOR_KEY.to_owned()))
     }
 
+    /// The environment, with these options in its place; of a stack that is kept up, its storage account too.
+    ///
+    /// # Errors
+    ///
+    /// The note of a stack that is kept up cannot be read.
+    pub(crate) fn settings(&self) -> Result<impl Fn(&str) -> Option<String> + use<>> {
+        let options = self.clone();
+        let storage = keep::read()?.filter(|kept| Some(&kept.endpoint) == self.endpoint.as_ref()).and_then(|kept| kept.storage);
+        Ok(move |name: &str| match name {
+            "COSMOS_ENDPOINT" => options.endpoint.clone(),
+            "COSMOS_KEY" => options.account_key(),
+            "COSMOS_DATABASE" => Some(options.database.clone()),
+            "COSMOS_CONTAINER" => Some(options.container.clone()),
+            STORAGE if storage.is_some() => storage.clone(),
+            _ => env::var(name).ok(),
+        })
+    }
+
     /// Opens the container.
     ///
     /// # Errors
@@ -99,7 +119,9 @@ impl DatabaseOptions {
     /// One line that says what to do: as [`DatabaseOptions::or_kept`]; or the address is none of Cosmos DB's, nothing answers there,
     /// or the credential is refused.
     pub async fn open(&self) -> Result<ContainerClient> {
-        let Self { endpoint, key, database, container, any_host } = self.or_kept()?;
+        let options = self.or_kept()?;
+        let key = options.account_key();
+        let Self { endpoint, database, container, any_host, .. } = options;
         let endpoint = endpoint.unwrap_or_default();
         let credential = credential(&endpoint, key, any_host)?;
         let container = connect(&endpoint, credential, &database, &container).await;
@@ -107,16 +129,13 @@ impl DatabaseOptions {
     }
 }
 
-/// A key if there is one; else on this machine Microsoft's emulators', and anywhere else the person at the keyboard.
+/// A key if there is one, else the person at the keyboard; neither for an address that is no account's.
 fn credential(endpoint: &str, key: Option<String>, any_host: bool) -> Result<Credential> {
     let url = Url::parse(endpoint).with_context(|| format!("--endpoint {endpoint}"))?;
-    if is_loopback(&url) {
-        return Ok(Credential::key(key.as_deref().unwrap_or(EMULATOR_KEY)));
-    }
     let host = url.host_str().unwrap_or_default();
     let is_account = url.scheme() == "https" && ACCOUNT_DOMAINS.iter().any(|domain| host.ends_with(domain));
     ensure!(
-        is_account || any_host,
+        is_account || any_host || is_loopback(&url),
         "{endpoint} is no address of Cosmos DB (https://NAME.documents.azure.com:443/), and would be shown what opens the account: \
          with --any-host it is trusted all the same"
     );

@@ -331,10 +331,7 @@ async fn filled_in_though_killed(kills: u64, days: i64) -> Result<()> {
     let (from, to) = (day(9 + days).to_string(), day(9).to_string());
     let range = ["--from", &from, "--to", &to];
     for kill in 0..kills {
-        let mut child = desk.backfill(&place, "history", &range).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        tokio::time::sleep(Duration::from_millis(250 + 131 * (kill * 7 % 11))).await;
-        child.kill()?;
-        child.wait()?;
+        killed_after(250 + 131 * (kill * 7 % 11), &mut desk.backfill(&place, "history", &range)).await?;
     }
     let told = desk.backfilled(&place, "history", &range).await?;
     assert!(told.contains("The history is complete"), "{told}");

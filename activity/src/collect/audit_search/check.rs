@@ -18,6 +18,7 @@ use super::window::Window;
 use super::wire::NewQuery;
 use crate::collect::case::setting;
 use crate::collect::sign_in;
+use crate::screen::one_line;
 
 /// In the order in which they are tried: each needs those before it.
 const NAMES: [&str; 4] = ["sign-in", "permission", "root", "auditing"];
@@ -47,8 +48,7 @@ impl Checked {
 
 impl Display for Checked {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let one_line = |error: &anyhow::Error| format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(error)));
+        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(&format!("{error:#}"))));
         let found = self.found.iter().map(|found| ("well", found.clone())).chain(wrong);
         let untried = std::iter::repeat_with(|| ("untried", "not tried while the one before is wrong".to_owned()));
         let lines = NAMES.iter().zip(found.chain(untried));

@@ -34,7 +34,7 @@ use handler::store_events::DocumentMaker;
 pub use self::check::{CheckOptions, Checked, check};
 pub use self::client::Pauses;
 pub(crate) use self::history::{Counts, History};
-pub(crate) use self::proof::{REPORT, Reports, WORKLOAD, report};
+pub(crate) use self::proof::{REPORT, Reports, WORKLOAD, note_report};
 pub(crate) use self::search::CLOSED_AFTER;
 pub(crate) use self::shelf::{Shelf, UNREAD};
 pub(crate) use self::window::{Range, Window, next_day};

@@ -1,6 +1,6 @@
 //! What the ledger proves: a verdict for each day, and a line for each window that was asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -21,8 +21,15 @@ pub(crate) const REPORT: &str = "AuditSearchCompleted";
 /// What queries say of themselves in the audit log, by their id: the count of their results.
 pub(crate) type Reports = HashMap<String, u64>;
 
+/// Notes what a document says of one of these queries, if it is about one.
+pub(crate) fn note_report(reports: &mut Reports, queries: &HashSet<String>, document: &Document) {
+    if let Some((query, count)) = report(document).filter(|(query, _)| queries.contains(*query)) {
+        reports.insert(query.to_owned(), count);
+    }
+}
+
 /// The query that a record of the audit log is about, and how many results it counts.
-pub(crate) fn report(document: &Document) -> Option<(&str, u64)> {
+fn report(document: &Document) -> Option<(&str, u64)> {
     if document.text("Operation") != REPORT {
         return None;
     }

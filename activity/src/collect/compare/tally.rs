@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::case::document::Document;
 use crate::case::manifest::{Completeness, Verdict};
-use crate::collect::audit_search::{Reports, WORKLOAD, report};
+use crate::collect::audit_search::{REPORT, Reports, WORKLOAD, note_report};
 use crate::collect::documents::DocumentFiles;
 use crate::text_table::{Count, TextTable};
 
@@ -271,11 +271,8 @@ impl Tally {
     }
 
     fn note_report(&mut self, line: &str, queries: &HashSet<String>) -> Result<()> {
-        if line.contains("AuditSearchCompleted") {
-            let document = Document::new(serde_json::from_str::<Map<String, Value>>(line)?);
-            if let Some((query, count)) = report(&document).filter(|(query, _)| queries.contains(*query)) {
-                self.reports.insert(query.to_owned(), count);
-            }
+        if line.contains(REPORT) {
+            note_report(&mut self.reports, queries, &Document::new(serde_json::from_str::<Map<String, Value>>(line)?));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::case::filter::instant;
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
 use crate::geoip::GeoIpOptions;
-use crate::screen::Screen;
+use crate::screen::{Screen, one_line};
 use crate::text_table::Count;
 use crate::visible::visible_json;
 
@@ -149,7 +149,7 @@ pub(crate) async fn rules(database: &DatabaseOptions) -> RuleSet {
 }
 
 fn note(text: &str) {
-    let _ = writeln!(stderr(), "note: {}", text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let _ = writeln!(stderr(), "note: {}", one_line(text));
 }
 
 /// Hands all documents of a time to a judge, day after day, and before them what it looks back on.

@@ -171,9 +171,7 @@ impl StormReport {
             self.differences.push(format!("{} gaps are written down, where everything could be listed in time", evidence.gaps));
         }
     }
-}
 
-impl StormReport {
     /// The manifest of an export gives up the same content, for the same reasons, and holds every document.
     fn exported(&mut self, evidence: &Evidence) {
         let Manifest { files, completeness, .. } = &evidence.exported;
