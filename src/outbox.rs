@@ -8,6 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, future::join_all, stream};
+use tokio::sync::RwLock;
 
 use crate::{
     batch::{Item, pack},
@@ -26,6 +27,10 @@ pub(crate) struct Outbox {
     clock: Arc<Clock>,
     /// Hours of the journal to which the last append failed.
     unwritable: Mutex<HashSet<JournalHour>>,
+    /// Held by each sending until what it sent is journalled. While the queue is looked at none is under way. Otherwise a blob that another
+    /// workload has just queued again could be on the queue while the journal has only the time at which it was first queued: it
+    /// would count as waiting since then, and all that was lost in between would be taken for what still waits.
+    sending: RwLock<()>,
 }
 
 /// A workload's name and an hour of contentCreated.
@@ -33,7 +38,7 @@ type JournalHour = (&'static str, DateTime<Utc>);
 
 impl Outbox {
     pub(crate) fn new(queue: ContentQueue, state: Arc<State>, clock: Arc<Clock>) -> Self {
-        Self { queue, state, clock, unwritable: Mutex::default() }
+        Self { queue, state, clock, unwritable: Mutex::default(), sending: RwLock::default() }
     }
 
     /// Makes container and queue if they are missing: somebody may have deleted them since the last run.
@@ -44,7 +49,10 @@ impl Outbox {
     /// Since when the oldest of the messages waits that can be seen on the queue: as the journal has it, so that it compares with
     /// other times of the journal; else by its age, since the queue's clock and the API's need not agree.
     pub(crate) async fn oldest_waiting(&self) -> azure_core::Result<Option<DateTime<Utc>>> {
-        let Some(message) = self.queue.oldest_waiting().await? else { return Ok(None) };
+        let none_is_under_way = self.sending.write().await;
+        let oldest = self.queue.oldest_waiting().await?;
+        drop(none_is_under_way);
+        let Some(message) = oldest else { return Ok(None) };
         for item in &message.items {
             let (workload, hour) = self.journal_hour(item);
             if let Some(Standing::Queued(at)) = self.state.journal(workload, hour).await?.standing(&item.id) {
@@ -71,6 +79,7 @@ impl Outbox {
     /// Sends messages, each hidden for its own time. What the queue acknowledged is journalled, even if it did not take another;
     /// less what `is_journalled` is false for.
     pub(crate) async fn send(&self, messages: &[(Vec<Item>, Duration)], is_journalled: impl Fn(&Item) -> bool) -> Sent {
+        let _until_journalled = self.sending.read().await;
         let sends: Vec<_> = messages.iter().map(|(items, delay)| self.queue.send(items, *delay)).collect();
         let taken: Vec<_> = stream::iter(sends).buffered(SENDS).collect().await;
         let acknowledged: Vec<&[Item]> =

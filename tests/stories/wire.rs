@@ -1,7 +1,10 @@
 //! The wire between handler and storage account: a proxy that notes what was put on the queue, for how long it is hidden
 //! there, and that refuses or holds requests where a story says so.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
     Router,
@@ -92,6 +95,7 @@ struct Shared {
     http: reqwest::Client,
     plans: Mutex<Vec<Plan>>,
     sent: Mutex<Vec<Sent>>,
+    peeks: AtomicUsize,
     held: Notify,
     released: Notify,
 }
@@ -103,6 +107,7 @@ impl Wire {
             http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
             plans: Mutex::default(),
             sent: Mutex::default(),
+            peeks: AtomicUsize::new(0),
             held: Notify::new(),
             released: Notify::new(),
         });
@@ -143,6 +148,11 @@ impl Wire {
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
         self.shared.sent.lock().unwrap().clone()
+    }
+
+    /// Looks at a queue that were answered.
+    pub(crate) fn peeks(&self) -> usize {
+        self.shared.peeks.load(Ordering::Relaxed)
     }
 }
 
@@ -185,6 +195,9 @@ async fn forward(State((shared, behind)): State<(Arc<Shared>, Url)>, request: Re
         shared.http.request(parts.method.clone(), url).headers(without_hop(parts.headers)).body(body.clone()).send().await.unwrap();
     if answer.status().is_success() && At::Send.is(&parts.method, &target) {
         shared.note(&target, &body);
+    }
+    if target.contains("peekonly=true") {
+        shared.peeks.fetch_add(1, Ordering::Relaxed);
     }
     if what == Some(What::HeldAfter) {
         return shared.hold().await;
