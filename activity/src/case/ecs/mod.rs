@@ -123,11 +123,11 @@ fn take_client(record: &mut Map<String, Value>) -> Option<Option<String>> {
     client
 }
 
-/// Makes lists of `{Name, Value}` objects by name, and text in their place an object with `_raw`.
+/// Makes lists of `{Name, Value}` objects by name, and text in their place an object with `_raw`. A list with anything else in it stays.
 fn fold_properties(record: &mut Map<String, Value>) {
     for bag in tables::PROPERTY_BAGS {
         match record.get_mut(*bag) {
-            Some(Value::Array(list)) => {
+            Some(Value::Array(list)) if list.iter().all(|property| property["Name"].is_string()) => {
                 let folded = std::mem::take(list).into_iter().filter_map(named_value).collect();
                 record.insert((*bag).to_owned(), Value::Object(folded));
             }

@@ -100,6 +100,11 @@ fn an_exchange_cmdlet_tells_its_tenant_server_and_parameters() {
             ("o365.audit.OriginatingServer", Value::Null),
         ],
     );
+    let other = of(json!({ "RecordType": 1, "Parameters": [{"Name": "a", "Value": 1}, "b"], "ExtendedProperties": [{"Value": "c"}] }));
+    holds(
+        &other,
+        &[("o365.audit.Parameters", json!([{"Name": "a", "Value": 1}, "b"])), ("o365.audit.ExtendedProperties", json!([{"Value": "c"}]))],
+    );
     let text = of(json!({ "RecordType": 1, "Parameters": "-Identity x", "ExtendedProperties": "y" }));
     holds(&text, &[("o365.audit.Parameters", json!({"_raw": "-Identity x"})), ("o365.audit.ExtendedProperties._raw", json!("y"))]);
 }
