@@ -416,9 +416,14 @@ fn compose(
     }
     for field in fields {
         json.push(',');
-        write_quoted(&mut json, &field.name);
-        json.push(':');
-        json.push_str(field.value);
+        match field.as_it_stands() {
+            Some(field) => json.push_str(field),
+            None => {
+                write_quoted(&mut json, &field.name);
+                json.push(':');
+                json.push_str(field.value);
+            }
+        }
     }
     json.push('}');
     Ok(json)
