@@ -2,6 +2,10 @@
 
 #[path = "history/backfill.rs"]
 mod backfill;
+#[path = "history/half_a_year.rs"]
+mod half_a_year;
+#[path = "history/odd_records.rs"]
+mod odd_records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -221,6 +225,22 @@ async fn a_day_without_records_is_complete_once_the_querys_own_record_says_so() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_querys_own_record_counts_another_number_the_window_says_so() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(30), 40);
+    // It succeeds without a row, and says of itself that it found something.
+    tenant.fail_searches(SearchFault::NoRows, 0, 1);
+    let (from, to) = (day(30).to_string(), day(29).to_string());
+    desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    tenant.push_clock(TimeDelta::minutes(40));
+    let manifest = desk.collected(&tenant, "case", &["--from", &from]).await?;
+    assert_eq!(searched(&manifest)[from.as_str()].verdict, Some(Verdict::Unproven));
+    let window = windows(&desk, "case")?.remove(0);
+    assert_eq!(window["findings"], json!(["the query's own record in the audit log counts 1 results, and 0 were read"]), "{window:#}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_is_cut_is_halved_until_nothing_is_cut() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 500);
@@ -239,6 +259,31 @@ async fn a_query_that_is_cut_is_halved_until_nothing_is_cut() -> Result<()> {
     assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
     assert!(manifest.completeness.why.contains("cut at the limit"), "{}", manifest.completeness.why);
     assert_eq!(documents(&desk, "busy")?.len(), 100);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_proven_stays_so_once_no_query_reaches_it_any_more() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(179), 100);
+    publish_day(&tenant, day(180), 24);
+    // The day is proven in halves, and of the day before only what is reached.
+    tenant.set_search(|search| search.max_records = 60);
+    let (from, to) = (day(180).to_string(), day(178).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to];
+    let told = |manifest: &Manifest| -> Vec<_> { searched(manifest).values().map(|day| (day.day.clone(), day.listed, day.verdict)).collect() };
+    let first = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(told(&first).last(), Some(&(day(179).to_string(), 100, Some(Verdict::Complete))));
+    let reached_from = first.completeness.gaps[0].to.clone();
+    let asked = tenant.submissions().len();
+    tenant.push_clock(TimeDelta::hours(6));
+    let again = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((told(&again), &again.completeness.gaps[0].to), (told(&first), &reached_from));
+    assert_eq!(tenant.submissions().len(), asked, "all of it was proven");
+    tenant.push_clock(TimeDelta::days(30));
+    let again = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((told(&again), &again.completeness.gaps[0].to), (told(&first), &reached_from));
+    assert_eq!(again.completeness.gaps.len(), 1, "{:?}", again.completeness.gaps);
     Ok(())
 }
 
@@ -383,6 +428,7 @@ async fn trouble_on_the_wire_is_bridged_and_what_is_final_is_told_before_anythin
     tenant.fail(Fault::once(Operation::CreateQuery, throttled.clone()));
     tenant.fail(Fault::once(Operation::ReadQuery, throttled));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::InvalidToken401));
+    tenant.fail(Fault::once(Operation::ReadQuery, FaultKind::ClaimsChallenge403).after(1));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Html).after(1));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::EmptyBody).after(2));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Reset).after(3));

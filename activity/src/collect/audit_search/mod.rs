@@ -184,11 +184,12 @@ impl AuditSearch {
                 windows.push(day);
                 continue;
             }
-            // Of the day in which the reach begins, the part that is reached.
-            let begins = oldest.min(day.to);
-            extend(&mut out_of_reach, Window { to: begins, ..day });
-            if begins < day.to {
-                windows.push(Window { from: begins, ..day });
+            // Of the day in which the reach begins, the part that is reached; or more of it, if an earlier run reached further.
+            let reached = Window { from: oldest.min(day.to), ..day };
+            let reached = ledger.known().covered_end(day).filter(|proven| proven.holds(reached)).unwrap_or(reached);
+            extend(&mut out_of_reach, Window { to: reached.from, ..day });
+            if reached.from < day.to {
+                windows.push(reached);
             }
         }
         let done = windows.iter().filter(|window| ledger.known().covers(**window)).count();

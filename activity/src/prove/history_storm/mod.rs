@@ -184,6 +184,7 @@ fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
         ("dynamicProperties", odd(Oddity::DynamicProperties)),
         ("record as text", odd(Oddity::AsText)),
         ("two bodies", odd(Oddity::TwoBodies)),
+        ("record cut short in a text", odd(Oddity::NoObject)),
         ("row without a record", odd(Oddity::Nothing)),
     ];
     (0..random.random_range(1..4)).map(|_| all[random.random_range(0..all.len())].clone()).collect()

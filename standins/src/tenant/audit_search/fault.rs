@@ -113,6 +113,8 @@ pub enum Oddity {
     AsText,
     /// The record comes a second time with another body.
     TwoBodies,
+    /// The record is text that is cut short, and so holds no object.
+    NoObject,
     /// There is no record in the envelope.
     Nothing,
 }
