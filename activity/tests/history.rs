@@ -271,7 +271,8 @@ async fn what_was_proven_stays_so_once_no_query_reaches_it_any_more() -> Result<
     tenant.set_search(|search| search.max_records = 60);
     let (from, to) = (day(180).to_string(), day(178).to_string());
     let range = ["--source", "search", "--from", &from, "--to", &to];
-    let told = |manifest: &Manifest| -> Vec<_> { searched(manifest).values().map(|day| (day.day.clone(), day.listed, day.verdict)).collect() };
+    let told =
+        |manifest: &Manifest| -> Vec<_> { searched(manifest).values().map(|day| (day.day.clone(), day.listed, day.verdict)).collect() };
     let first = desk.collected(&tenant, "case", &range).await?;
     assert_eq!(told(&first).last(), Some(&(day(179).to_string(), 100, Some(Verdict::Complete))));
     let reached_from = first.completeness.gaps[0].to.clone();
@@ -351,6 +352,7 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (SearchFault::NoRows, Verdict::Unproven, "no record was found"),
         (SearchFault::LeavesOut { percent: 15, pass: 0 }, Verdict::Complete, ""),
         (SearchFault::LeavesOut { percent: 15, pass: 1 }, Verdict::Complete, ""),
+        (SearchFault::NeverWhole { of: 6 }, Verdict::Complete, "6 readings of it do not agree"),
         (SearchFault::Repeats { percent: 20 }, Verdict::Complete, ""),
         (SearchFault::ErrorAfter { rows: 100, passes: 2 }, Verdict::Complete, ""),
         (SearchFault::ErrorAfter { rows: 100, passes: u32::MAX }, Verdict::Complete, ""),
@@ -410,6 +412,62 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
             _ => assert!(found == all, "{fault:?}: {} of {}", found.len(), all.len()),
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_that_is_wrong_again_and_again_leaves_the_day_unproven_with_its_records() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 40);
+    tenant.fail_searches(SearchFault::EchoAltered, 0, 20);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Unproven, "{}", manifest.completeness.why);
+    assert!(manifest.completeness.why.contains("the service says that it was asked something else"), "{}", manifest.completeness.why);
+    assert_eq!(documents(&desk, "case")?.len(), 40);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_that_was_proven_does_not_stand_for_the_day() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 100);
+    tenant.set_search(|search| search.max_records = 60);
+    // The day is halved, since it is cut; for its second half no query is left.
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "2"];
+    let manifest = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(
+        (manifest.completeness.verdict, documents(&desk, "case")?.len()),
+        (Verdict::Incomplete, 50),
+        "{}",
+        manifest.completeness.why
+    );
+    tenant.push_clock(TimeDelta::hours(25));
+    let manifest = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((manifest.completeness.verdict, documents(&desk, "case")?.len()), (Verdict::Complete, 100), "{}", manifest.completeness.why);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_a_search_is_working_on_is_refused_to_the_feed() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 10);
+    // It waits for a query for as long as it is let.
+    let mut first = desk.command(&tenant, &["collect", "--source", "search", "--from", &day(20).to_string(), "--to", &day(19).to_string()]);
+    let first = first.arg("--out").arg(desk.case("case")).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    while tenant.submissions().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let second = output(desk.collect(&tenant, "case", &["--source", "feed"])).await?;
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is being worked on by another process"));
+    let process = first.id().to_string();
+    ensure!(Command::new("kill").args(["-INT", &process]).status()?.success(), "it is there to be interrupted");
+    let ended = tokio::task::spawn_blocking(move || first.wait_with_output()).await??;
+    assert_eq!(ended.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("the same command goes on where it was"));
+    assert_eq!(desk.collected(&tenant, "case", &["--source", "feed"]).await?.completeness.verdict, Verdict::Complete);
     Ok(())
 }
 
@@ -796,22 +854,46 @@ async fn measured(mut command: Command) -> Result<Measured> {
     Ok(measured)
 }
 
-/// Publishes `HISTORY_RECORDS` records, a million if it is not set, over four days, and says how many and the range.
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
+}
+
+/// `HISTORY_RECORDS` says how many records.
+fn large_count() -> usize {
+    number("HISTORY_RECORDS").unwrap_or(1_000_000)
+}
+
+/// One of them, with so many further members as `HISTORY_MEMBERS` says: each a list of objects with numbers in them.
+fn large_record(id: &str, at: DateTime<Utc>) -> String {
+    let value = |number| json!([{"Name": format!("Property{number}"), "OldValue": "before", "NewValue": "after", "Size": number}]);
+    let members = (0..number("HISTORY_MEMBERS").unwrap_or(0)).map(|number| (format!("Member{number}"), value(number)));
+    record(id, at, Value::Object(members.collect()))
+}
+
+/// Publishes them over four days, and says how many and the range.
 fn publish_large(tenant: &Tenant) -> (usize, String, String) {
     const DAYS: u32 = 4;
-    let count: usize = std::env::var("HISTORY_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let count = large_count();
     for number in 0..DAYS {
         let at = start(day(20 - i64::from(number))) + TimeDelta::hours(12);
-        let body = Body::Repeated { record: record("{id}", at, json!({})), count: count / DAYS as usize };
+        let body = Body::Repeated { record: large_record("{id}", at), count: count / DAYS as usize };
         tenant.publish(NewBlob::of("Audit.Exchange", at + TimeDelta::hours(1), body));
     }
     (count, day(20).to_string(), day(20 - i64::from(DAYS)).to_string())
 }
 
+/// Refuses more memory than an instance should give it, and more CPU than twice the feed's path takes for as many records.
+async fn hold_to_the_aim(measured: &Measured) -> Result<()> {
+    let feed = measured_feed().await?;
+    eprintln!("the feed's path: {feed}; {:.2} times its CPU", measured.cpu_ticks as f64 / feed.cpu_ticks as f64);
+    ensure!(measured.peak_kib <= 128 * 1024 && measured.cpu_ticks <= 2 * feed.cpu_ticks, "{measured}; by the feed {feed}");
+    Ok(())
+}
+
 /// A million records take an optimised build.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes, and much longer without optimisation"]
-async fn a_large_history_stays_within_128_mib() -> Result<()> {
+async fn a_large_history_takes_at_most_128_mib_and_twice_the_feeds_cpu() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     let (count, from, to) = publish_large(&tenant);
     let measured = measured(desk.collect(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to])).await?;
@@ -819,22 +901,16 @@ async fn a_large_history_stays_within_128_mib() -> Result<()> {
     let records: u64 = searched(&manifest).values().map(|day| day.listed).sum();
     eprintln!("{records} records into files: {measured}, {}", manifest.completeness.verdict);
     ensure!(records == count as u64 && manifest.completeness.verdict == Verdict::Complete, "{}", manifest.completeness.why);
-    ensure!(measured.peak_kib <= 128 * 1024, "{measured}");
-    Ok(())
+    hold_to_the_aim(&measured).await
 }
 
 /// The feed's path beside it: the same records into files, in content blobs of the last days.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes, and much longer without optimisation"]
-async fn the_feeds_path_for_as_many_records() -> Result<()> {
-    let (tenant, desk) = (tenant().await?, Desk::new()?);
-    let count: usize = std::env::var("HISTORY_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+async fn measured_feed() -> Result<Measured> {
     const BLOB: usize = 1_000;
-    for number in 0..count / BLOB {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    for number in 0..large_count() / BLOB {
         let at = Utc::now() - TimeDelta::hours(100) + TimeDelta::seconds(number as i64);
-        tenant.publish(NewBlob::of("Audit.Exchange", at, Body::Repeated { record: record("{id}", at, json!({})), count: BLOB }));
+        tenant.publish(NewBlob::of("Audit.Exchange", at, Body::Repeated { record: large_record("{id}", at), count: BLOB }));
     }
-    let measured = measured(desk.collect(&tenant, "case", &["--source", "feed"])).await?;
-    eprintln!("{count} records by the feed into files: {measured}");
-    Ok(())
+    measured(desk.collect(&tenant, "case", &["--source", "feed"])).await
 }

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, note_report};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::lines::hold;
 use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::filter::{Filter, instant};
@@ -114,6 +115,7 @@ struct Ranges {
 impl Ranges {
     fn new(source: Option<Source>, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Self> {
         ensure!(from.zip(to).is_none_or(|(from, to)| from < to), "--from is not before --to");
+        ensure!(from.is_none_or(|from| from < now), "--from is not in the past");
         // The edge of what can be listed moves on until its turn comes, and must not become a gap.
         let (oldest, end) = (oldest_listable(now) + MARGIN, to.unwrap_or(now));
         let since = || from.context("a search needs --from");
@@ -140,6 +142,8 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     let (config, services) = open_services().await?;
     let ranges = |now| Ranges::new(options.source, options.from, options.to, now);
     let state = options.out.join(STATE);
+    // Feed and search each have a file of their own, but the documents are one's.
+    let _alone = hold(&state)?;
     let (search, ranges) = match ranges(Utc::now())? {
         by_machine @ Ranges { search: None, .. } => (None, by_machine),
         _ => {
@@ -255,5 +259,6 @@ mod tests {
         assert_eq!(old, Ranges { feed: None, search: Some((time("2026-06-01"), time("2026-07-01"))) });
         assert!(ranges(Some(Source::Search), None, None).is_err());
         assert!(ranges(None, Some("2026-11-19"), Some("2026-11-18")).is_err());
+        assert!(ranges(None, Some("2026-11-21"), None).is_err());
     }
 }

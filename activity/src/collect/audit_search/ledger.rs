@@ -198,7 +198,8 @@ impl Known {
     /// Reads the ledger of a state folder, which another process may be writing at this moment.
     pub(super) fn read(state: &Path) -> Result<Self> {
         let path = state.join(LEDGER);
-        let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let file = File::open(&path)
+            .with_context(|| format!("{} cannot be read: a folder of `backfill` or `collect --source search` is meant", path.display()))?;
         Ok(Self::of(finished_entries(&file, &path)?))
     }
 

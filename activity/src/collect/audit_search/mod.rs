@@ -80,6 +80,7 @@ pub(crate) struct Plan {
     young: usize,
     left: usize,
     max: usize,
+    reach_days: u32,
 }
 
 impl Plan {
@@ -116,7 +117,10 @@ impl Display for Plan {
         if self.young > 0 {
             write!(f, "; {} days are younger than 24 hours and stay unproven until a later run", self.young)?;
         }
-        self.out_of_reach.iter().try_for_each(|window| write!(f, "; out of reach: from {} to {}", rfc3339(window.from), rfc3339(window.to)))
+        for Window { from, to } in &self.out_of_reach {
+            write!(f, "; out of reach: from {} to {}, as a query reaches {} days", rfc3339(*from), rfc3339(*to), self.reach_days)?;
+        }
+        if self.out_of_reach.is_empty() { Ok(()) } else { f.write_str(" (--reach-days says how far the tenant's licences go)") }
     }
 }
 
@@ -202,7 +206,8 @@ impl AuditSearch {
             windows: windows.clone(),
             out_of_reach: out_of_reach.clone(),
         }))?;
-        Ok(Plan { windows, out_of_reach, done, young, left, max: self.limits.max_submissions })
+        let Limits { reach_days, max_submissions: max, .. } = self.limits;
+        Ok(Plan { windows, out_of_reach, done, young, left, max, reach_days })
     }
 
     /// Searches all windows of a plan, as far as the floors allow. Returns why some of them wait, if any do.
@@ -213,6 +218,9 @@ impl AuditSearch {
         let searcher = &self.searcher;
         let task = screen.task("search", "asking Graph");
         let all = plan.windows.len() as u64;
+        if plan.queries() > 0 {
+            task.begins(format_args!("asking Graph, {OPEN} queries at a time: each takes minutes, on large tenants an hour"));
+        }
         let mut queue: VecDeque<(Window, bool)> = plan.windows.iter().map(|window| (*window, false)).collect();
         let (mut running, mut waiting) = (FuturesUnordered::new(), None);
         loop {

@@ -94,7 +94,8 @@ impl RunReport {
             let handler = self.handler.display();
             let settings = settings.display();
             text += &format!("\nTo ask the handler:\n\n  (. {settings}; {handler} check; {handler} status)\n");
-            text += &format!("\nTo try history, as docs/HISTORY.md tells:\n\n  (. {settings}; cargo run -q {RELEASE}-p activity -- check)\n");
+            text +=
+                &format!("\nTo try history, as docs/HISTORY.md tells:\n\n  (. {settings}; cargo run -q {RELEASE}-p activity -- check)\n");
         }
         if self.stack.azurite.is_some() {
             let container = self.stack.settings.get("STATE_CONTAINER").map_or("activity-state", String::as_str);

@@ -49,6 +49,11 @@ pub enum SearchFault {
         /// Which reading, from 0.
         pass: u32,
     },
+    /// Each reading leaves out one of so many records, and the next reading others.
+    NeverWhole {
+        /// Of how many one is left out.
+        of: usize,
+    },
     /// Some records stand on a second page as well.
     Repeats {
         /// Hundredths of them.
