@@ -433,7 +433,7 @@ async fn a_half_that_was_proven_does_not_stand_for_the_day() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 100);
     tenant.set_search(|search| search.max_records = 60);
-    // The day is halved, since it is cut; for its second half no query is left.
+    // The day is halved, since it is cut; for its second half no query is left. The record of noon is in both.
     let (from, to) = (day(20).to_string(), day(19).to_string());
     let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "2"];
     let manifest = desk.collected(&tenant, "case", &range).await?;
