@@ -291,6 +291,7 @@ async fn what_was_proven_stays_so_once_no_query_reaches_it_any_more() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn the_floor_of_submissions_is_never_passed_whatever_the_folder() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
+    tenant.set_search(|search| search.max_open = 2);
     (10..20).for_each(|days_ago| publish_day(&tenant, day(days_ago), 3));
     let (from, to) = (day(19).to_string(), day(9).to_string());
     let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "6"];
@@ -304,6 +305,8 @@ async fn the_floor_of_submissions_is_never_passed_whatever_the_folder() -> Resul
     let manifest = Manifest::read(&desk.case("case"))?;
     assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
     assert!(manifest.completeness.why.contains("takes no more queries in 24 hours, the next is free at"), "{}", manifest.completeness.why);
+    // Two at a time: the tenant never had to refuse one.
+    assert!(!tenant.calls().iter().any(|call| call.status == 429));
     // Another folder is no other tenant.
     desk.collected(&tenant, "other", &range).await?;
     assert_eq!(tenant.submissions().len(), 6);
@@ -411,6 +414,24 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
             }
             _ => assert!(found == all, "{fault:?}: {} of {}", found.len(), all.len()),
         }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_comes_to_nothing_again_is_asked_in_halves() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 40);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    for (at, fault) in [SearchFault::Fails, SearchFault::Stuck, SearchFault::Vanishes].into_iter().enumerate() {
+        tenant.fail_searches(fault, 0, 2);
+        let case = format!("case-{at}");
+        let before = tenant.submissions().len();
+        let manifest = desk.collected(&tenant, &case, &["--source", "search", "--from", &from, "--to", &to]).await?;
+        assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+        assert_eq!((tenant.submissions().len() - before, documents(&desk, &case)?.len()), (4, 40));
+        let halved: Vec<_> = windows(&desk, &case)?.iter().map(|window| window["isHalved"].clone()).collect();
+        assert_eq!(halved, [json!(false), json!(true), json!(false)]);
     }
     Ok(())
 }
