@@ -143,6 +143,11 @@ pub fn parse_utc(text: &str) -> Option<DateTime<Utc>> {
         .ok()
 }
 
+/// A time as HTTP has it in `Date` and `Retry-After`. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
+pub(crate) fn parse_http_date(text: &str) -> Option<DateTime<Utc>> {
+    httpdate::parse_http_date(text).ok().map(DateTime::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

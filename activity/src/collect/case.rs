@@ -25,10 +25,9 @@ use super::lines::hold;
 use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::filter::{Filter, instant};
-use crate::case::forms::Form;
+use crate::case::forms::FormOptions;
 use crate::case::manifest::{Completeness, Manifest, STATE};
 use crate::case::writing::CaseWriter;
-use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
@@ -57,12 +56,9 @@ pub struct CaseOptions {
     /// The folder of the case; one that was begun is gone on with
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The forms, separated by commas
-    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
-    pub forms: Vec<Form>,
-    /// Country, city and network of addresses, for `--as ecs`
+    /// In which forms
     #[command(flatten)]
-    pub geoip: GeoIpOptions,
+    pub forms: FormOptions,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -201,7 +197,7 @@ fn write_case(
     waiting: Option<&str>,
     erased: &HashSet<Digest>,
 ) -> Result<Manifest> {
-    let mut case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
+    let mut case = CaseWriter::begin(&options.out, &options.forms)?;
     let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
     let queries = search.as_ref().map(|(search, _)| search.queries()).unwrap_or_default();
     let mut reports = Reports::new();
@@ -221,7 +217,7 @@ fn write_case(
         case.add_lines("windows.ndjson", &search.lines(&reports)?).context("the case cannot be written")?;
     }
     let source = options.source.unwrap_or(if search.is_some() { Source::Both } else { Source::Feed });
-    let asked = json!({ "command": "collect", "source": source, "as": options.forms, "from": options.from, "to": options.to });
+    let asked = json!({ "command": "collect", "source": source, "as": options.forms.forms, "from": options.from, "to": options.to });
     let completeness = Completeness::judge(account.days, account.gaps, account.lost, account.doubts);
     case.finish(asked, completeness, options.sign.as_deref())
 }
