@@ -88,6 +88,23 @@ AppTraces
 '''
   }
   {
+    name: 'all-content-refused'
+    text: 'All content of a workload is refused: most likely tenant or publisher is set wrong. What is refused again after 61 minutes is lost.'
+    severity: 1
+    window: 'PT30M'
+    aggregation: 'Count'
+    column: null
+    operator: 'GreaterThan'
+    threshold: 0
+    dimension: ''
+    query: '''
+AppTraces
+| where SeverityLevel == 3 and Message contains 'every content blob that is asked for is refused'
+| extend line = parse_json(substring(Message, indexof(Message, '{')))
+| where line.message == 'every content blob that is asked for is refused: check OFFICE365_TENANT_ID and OFFICE365_PUBLISHER_ID'
+'''
+  }
+  {
     name: 'poison-messages'
     text: 'A queue message failed at every delivery. Its content is queued again after an hour, so a cause that stays repeats this.'
     severity: 2

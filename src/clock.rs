@@ -1,9 +1,12 @@
 //! The one clock: the machine's time, corrected by what the service says the time is. Everything that compares with the
 //! service's times asks here. Times as text too.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SubsecRound, TimeDelta, Utc};
 
 /// A time that is further than this from the machine's and from what was told before needs a second witness.
 const JUMP: TimeDelta = TimeDelta::hours(1);
@@ -137,10 +140,24 @@ pub fn rfc3339(at: DateTime<Utc>) -> String {
 /// A time as the API writes it: RFC 3339, or without a zone, which is UTC.
 #[must_use]
 pub fn parse_utc(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
-        .ok()
+    plain_utc(text).or_else(|| {
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| at.to_utc())
+            .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|at| at.and_utc()))
+            .ok()
+    })
+}
+
+/// Nearly every record's time is of this form, `2026-11-20T10:00:00`, and is read several times as fast by itself.
+fn plain_utc(text: &str) -> Option<DateTime<Utc>> {
+    let bytes: &[u8; 19] = text.as_bytes().try_into().ok()?;
+    let number = |digits: Range<usize>| {
+        bytes[digits].iter().try_fold(0_u32, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+    };
+    let has_marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().all(|(at, mark)| bytes[*at] == *mark);
+    let year = number(0..4).filter(|_| has_marks)?;
+    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(5..7)?, number(8..10)?)?;
+    Some(date.and_hms_opt(number(11..13)?, number(14..16)?, number(17..19)?)?.and_utc())
 }
 
 /// A time as HTTP has it in `Date` and `Retry-After`. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
@@ -153,6 +170,19 @@ mod tests {
     use super::*;
 
     const HOUR: TimeDelta = TimeDelta::hours(1);
+
+    #[test]
+    fn a_time_reads_the_same_in_its_usual_form_as_in_any_other() {
+        for time in ["2026-11-20T10:00:00", "2024-02-29T23:59:59", "0000-01-01T00:00:00", "9999-12-31T00:00:00"] {
+            let other = DateTime::parse_from_rfc3339(&format!("{time}Z")).unwrap();
+            assert_eq!((plain_utc(time), parse_utc(time)), (Some(other.to_utc()), Some(other.to_utc())));
+        }
+        // A leap second is no usual form.
+        assert_eq!((plain_utc("2016-12-31T23:59:60"), parse_utc("2016-12-31T23:59:60").is_some()), (None, true));
+        for time in ["2026-11-20 10:00:00", "2026-13-20T10:00:00", "2026-02-29T10:00:00", "2026-11-20T24:00:00", "+026-11-20T10:00:00"] {
+            assert_eq!(plain_utc(time), None, "{time}");
+        }
+    }
 
     #[test]
     fn a_jump_is_believed_when_another_kind_of_answer_tells_it_too() {

@@ -167,7 +167,7 @@ impl Database {
         // A reduced document's repeat is read again, since the journal must name it even if this message does not settle.
         let is_stored =
             |(document, written): &(&&Document, &Written)| document.reduced.is_none() && !matches!(written, Written::Refused(_));
-        documents.iter().zip(&written).filter(is_stored).for_each(|(document, _)| self.ids.remember(&document.digest));
+        self.ids.remember(documents.iter().zip(&written).filter(is_stored).map(|(document, _)| &document.digest));
         Ok(written)
     }
 

@@ -64,8 +64,10 @@ impl Ids {
         IdState::Unknown
     }
 
-    pub(super) fn remember(&self, digest: &Digest) {
-        self.known().remember(digest);
+    pub(super) fn remember<'d>(&self, digests: impl IntoIterator<Item = &'d Digest>) {
+        let mut known = self.known();
+        known.make_room();
+        digests.into_iter().for_each(|digest| known.remember(digest));
     }
 
     /// Where the database refuses, its container may have been made anew, without the documents.
@@ -81,14 +83,17 @@ impl Ids {
 impl Known {
     fn is_stored(&self, digest: &Digest) -> bool {
         let (set, id) = place(digest);
-        self.since.elapsed() < MAX_AGE && self.stored.get(set).is_some_and(|ids| ids.contains(&id))
+        self.stored.get(set).is_some_and(|ids| ids.contains(&id)) && self.since.elapsed() < MAX_AGE
     }
 
-    fn remember(&mut self, digest: &Digest) {
+    fn make_room(&mut self) {
         if self.stored.is_empty() || self.since.elapsed() >= MAX_AGE {
             self.stored = vec![[0; 8]; SETS];
             self.since = Instant::now();
         }
+    }
+
+    fn remember(&mut self, digest: &Digest) {
         let (set, id) = place(digest);
         let ids = &mut self.stored[set];
         if !ids.contains(&id) {
@@ -134,7 +139,7 @@ mod tests {
     fn an_id_is_stored_only_once_it_was_remembered_and_until_it_is_forgotten() {
         let ids = Ids::default();
         assert!(!ids.is_stored(&digest(1)));
-        ids.remember(&digest(1));
+        ids.remember([&digest(1)]);
         assert!(ids.is_stored(&digest(1)) && !ids.is_stored(&digest(2)));
         ids.forget();
         assert!(!ids.is_stored(&digest(1)));
@@ -148,7 +153,7 @@ mod tests {
         assert_eq!(ids.claim(digest(1), &mut other), IdState::InFlight);
         drop(one);
         assert_eq!(ids.claim(digest(1), &mut other), IdState::Unknown);
-        ids.remember(&digest(1));
+        ids.remember([&digest(1)]);
         drop(other);
         assert_eq!(ids.claim(digest(1), &mut Claims::default()), IdState::Stored);
     }
@@ -157,7 +162,7 @@ mod tests {
     fn what_is_remembered_is_bounded_and_the_latest_stay() {
         let ids = Ids::default();
         let many = 3 * SETS * 8;
-        (0..many).for_each(|number| ids.remember(&digest(number)));
+        (0..many).for_each(|number| ids.remember([&digest(number)]));
         assert_eq!(ids.known().stored.len(), SETS);
         let known = |from: usize, to: usize| (from..to).filter(|number| ids.is_stored(&digest(*number))).count();
         assert!(known(many - 100_000, many) > 99_900);

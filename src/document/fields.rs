@@ -12,9 +12,17 @@ const FEW: usize = 48;
 pub(crate) struct Field<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) value: &'a str,
+    /// Name and value as they stand.
+    whole: &'a str,
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The field as a document has it, where it stands so already: a name without escapes, and no spaces.
+    pub(crate) fn as_it_stands(&self) -> Option<&'a str> {
+        let is_plain = matches!(self.name, Cow::Borrowed(_)) && self.whole.len() + 1 == self.length();
+        is_plain.then_some(self.whole)
+    }
+
     /// Bytes it takes in a document: name, value, quotes, colon and comma.
     pub(crate) fn length(&self) -> usize {
         self.name.len() + self.value.len() + 4
@@ -35,7 +43,7 @@ impl<'a> Fields<'a> {
     /// The same, those included whose name comes again.
     pub(crate) fn all(json: &'a str) -> Option<Vec<Field<'a>>> {
         let mut fields = Vec::with_capacity(32);
-        Scan::new(json).object(|name, value| fields.push(Field { name, value }))?;
+        Scan::new(json).object(|name, value, whole| fields.push(Field { name, value, whole }))?;
         Some(fields)
     }
 

@@ -342,6 +342,10 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// Percent-encodes what Cosmos or its clients cannot take in an id, and the percent sign, so that no two become one.
 fn encode_id(id: &str) -> String {
+    // Nearly all are GUIDs.
+    if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return id.to_owned();
+    }
     let mut encoded = String::with_capacity(id.len());
     let last = id.len().saturating_sub(1);
     for (at, c) in id.char_indices() {
@@ -366,7 +370,7 @@ fn canonical(text: &str) -> Vec<u8> {
 
 fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
     match created {
-        Some(created) => format!("{}-{n}", created.format("%Y-%m-%d")),
+        Some(created) => format!("{}-{n}", created.date_naive()),
         None => format!("unknown-{n}"),
     }
 }
@@ -390,9 +394,12 @@ fn compose(
     omitted: &[String],
     fields: &[Field<'_>],
 ) -> serde_json::Result<String> {
-    let mut json = serde_json::to_string(head)?;
-    json.reserve(edges.len() + fields.iter().map(Field::length).sum::<usize>() + 32);
+    let rest = edges.len() + findings.map_or(0, str::len) + fields.iter().map(Field::length).sum::<usize>() + 64;
+    let mut json = Vec::with_capacity(length_of(head) + rest);
+    serde_json::to_writer(&mut json, head)?;
     json.pop();
+    // JSON is always UTF-8.
+    let mut json = String::from_utf8(json).unwrap_or_default();
     json.push_str(",\"edges\":");
     json.push_str(edges);
     if let Some(findings) = findings {
@@ -409,9 +416,14 @@ fn compose(
     }
     for field in fields {
         json.push(',');
-        write_quoted(&mut json, &field.name);
-        json.push(':');
-        json.push_str(field.value);
+        match field.as_it_stands() {
+            Some(field) => json.push_str(field),
+            None => {
+                write_quoted(&mut json, &field.name);
+                json.push(':');
+                json.push_str(field.value);
+            }
+        }
     }
     json.push('}');
     Ok(json)

@@ -210,18 +210,17 @@ impl Element {
         }
         let mut at = 0;
         while at < bytes.len() {
-            if self.text == Text::Inside {
-                // Most of a record is text: jump to where it may end.
-                at += memchr2(b'"', b'\\', &bytes[at..])?;
-            }
-            let byte = bytes[at];
-            at += 1;
-            if self.text != Text::Outside {
-                self.within_text(byte);
-                if self.depth == 0 && self.text == Text::Outside {
-                    return Some(at);
+            match self.text {
+                Text::Outside => self.outside_text(bytes[at]),
+                Text::Inside => {
+                    // Most of a record is text: jump to where it may end.
+                    at += memchr2(b'"', b'\\', &bytes[at..])?;
+                    self.text = if bytes[at] == b'"' { Text::Outside } else { Text::AfterBackslash };
                 }
-            } else if self.outside_text(byte) {
+                _ => self.within_escape(bytes[at]),
+            }
+            at += 1;
+            if self.depth == 0 && self.text == Text::Outside {
                 return Some(at);
             }
         }
@@ -238,10 +237,8 @@ impl Element {
         end
     }
 
-    fn within_text(&mut self, byte: u8) {
+    fn within_escape(&mut self, byte: u8) {
         self.text = match (self.text, byte) {
-            (Text::Inside, b'"') => Text::Outside,
-            (Text::Inside, b'\\') => Text::AfterBackslash,
             (Text::AfterBackslash, b'u') => Text::Escape,
             (Text::Escape, b'd' | b'D') => Text::EscapeD,
             (Text::EscapeD, b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -254,31 +251,26 @@ impl Element {
         };
     }
 
-    /// True at the record's closing bracket.
-    fn outside_text(&mut self, byte: u8) -> bool {
+    fn outside_text(&mut self, byte: u8) {
         match byte {
             b'0'..=b'9' | b'-' | b'+' | b'.' => {
                 self.number += 1;
                 self.flags.long_numbers |= self.number > 15;
-                return false;
+                return;
             }
             b'e' | b'E' if self.number > 0 => {
                 self.flags.long_numbers = true;
-                return false;
+                return;
             }
             b'"' => self.text = Text::Inside,
             b'{' | b'[' => {
                 self.depth += 1;
                 self.flags.depth = self.flags.depth.max(self.depth);
             }
-            b'}' | b']' => {
-                self.depth -= 1;
-                return self.depth == 0;
-            }
+            b'}' | b']' => self.depth -= 1,
             _ => {}
         }
         self.number = 0;
-        false
     }
 }
 

@@ -7,7 +7,7 @@
 //! value and an excerpt of the text around it. Counts, types and confidence stand beside them and stay.
 //! <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema#dlp-schema>
 
-use std::{borrow::Cow, fmt, fmt::Write as _};
+use std::{borrow::Cow, fmt, fmt::Write as _, sync::LazyLock};
 
 use hmac::{Hmac, Mac};
 use memchr::memmem;
@@ -108,10 +108,13 @@ pub(super) fn redact(json: &str, treatment: Treatment) -> Option<(String, Redact
 /// Nearly all records end here.
 fn may_hold_values(json: &str) -> bool {
     let bytes = json.as_bytes();
-    memmem::find(bytes, b"etect").is_some()
-        || memmem::find(bytes, b"ETECT").is_some()
-        || memmem::find_iter(bytes, b"\\u00").any(|at| matches!(bytes.get(at + 4), Some(b'4'..=b'7')))
+    let [lower, upper, escape] = &*MARKS;
+    lower.find(bytes).is_some()
+        || upper.find(bytes).is_some()
+        || escape.find_iter(bytes).any(|at| matches!(bytes.get(at + 4), Some(b'4'..=b'7')))
 }
+
+static MARKS: LazyLock<[memmem::Finder<'static>; 3]> = LazyLock::new(|| ["etect", "ETECT", "\\u00"].map(memmem::Finder::new));
 
 /// Where a value stands.
 #[derive(Clone, Copy, Default)]

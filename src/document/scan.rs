@@ -20,8 +20,9 @@ impl<'a> Scan<'a> {
         Self { json, at: 0, has_controls }
     }
 
-    /// Hands out the name and the value of each field. None where the text is no object, or no valid JSON.
-    pub(super) fn object(mut self, mut field: impl FnMut(Cow<'a, str>, &'a str)) -> Option<()> {
+    /// Hands out the name and the value of each field, and both as they stand, with what is between them. None where the text is no
+    /// object, or no valid JSON.
+    pub(super) fn object(mut self, mut field: impl FnMut(Cow<'a, str>, &'a str, &'a str)) -> Option<()> {
         if self.next()? != b'{' {
             return None;
         }
@@ -30,11 +31,13 @@ impl<'a> Scan<'a> {
             return self.is_at_end();
         }
         loop {
+            self.peek()?;
+            let whole = self.at;
             let name = self.name()?;
             self.peek()?;
             let start = self.at;
             self.value()?;
-            field(name, &self.json[start..self.at]);
+            field(name, &self.json[start..self.at], &self.json[whole..self.at]);
             match self.next()? {
                 b',' => {}
                 b'}' => return self.is_at_end(),
@@ -208,7 +211,7 @@ mod tests {
     /// What this finds, and what `serde_json` finds.
     fn both(json: &str) -> (Found, Found) {
         let mut found = Vec::new();
-        let is_valid = Scan::new(json).object(|name, value| found.push((name.into_owned(), value.to_owned()))).is_some();
+        let is_valid = Scan::new(json).object(|name, value, _| found.push((name.into_owned(), value.to_owned()))).is_some();
         (is_valid.then_some(found), by_serde_json(json))
     }
 

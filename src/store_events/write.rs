@@ -113,9 +113,10 @@ async fn write_batch(database: &Database, batch: Batch, _permit: SemaphorePermit
 
 /// If the database refuses a document, writes one that says so in its place; if that is refused too, one that says nothing else.
 async fn write_stub(database: &Database, document: &mut Document, written: &mut Written) -> Result<(), DatabaseError> {
-    for stub in [document.stub(), document.bare_stub()] {
+    for stub_of in [Document::stub, Document::bare_stub] {
         let Written::Refused(error) = &*written else { break };
         tracing::warn!(record = document.id, error = %chain(error), "the database refuses a document; one without its fields takes its place");
+        let stub = stub_of(document);
         if let Some(of_stub) = database.create(&[&stub]).await?.pop() {
             *written = of_stub;
             *document = stub;

@@ -318,7 +318,7 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
     let source: String = files(&root().join("src"), &["rs"]).iter().map(|file| read(file)).collect();
     let alerts = infra("alerts.bicep");
     let queries: Vec<&str> = alerts.split("'''").skip(1).step_by(2).collect();
-    assert_eq!(queries.len(), 7);
+    assert_eq!(queries.len(), 8);
     let mut messages = 0;
     for query in &queries {
         let named = query.split("line.message ").skip(1).flat_map(|rest| {
@@ -337,7 +337,7 @@ fn alerts_ask_for_lines_that_are_printed_and_kept() {
             assert!(printed.contains(field), "{field} is no field of a workload's report: {printed:?}");
         }
     }
-    assert_eq!(messages, 4, "the messages are not found any more");
+    assert_eq!(messages, 5, "the messages are not found any more");
     assert_eq!(serde_json::to_value(Outcome::Failed).unwrap(), "failed");
     for function in ["QueueEvents", "StoreEvents"] {
         assert!(alerts.contains(&format!("'{function}'")) && root().join(function).is_dir(), "{function}");

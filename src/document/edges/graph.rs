@@ -32,8 +32,8 @@ pub(super) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub(super) fn new(label: &'a str) -> Self {
-        let json = String::with_capacity(960);
-        let (nodes, places, names, edges, known) = Default::default();
+        let (json, nodes, edges) = (String::with_capacity(960), Vec::with_capacity(8), Vec::with_capacity(8));
+        let (places, names, known) = Default::default();
         let mut graph = Self { label: quoted(label), json, nodes, places, names, edges, known, is_full: false };
         graph.json.push('[');
         graph
@@ -55,11 +55,11 @@ impl<'a> Graph<'a> {
     }
 
     /// Adds an edge where both ends differ, unless it is known or there is no more room. Tells whether it stands now.
-    pub(super) fn add(&mut self, from: &Node, to: &Node, label: Option<&str>, row: &'a str) -> bool {
-        if from == to || self.is_full {
+    pub(super) fn add(&mut self, from: &Node, to: Node, label: Option<&str>, row: &'a str) -> bool {
+        if *from == to || self.is_full {
             return false;
         }
-        let ends = (self.place(from), self.place(to));
+        let ends = (self.place(from), self.place(&to));
         if let (Some(from), Some(to)) = ends
             && self.knows(from, to)
         {
@@ -69,13 +69,13 @@ impl<'a> Graph<'a> {
         if end > 1 {
             self.json.push(',');
         }
-        self.write(from, to, label);
+        self.write(from, &to, label);
         if self.json.len() >= MAX_BYTES {
             self.json.truncate(end);
             self.is_full = true;
             return false;
         }
-        let from = ends.0.unwrap_or_else(|| self.learn(from));
+        let from = ends.0.unwrap_or_else(|| self.learn(from.clone()));
         let to = ends.1.unwrap_or_else(|| self.learn(to));
         self.edges.push((from, to, row));
         if self.edges.len() > FEW {
@@ -113,8 +113,8 @@ impl<'a> Graph<'a> {
         if self.nodes.len() <= FEW { self.nodes.iter().position(|known| known == node) } else { self.places.get(node).copied() }
     }
 
-    fn learn(&mut self, node: &Node) -> usize {
-        self.nodes.push(node.clone());
+    fn learn(&mut self, node: Node) -> usize {
+        self.nodes.push(node);
         if self.nodes.len() > FEW {
             let new = if self.places.is_empty() { 0 } else { self.nodes.len() - 1 };
             for (at, node) in self.nodes.iter().enumerate().skip(new) {

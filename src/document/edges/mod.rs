@@ -153,7 +153,7 @@ impl<'r, 'a> Record<'r, 'a> {
             reading.each(&row.to, &mut |to, to_text| {
                 pairs += 1;
                 let is_own = reading.actor.as_ref().is_some_and(|actor| actor.name == to.name);
-                if (row.own || !is_own) && graph.add(from, &to, row.label.as_deref(), &row.name) && !row.to.is_part() {
+                if (row.own || !is_own) && graph.add(from, to, row.label.as_deref(), &row.name) && !row.to.is_part() {
                     from_text.into_iter().chain(to_text).for_each(|text| text.is_read.set(true));
                 }
             });
@@ -185,7 +185,7 @@ impl<'r, 'a> Record<'r, 'a> {
             let Some(row) = self.table.anywhere.iter().find(is_of) else { continue };
             let is_new = |to: &Node| to.name != actor.name && !graph.bears(&to.name);
             if let Some(to) = node(row.kind, &text.text).filter(is_new) {
-                graph.add(actor, &to, row.label.as_deref(), &row.name);
+                graph.add(actor, to, row.label.as_deref(), &row.name);
             }
         }
     }

@@ -173,13 +173,16 @@ impl Node {
     /// A plain address without port and brackets, an IPv4 address where IPv6 only maps one. None for what is no address,
     /// and for those that say nothing of where from: the machine's own (`::1`, `0.0.0.0`), and those of one link (`fe80::1`).
     pub(super) fn ip(text: &str) -> Option<Self> {
-        let ip = plain_ip(text.trim())?.to_canonical();
+        let text = text.trim();
+        let ip = plain_ip(text)?.to_canonical();
         let is_of_link = match ip {
             IpAddr::V4(ip) => ip.is_link_local(),
             IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
         let says_where = !ip.is_loopback() && !ip.is_unspecified() && !is_of_link;
-        says_where.then(|| Self { kind: NodeType::Ip, name: ip.to_string() })
+        // An IPv4 address that stands alone is taken in one form only, and need not be written anew.
+        let is_ready = ip.is_ipv4() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        says_where.then(|| Self { kind: NodeType::Ip, name: if is_ready { text.to_owned() } else { ip.to_string() } })
     }
 
     /// An application by its id or, where there is none, its name.

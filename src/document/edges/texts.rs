@@ -43,13 +43,15 @@ pub(super) struct Text<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Texts<'a> {
     pub(super) all: Vec<Text<'a>>,
+    /// The place of each.
+    places: Vec<Place>,
     /// For each place of the tree, whether something stands there.
     seen: Vec<bool>,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn of(tree: &Tree, fields: &Fields<'a>) -> Self {
-        let texts = Self { all: Vec::with_capacity(16), seen: vec![false; tree.len()] };
+        let texts = Self { all: Vec::with_capacity(24), places: Vec::with_capacity(24), seen: vec![false; tree.len()] };
         let mut walk = Walk { tree, texts, objects: RECORD, looked_at: 0, max_kept: 0 };
         for field in &fields.0 {
             walk.field(field.name.clone(), field.value);
@@ -64,8 +66,8 @@ impl<'a> Texts<'a> {
 
     /// The texts at a place, in their order.
     pub(super) fn at(&self, place: Place) -> impl Iterator<Item = &Text<'a>> {
-        let is_there = self.has(place);
-        self.all.iter().filter(move |text| is_there && text.place == place)
+        let places = if self.has(place) { &self.places[..] } else { &[] };
+        places.iter().enumerate().filter(move |(_, other)| **other == place).map(|(at, _)| &self.all[at])
     }
 
     /// The first text at a place.
@@ -126,7 +128,11 @@ impl<'a> Walk<'_, 'a> {
     /// Walks JSON; `keep` makes what is kept of it outlive it.
     fn value<'j>(&mut self, json: &'j str, start: Position<'j>, opened: u8, keep: fn(&'j str) -> Cow<'a, str>) {
         let bytes = json.as_bytes();
-        let mut frames: Vec<Frame<'j>> = Vec::with_capacity(8);
+        if bytes.first() == Some(&b'"') && self.looked_at < MAX_LOOKED_AT {
+            // All of it is one string, as most values are.
+            return self.string(json, memchr(b'\\', bytes).is_some(), start, opened, keep);
+        }
+        let mut frames: Vec<Frame<'j>> = Vec::new();
         let mut at = 0;
         while at < bytes.len() && self.looked_at < MAX_LOOKED_AT {
             match bytes[at] {
@@ -246,6 +252,7 @@ impl<'a> Walk<'_, 'a> {
         let is_of_record = position.object == RECORD && position.place != NOWHERE && self.looked_at <= 1;
         if (self.texts.all.len() < self.max_kept || is_of_record) && !text.is_empty() {
             self.see(position.place);
+            self.texts.places.push(position.place);
             self.texts.all.push(Text { place: position.place, object: position.object, name, text, is_read: Cell::new(false) });
         }
     }

@@ -4,20 +4,21 @@ use std::net::IpAddr;
 
 /// One side of a connection.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::case) struct Party {
+pub(super) struct Party {
     /// The address as given, which need not be an IP address.
-    pub(in crate::case) address: Option<String>,
+    pub(super) address: Option<String>,
     /// A host's name.
-    pub(in crate::case) domain: Option<String>,
+    pub(super) domain: Option<String>,
     /// The address, where it is an IP address.
-    pub(in crate::case) ip: Option<String>,
+    pub(super) ip: Option<String>,
     /// The port.
-    pub(in crate::case) port: Option<u64>,
+    pub(super) port: Option<u64>,
 }
 
 /// Takes a client's address apart: `192.0.2.1`, `[2001:db8::1]:443`, `name`, `name (192.0.2.1)`, …
 pub(super) fn client(given: &str) -> Party {
-    let given = &without_mapping(given);
+    let given = without_mapping(given);
+    let given = given.split('\n').next().unwrap_or_default();
     if given.is_empty() {
         return Party::default();
     }
@@ -38,32 +39,30 @@ pub(super) fn client(given: &str) -> Party {
         }
     }
     if !given.contains(char::is_whitespace) {
-        return Party { domain: Some(given.clone()), ..Party::default() };
+        return Party { domain: Some(given.to_owned()), ..Party::default() };
     }
     if let Some(party) = named_port(given) {
         return party;
     }
     let whole = given.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(given);
-    named_host(whole)
-        .filter(|(before, _, after)| before.is_empty() && after.is_empty())
-        .map(|(_, party, _)| party)
-        .unwrap_or_else(|| Party::of_address(given.lines().next().unwrap_or_default()))
+    named_host(whole).filter(|(_, after)| after.is_empty()).map_or_else(|| Party::of_address(given), |(party, _)| party)
 }
 
 /// Takes a server's address apart: `NAME (15.20.3763.11)`; Exchange gives its build number as if it were an address.
-pub(in crate::case) fn server(given: &str) -> Party {
+pub(super) fn server(given: &str) -> Party {
     let given = given.replace(['\r', '\n'], "");
     if given.is_empty() {
         return Party::default();
     }
     let whole = given.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let bracketed = whole.and_then(named_host).filter(|(before, _, after)| before.is_empty() && after.is_empty());
-    bracketed.or_else(|| named_host(&given)).map(|(_, party, _)| party).unwrap_or_else(|| Party::of_address(&given))
+    let bracketed = whole.and_then(named_host).filter(|(_, after)| after.is_empty());
+    bracketed.or_else(|| named_host(&given)).map_or_else(|| Party::of_address(&given), |(party, _)| party)
 }
 
 impl Party {
     fn of_address(address: &str) -> Self {
-        let ip = address.parse::<IpAddr>().ok().map(|_| address.to_owned());
+        let without_zone = address.split_once('%').filter(|(v6, zone)| v6.contains(':') && !zone.is_empty()).map_or(address, |(v6, _)| v6);
+        let ip = without_zone.parse::<IpAddr>().ok().map(|_| address.to_owned());
         Self { address: Some(address.to_owned()), ip, ..Self::default() }
     }
 }
@@ -78,18 +77,11 @@ fn named_port(given: &str) -> Option<Party> {
     })
 }
 
-/// `name (address)`, with what stands before and after it.
-fn named_host(given: &str) -> Option<(&str, Party, &str)> {
-    for (open, _) in given.match_indices(" (") {
-        let start =
-            given[..open].rfind(char::is_whitespace).map_or(0, |space| space + given[space..].chars().next().map_or(0, char::len_utf8));
-        let name = &given[start..open];
-        if let Some((address, after)) = given[open + 2..].split_once(')').filter(|_| !name.is_empty()) {
-            let party = Party { domain: Some(name.to_owned()), ..Party::of_address(address) };
-            return Some((&given[..start], party, after));
-        }
-    }
-    None
+/// `name (address)` at the start of a text, and what stands after it.
+fn named_host(given: &str) -> Option<(Party, &str)> {
+    let (name, rest) = given.split_once(" (").filter(|(name, _)| !name.is_empty() && !name.contains(char::is_whitespace))?;
+    let (address, after) = rest.split_once(')')?;
+    Some((Party { domain: Some(name.to_owned()), ..Party::of_address(address) }, after))
 }
 
 /// IPv4 addresses written as IPv6 (`::ffff:192.0.2.1`) as IPv4.
@@ -155,7 +147,10 @@ mod tests {
             ("[2001:db8::1]", ip("2001:db8::1", None)),
             ("[2001:db8::1]:443", ip("2001:db8::1", Some(443))),
             ("2001:db8:0:0:0:0:0:1:443", ip("2001:db8:0:0:0:0:0:1", Some(443))),
-            ("fe80::1%eth0", Party { address: Some("fe80::1%eth0".to_owned()), ..Party::default() }),
+            ("fe80::1%eth0", ip("fe80::1%eth0", None)),
+            ("[fe80::1%eth0]:25", ip("fe80::1%eth0", Some(25))),
+            ("192.0.2.7\r\n192.0.2.8", Party { address: Some("192.0.2.7\r".to_owned()), ..Party::default() }),
+            ("192.0.2.7:443\n192.0.2.8", ip("192.0.2.7", Some(443))),
             ("010.000.002.007", Party { address: Some("010.000.002.007".to_owned()), ..Party::default() }),
             ("192.0.2.7:0", host("192.0.2.7:0")),
             ("192.0.2.256", host("192.0.2.256")),
@@ -178,7 +173,8 @@ mod tests {
         for (given, domain, address) in [
             ("AM0PR01 (15.20.2729.032)\r\n", Some("AM0PR01"), "15.20.2729.032"),
             ("[AM0PR01 (15.20.2729.032)]", Some("AM0PR01"), "15.20.2729.032"),
-            ("at AM0PR01 (15.20)", Some("AM0PR01"), "15.20"),
+            ("at AM0PR01 (15.20)", None, "at AM0PR01 (15.20)"),
+            ("AM0PR01 (15.20) by proxy", Some("AM0PR01"), "15.20"),
             ("AM0PR01", None, "AM0PR01"),
         ] {
             let party = server(given);
@@ -186,5 +182,6 @@ mod tests {
             assert_eq!(party.ip, None);
         }
         assert_eq!(server("EX (192.0.2.9)").ip.as_deref(), Some("192.0.2.9"));
+        assert_eq!(client("fe80::1%eth0").ip.as_deref(), Some("fe80::1%eth0"));
     }
 }

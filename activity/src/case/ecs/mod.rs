@@ -4,7 +4,7 @@
 //! Elastic's Office 365 integration, so that its dashboards and rules work; `tables` holds what can be said as a
 //! table. Where an address is, is told with MaxMind files that are given; the parsing of user agents is left to Elasticsearch.
 
-pub(super) mod address;
+mod address;
 mod fields;
 mod tables;
 
@@ -89,7 +89,7 @@ pub fn event(mut record: Map<String, Value>, geoip: &GeoIp) -> Value {
         put(&mut event, "user_agent.original", agent);
     }
     numbers_to_text(&mut record);
-    unfold_data(&mut event, &mut record);
+    unfold_data(&mut event, &mut record, record_type);
     put(&mut event, "o365.audit", Value::Object(record));
     Value::Object(event)
 }
@@ -123,11 +123,11 @@ fn take_client(record: &mut Map<String, Value>) -> Option<Option<String>> {
     client
 }
 
-/// Makes lists of `{Name, Value}` objects by name, and text in their place an object with `_raw`.
+/// Makes lists of `{Name, Value}` objects by name, and text in their place an object with `_raw`. A list with anything else in it stays.
 fn fold_properties(record: &mut Map<String, Value>) {
     for bag in tables::PROPERTY_BAGS {
         match record.get_mut(*bag) {
-            Some(Value::Array(list)) => {
+            Some(Value::Array(list)) if list.iter().all(|property| property["Name"].is_string()) => {
                 let folded = std::mem::take(list).into_iter().filter_map(named_value).collect();
                 record.insert((*bag).to_owned(), Value::Object(folded));
             }
@@ -215,7 +215,8 @@ fn classify(event: &mut Map<String, Value>, record: &Map<String, Value>, record_
     }
     let operation = record.get("Operation").and_then(Value::as_str).unwrap_or_default();
     for class in tables::CLASSES {
-        if !(fits(class.types, record_type) && (class.operations.is_empty() || class.operations.contains(&operation))) {
+        let of_operation = class.operations.is_empty() || class.operations.contains(&operation) || class.action == Some(operation);
+        if !(of_operation && fits(class.types, record_type)) {
             continue;
         }
         if let Some(action) = class.action {
@@ -446,8 +447,13 @@ fn to_text(value: &mut Value) {
 }
 
 /// Puts an alert's `Data` under `Data.flattened`, the fields that Elastic names beside it, its accounts under `related`.
-fn unfold_data(event: &mut Map<String, Value>, record: &mut Map<String, Value>) {
+fn unfold_data(event: &mut Map<String, Value>, record: &mut Map<String, Value>, record_type: Option<&str>) {
     let Some(mut data) = record.remove("Data") else { return };
+    if record_type == Some(tables::INVESTIGATION_TYPE)
+        && let Value::String(text) = &mut data
+    {
+        *text = without_american_times(text);
+    }
     parse_in_place(&mut data);
     let mut unfolded = Map::new();
     if let Value::Object(all) = &data {
@@ -468,13 +474,39 @@ fn unfold_data(event: &mut Map<String, Value>, record: &mut Map<String, Value>) 
     record.insert("Data".to_owned(), Value::Object(unfolded));
 }
 
+/// Leaves out each `QueryTime` such as `5/18/2024 7:11:31 PM`: an object that has one tells the same in ISO 8601, under the same name.
+fn without_american_times(text: &str) -> String {
+    const START: &str = "\"QueryTime\":\"";
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(START) {
+        let value = start + START.len();
+        let end = rest[value..].find('"').map_or(rest.len(), |quote| value + quote);
+        let american = NaiveDateTime::parse_from_str(&rest[value..end], "%m/%d/%Y %I:%M:%S %p").is_ok();
+        kept.push_str(&rest[..start]);
+        let after = rest[end..].strip_prefix('"').unwrap_or_default();
+        rest = match (american, after.strip_prefix(',')) {
+            (true, _) if kept.ends_with(',') => {
+                kept.pop();
+                after
+            }
+            (true, Some(next)) => next,
+            _ => {
+                kept.push_str(&rest[start..rest.len() - after.len()]);
+                after
+            }
+        };
+    }
+    kept + rest
+}
+
 /// A time in ISO 8601 as Elastic writes it: UTC, milliseconds. Times without zone are UTC.
 fn instant(value: &Value) -> Option<Value> {
     let text = value.as_str()?;
-    let time = DateTime::parse_from_rfc3339(text)
-        .map(|time| time.to_utc())
-        .or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc()))
-        .or_else(|_| text.parse::<NaiveDate>().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc()));
-    let time: DateTime<Utc> = time.ok()?;
+    let zoned = || tables::ZONED_TIMES.iter().find_map(|form| DateTime::parse_from_str(text, form).ok());
+    let local = || tables::LOCAL_TIMES.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let time: DateTime<Utc> = (DateTime::parse_from_rfc3339(text).ok().or_else(zoned).map(|time| time.to_utc()))
+        .or_else(|| local().map(|time| time.and_utc()))
+        .or_else(|| text.parse::<NaiveDate>().ok().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc()))?;
     Some(json!(time.to_rfc3339_opts(SecondsFormat::Millis, true)))
 }

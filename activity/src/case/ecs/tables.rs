@@ -47,6 +47,9 @@ pub(super) const TARGET_TYPE: &str = "AzureActiveDirectory";
 /// The record type whose Members are accounts.
 pub(super) const MEMBERS_TYPE: &str = "MicrosoftTeams";
 
+/// The record type whose `Data` tells `QueryTime` twice in one object.
+pub(super) const INVESTIGATION_TYPE: &str = "AirInvestigation";
+
 /// Where the client's address stands in a record; the first that is there is moved.
 pub(super) const CLIENT_ADDRESS: &[&str] = &["ClientIPAddress", "ClientIP", "ActorIpAddress"];
 
@@ -127,6 +130,13 @@ pub(super) const DATA_FIELDS: &[&str] = &[
 
 /// Times among [`DATA_FIELDS`].
 pub(super) const DATA_TIMES: &[&str] = &["at", "md", "te", "ts", "ttdt"];
+
+/// Forms of a time with a zone, beside RFC 3339.
+/// <https://docs.rs/chrono/latest/chrono/format/strftime/index.html>
+pub(super) const ZONED_TIMES: &[&str] = &["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
+
+/// Forms of a time without a zone.
+pub(super) const LOCAL_TIMES: &[&str] = &["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
 
 /// Accounts among [`DATA_FIELDS`], where they have the form of an address.
 pub(super) const DATA_ACCOUNTS: &[&str] = &["f3u", "suid", "tsd", "trc"];

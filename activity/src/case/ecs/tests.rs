@@ -100,6 +100,11 @@ fn an_exchange_cmdlet_tells_its_tenant_server_and_parameters() {
             ("o365.audit.OriginatingServer", Value::Null),
         ],
     );
+    let other = of(json!({ "RecordType": 1, "Parameters": [{"Name": "a", "Value": 1}, "b"], "ExtendedProperties": [{"Value": "c"}] }));
+    holds(
+        &other,
+        &[("o365.audit.Parameters", json!([{"Name": "a", "Value": 1}, "b"])), ("o365.audit.ExtendedProperties", json!([{"Value": "c"}]))],
+    );
     let text = of(json!({ "RecordType": 1, "Parameters": "-Identity x", "ExtendedProperties": "y" }));
     holds(&text, &[("o365.audit.Parameters", json!({"_raw": "-Identity x"})), ("o365.audit.ExtendedProperties._raw", json!("y"))]);
 }
@@ -171,6 +176,8 @@ fn accounts_that_were_added_changed_and_deleted_are_told_by_elastics_actions() {
     holds(&names, &[("o365.audit.ModifiedProperties", json!({"Display_Name": {}}))]);
     let none = of(json!({ "RecordType": 8, "ModifiedProperties": [{"Name": "Half", "NewValue": "x"}] }));
     holds(&none, &[("o365.audit.ModifiedProperties", Value::Null)]);
+    let named = of(json!({ "RecordType": 8, "Operation": "added-user-account" }));
+    holds(&named, &[("event.action", json!("added-user-account")), ("event.category", json!(["web", "iam"]))]);
     // The same operation of another type keeps its name.
     holds(&of(json!({ "RecordType": 1, "Operation": "Add user." })), &[("event.action", json!("Add user."))]);
 }
@@ -257,6 +264,45 @@ fn an_alert_tells_its_rule_and_links() {
         &of(json!({ "RecordType": 40, "AlertLinks": [{}], "Severity": "Low" })),
         &[("rule", Value::Null), ("event.severity", Value::Null)],
     );
+}
+
+#[test]
+fn times_are_told_in_utc_with_milliseconds_in_each_form_of_iso_8601() {
+    for (given, told) in [
+        ("2026-11-20T10:00:00", "2026-11-20T10:00:00.000Z"),
+        ("2026-11-20T10:00:00Z", "2026-11-20T10:00:00.000Z"),
+        ("2026-11-20T10:00:00.1239999Z", "2026-11-20T10:00:00.123Z"),
+        ("2026-11-20T10:00:00.5", "2026-11-20T10:00:00.500Z"),
+        ("2026-11-20T10:00:00+05:30", "2026-11-20T04:30:00.000Z"),
+        ("2026-11-20T10:00:00+0530", "2026-11-20T04:30:00.000Z"),
+        ("2026-11-20T10:00:00-08", "2026-11-20T18:00:00.000Z"),
+        ("2026-11-20 10:00:00Z", "2026-11-20T10:00:00.000Z"),
+        ("2026-11-20T10:00", "2026-11-20T10:00:00.000Z"),
+        ("2026-11-20T10:00Z", "2026-11-20T10:00:00.000Z"),
+        ("2026-11-20", "2026-11-20T00:00:00.000Z"),
+    ] {
+        holds(&of(json!({ "CreationTime": given })), &[("@timestamp", json!(told)), ("o365.audit.CreationTime", json!(given))]);
+    }
+    holds(&of(json!({ "CreationTime": "yesterday" })), &[("@timestamp", Value::Null)]);
+}
+
+#[test]
+fn an_investigation_that_tells_its_query_time_twice_keeps_the_one_in_iso_8601() {
+    let iso = "2026-11-20T19:11:31.2937397Z";
+    let entities = |data: &str, record_type: u16| {
+        let event = of(json!({ "RecordType": record_type, "Data": data }));
+        fields::at(&event, "o365.audit.Data.flattened").unwrap().clone()
+    };
+    let last = format!(r#"{{"Entities":[{{"QueryTime":"{iso}","Urn":"a","QueryTime":"11/20/2026 7:11:31 PM"}},{{"Urn":"b"}}]}}"#);
+    assert_eq!(entities(&last, 64), json!({"Entities": [{"QueryTime": iso, "Urn": "a"}, {"Urn": "b"}]}));
+    let first = format!(r#"{{"QueryTime":"11/20/2026 7:11:31 AM","Urn":"a","QueryTime":"{iso}"}}"#);
+    assert_eq!(entities(&first, 64), json!({"QueryTime": iso, "Urn": "a"}));
+    // What is alone, and what is no time, stays.
+    for data in [r#"{"QueryTime":"11/20/2026 7:11:31 AM"}"#, r#"{"QueryTime":"soon","Urn":"a"}"#, r#"{"Urn":"a"}"#] {
+        assert_eq!(entities(data, 64), serde_json::from_str::<Value>(data).unwrap());
+    }
+    assert_eq!(entities(r#"{"QueryTime":"11/20/2026 7:11:31 AM","Urn":"a"}"#, 40)["QueryTime"], json!("11/20/2026 7:11:31 AM"));
+    assert_eq!(entities(r#""QueryTime":"11/20/2026"#, 64), json!(r#""QueryTime":"11/20/2026"#));
 }
 
 fn dlp(operation: &str, exception: Value, actions: Value) -> Map<String, Value> {
