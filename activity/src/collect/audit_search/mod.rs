@@ -93,6 +93,16 @@ impl Plan {
     pub(crate) fn gaps(&self) -> Vec<Gap> {
         self.out_of_reach.iter().map(|window| gap(*window)).collect()
     }
+
+    fn write_queries(&self, days: usize, f: &mut Formatter<'_>) -> fmt::Result {
+        let (queries, max) = (self.queries(), self.max.max(1));
+        write!(f, "{days} days by search, {} of them proven already: {queries} queries or more, ", self.done)?;
+        write!(f, "{} of {max} left in these 24 hours", self.left)?;
+        match queries.saturating_sub(self.left).div_ceil(max) {
+            0 => f.write_str(", so that one run can do"),
+            later => write!(f, ", so that it takes {} runs on {} days", later + 1, later + 1),
+        }
+    }
 }
 
 fn gap(window: Window) -> Gap {
@@ -106,13 +116,9 @@ fn gap(window: Window) -> Gap {
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (queries, max) = (self.queries(), self.max.max(1));
-        write!(f, "{} days by search, {} of them proven already: {queries} queries or more, ", self.windows.len(), self.done)?;
-        write!(f, "{} of {max} left in these 24 hours", self.left)?;
-        let later = queries.saturating_sub(self.left).div_ceil(max);
-        match later {
-            0 => f.write_str(", so that one run can do")?,
-            days => write!(f, ", so that it takes {} runs on {} days", days + 1, days + 1)?,
+        match self.windows.len() {
+            0 => f.write_str("no day of it can be searched")?,
+            days => self.write_queries(days, f)?,
         }
         if self.young > 0 {
             write!(f, "; {} days are younger than 24 hours and stay unproven until a later run", self.young)?;

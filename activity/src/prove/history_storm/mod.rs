@@ -56,7 +56,10 @@ pub async fn history_storm(seeds: Range<u64>, activity: &Path, screen: &Screen) 
 async fn run(seed: u64, activity: &Path, has_faults: bool) -> Result<SeedReport> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let tenant = Tenant::start(TenantOptions::default()).await?;
-    (0..DAYS).for_each(|number| publish_day(&tenant, day(YOUNGEST + number), random.random_range(0..60)));
+    for day in (0..DAYS).map(|number| day(YOUNGEST + number)) {
+        publish_day(&tenant, day, random.random_range(0..60));
+        publish_edges(&tenant, day);
+    }
     tenant.set_search(|search| {
         search.push = TimeDelta::minutes(2);
         search.is_end_included = random.random();
@@ -222,6 +225,16 @@ pub fn publish_day(tenant: &Tenant, day: NaiveDate, count: i64) {
     for number in 0..count {
         let at = start(day) + TimeDelta::seconds(86_400 * number / count);
         tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&format!("{day}-{number}"), at, json!({}))]));
+    }
+}
+
+/// Publishes records that stand close to where a day begins and where it is halved, where a window that is cut wrongly would lose them.
+fn publish_edges(tenant: &Tenant, day: NaiveDate) {
+    let edges = [TimeDelta::zero(), TimeDelta::hours(12)].map(|edge| start(day) + edge);
+    for (edge, seconds) in edges.into_iter().flat_map(|edge| (-12..=12).step_by(4).map(move |seconds| (edge, seconds))) {
+        let at = edge + TimeDelta::seconds(seconds);
+        let id = format!("{day}-{}{seconds:+}", edge.format("%H"));
+        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&id, at, json!({}))]));
     }
 }
 
