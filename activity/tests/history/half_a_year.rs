@@ -7,9 +7,9 @@ const DAYS: i64 = 179;
 /// Publishes records of every kind that is made up, all over the time that a search reaches. The last week has more of them, and a
 /// story of an attack.
 fn publish_half_a_year(tenant: &Tenant) {
-    let week = |number: i64| tenant.now() - TimeDelta::days(7 * number);
-    let older = (1..DAYS / 7 + 1).flat_map(|number| generate::generate_calm(100 + number as u64, 120, week(number)));
-    for blob in generate::generate(5, 6_000, week(0)).into_iter().chain(older) {
+    let ago = |number: i64| tenant.now() - TimeDelta::days(2 * number);
+    let older = (1..=DAYS / 2).flat_map(|number| generate::generate_calm(100 + number as u64, 40, ago(number)));
+    for blob in generate::generate(5, 6_000, ago(0)).into_iter().chain(older) {
         tenant.publish(blob);
     }
 }
@@ -66,11 +66,13 @@ async fn half_a_year_in_one_run_is_the_same_whichever_way_it_came() -> Result<()
     assert!(untried.is_empty(), "{untried:?} of {}", all.len());
 
     // Every day that is old enough and has records is proven.
-    let proven = searched(&manifest);
-    for days_ago in 2..=DAYS {
-        let name = day(days_ago).to_string();
-        assert!(both.values().any(|document| document.contains(&format!("\"pk\":\"{name}-"))), "{name} has records");
-        assert_eq!(proven[name.as_str()].verdict, Some(Verdict::Complete), "{:?}", proven[name.as_str()]);
+    let (proven, mut days) = (searched(&manifest), 0);
+    for name in (2..=DAYS).map(|days_ago| day(days_ago).to_string()) {
+        if both.values().any(|document| document.contains(&format!("\"pk\":\"{name}-"))) {
+            assert_eq!(proven[name.as_str()].verdict, Some(Verdict::Complete), "{:?}", proven[name.as_str()]);
+            days += 1;
+        }
     }
+    assert!(days > 140, "{days} days have records");
     Ok(())
 }

@@ -19,8 +19,8 @@ use standins::tenant::{Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptio
 use tokio::process::Command;
 
 pub use self::report::HistoryStormReport;
-use self::report::{SeedReport, WindowEnd};
-use crate::case::manifest::{Manifest, Verdict};
+use self::report::{DayEnd, SeedReport, WindowEnd};
+use crate::case::manifest::{Day, Manifest, Verdict};
 use crate::screen::Screen;
 
 /// Days that are searched, the youngest so many days ago: older than a search needs to be proven.
@@ -74,26 +74,21 @@ async fn run(seed: u64, activity: &Path, has_faults: bool) -> Result<SeedReport>
     let folder = tempfile::tempdir()?;
     let case = folder.path().join("case");
     collect(&tenant, activity, folder.path(), report.max_submissions).await?;
-    let manifest = Manifest::read(&case)?;
     report.submissions = tenant.submissions().len();
     report.counted = counted(folder.path())?;
     report.windows = windows(&tenant, &case)?;
     report.records = ids(&case)?.len();
     report.judge();
-    for searched in manifest.completeness.workloads.iter().filter(|_| !has_faults) {
-        let start = start(searched.day.parse()?);
-        let has_records = !tenant.findable(start, start + TimeDelta::days(1), tenant.now()).is_empty();
-        if has_records && searched.verdict != Some(Verdict::Complete) {
-            report.differences.push(format!("seed {seed}, without faults: {searched:?}"));
-        }
-    }
+    report.judge_days(&days(&tenant, &case, &report.windows)?);
     if has_faults {
         // The faults have passed, and the tenant takes queries again.
         tenant.clear_faults();
         tenant.clear_search_faults();
         tenant.push_clock(TimeDelta::hours(25));
         collect(&tenant, activity, folder.path(), MAX_SUBMISSIONS).await?;
-        report.judge_next_run(&windows(&tenant, &case)?);
+        let windows = windows(&tenant, &case)?;
+        report.judge_next_run(&windows);
+        report.judge_days(&days(&tenant, &case, &windows)?);
     }
     Ok(report)
 }
@@ -131,9 +126,30 @@ fn windows(tenant: &Tenant, case: &Path) -> Result<Vec<WindowEnd>> {
         let (from, to, made) = (time("from")?, time("to")?, time("made").unwrap_or_else(|_| tenant.now()));
         let missing = tenant.findable(from, to, made).difference(&found).cloned().collect();
         let why = window["why"].as_str().unwrap_or_default().to_owned();
-        ends.push(WindowEnd { from, to, verdict, why, missing, is_proven: is_proven(&window) });
+        ends.push(WindowEnd { from, to, made, verdict, why, missing, is_proven: is_proven(&window) });
     }
     Ok(ends)
+}
+
+/// Every day with its verdict, and how many records are missing of all of it, also between its windows, that the first of its last
+/// queries could find.
+fn days(tenant: &Tenant, case: &Path, windows: &[WindowEnd]) -> Result<Vec<DayEnd>> {
+    let found = ids(case)?;
+    let of_day = |day: &Day| {
+        let from = start(day.day.parse()?);
+        let to = from + TimeDelta::days(1);
+        let made = windows.iter().filter(|window| from <= window.from && window.to <= to).map(|window| window.made).min();
+        let findable = tenant.findable(from, to, made.unwrap_or_else(|| tenant.now()));
+        let missing = findable.difference(&found).cloned().collect();
+        Ok(DayEnd {
+            day: day.day.clone(),
+            verdict: day.verdict,
+            why: day.why.clone().unwrap_or_default(),
+            has_records: !findable.is_empty(),
+            missing,
+        })
+    };
+    Manifest::read(case)?.completeness.workloads.iter().map(of_day).collect()
 }
 
 /// True if the line holds what a proof takes: an echo that is right, the word that nothing was cut, and two readings in a row alike.

@@ -13,12 +13,25 @@ use crate::text_table::{Count, TextTable};
 pub(super) struct WindowEnd {
     pub(super) from: DateTime<Utc>,
     pub(super) to: DateTime<Utc>,
+    /// When its last query was made.
+    pub(super) made: DateTime<Utc>,
     pub(super) verdict: Verdict,
     pub(super) why: String,
     /// Records that its last query could have found, and that are not among the documents.
     pub(super) missing: BTreeSet<String>,
     /// Its line holds the proof.
     pub(super) is_proven: bool,
+}
+
+/// How a day ended, by the manifest.
+#[derive(Debug)]
+pub(super) struct DayEnd {
+    pub(super) day: String,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) why: String,
+    pub(super) has_records: bool,
+    /// As of a window.
+    pub(super) missing: BTreeSet<String>,
 }
 
 /// What came of one seed.
@@ -52,6 +65,23 @@ impl SeedReport {
         }
     }
 
+    /// No day is complete that lacks a record, and without faults each that has records is.
+    pub(super) fn judge_days(&mut self, days: &[DayEnd]) {
+        let Self { seed, has_faults, .. } = *self;
+        let is_broken = |day: &&DayEnd| match day.verdict {
+            Some(Verdict::Complete) => !day.missing.is_empty(),
+            _ => !has_faults && day.has_records,
+        };
+        let broken = days.iter().filter(is_broken).map(|day| {
+            let DayEnd { day, verdict, why, missing, .. } = day;
+            format!(
+                "seed {seed}: the day {day} is {} ({why}), and lacks {missing:?}",
+                verdict.map_or_else(String::new, |it| it.to_string())
+            )
+        });
+        self.differences.extend(broken);
+    }
+
     /// The same for the next run, which no fault disturbs: it leaves nothing incomplete.
     pub(super) fn judge_next_run(&mut self, windows: &[WindowEnd]) {
         let seed = self.seed;
@@ -77,7 +107,7 @@ impl WindowEnd {
 
 impl Display for WindowEnd {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { from, to, verdict, why, missing, is_proven } = self;
+        let Self { from, to, verdict, why, missing, is_proven, .. } = self;
         let proof = if *is_proven { "with" } else { "without" };
         write!(f, "{from} to {to} is {verdict} ({why}) {proof} a proof in its line, and lacks {missing:?}")
     }
