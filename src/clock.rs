@@ -160,6 +160,11 @@ fn plain_utc(text: &str) -> Option<DateTime<Utc>> {
     Some(date.and_hms_opt(number(11..13)?, number(14..16)?, number(17..19)?)?.and_utc())
 }
 
+/// A time as HTTP has it in `Date` and `Retry-After`. <https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>
+pub(crate) fn parse_http_date(text: &str) -> Option<DateTime<Utc>> {
+    httpdate::parse_http_date(text).ok().map(DateTime::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

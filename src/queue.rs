@@ -17,6 +17,7 @@ use crate::{
         storage::{is_conflict, is_not_found},
     },
     batch::{self, Item},
+    clock::parse_http_date,
     config::Config,
 };
 
@@ -93,8 +94,7 @@ impl ContentQueue {
             Err(error) if is_not_found(&error) => return Ok(None),
             peeked => peeked?,
         };
-        let date = peeked.headers().get_optional_str(&DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-        let now = date.map_or_else(Utc::now, DateTime::from);
+        let now = peeked.headers().get_optional_str(&DATE).and_then(parse_http_date).unwrap_or_else(Utc::now);
         let oldest = peeked.into_model()?.items.unwrap_or_default().into_iter().min_by_key(|message| message.insertion_time);
         Ok(oldest.and_then(|message| {
             let put = message.insertion_time?;

@@ -29,7 +29,7 @@ use crate::keep::KeepFile;
 use crate::prove::bench::{BenchOptions, bench};
 use crate::prove::history_storm::history_storm;
 use crate::prove::storm::{StormOptions, storm};
-use crate::screen::{Screen, line, one_line};
+use crate::screen::{Screen, line, one_line, with_causes};
 use crate::ship::executable::build_beside;
 use crate::ship::stage::{StageOptions, build_and_stage};
 use crate::text_table::Count;
@@ -193,16 +193,16 @@ pub async fn obey() -> ExitCode {
             unless_interrupted(concern(options)).await.map(|ended| ended.unwrap_or(ExitCode::from(INTERRUPTED)))
         }
         Some(Command::Ecs(geoip)) => print_events(&geoip),
-        Some(Command::Collect(options)) => unless_interrupted(write_collected(options)).await.map(code),
+        Some(Command::Collect(options)) => until_interrupted(write_collected(options)).await.map(code),
         Some(Command::Check(options)) => try_history(options).await,
-        Some(Command::Backfill(options)) => unless_interrupted(fill_in(options)).await.map(code),
+        Some(Command::Backfill(options)) => until_interrupted(fill_in(options)).await.map(code),
         Some(Command::Compare(options)) => tell_differences(options).await,
         Some(Command::Export(options)) => unless_interrupted(write_case(*options)).await.map(code),
         Some(Command::Reveal(options)) => tell_names(&options),
         Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
-        say_error(&format!("{error:#}"));
+        say_error(&with_causes(&error));
         ExitCode::FAILURE
     })
 }
@@ -213,6 +213,15 @@ async fn unless_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<
         result = work => result.map(Some),
         () = interrupted() => Ok(None),
     }
+}
+
+/// The same for work that goes on where it was.
+async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    let ended = unless_interrupted(work).await?;
+    if ended.is_none() {
+        let _ = writeln!(stderr(), "interrupted; the same command goes on where it was");
+    }
+    Ok(ended)
 }
 
 fn code(result: Option<()>) -> ExitCode {
@@ -362,7 +371,7 @@ async fn fill_in(options: BackfillOptions) -> Result<()> {
 async fn tell_differences(options: CompareOptions) -> Result<ExitCode> {
     // Nothing but the answer for machines.
     let screen = if options.json { Screen::quiet() } else { Screen::stdout() };
-    let Some(comparison) = unless_interrupted(compare(&options, &screen)).await? else { return Ok(code(None)) };
+    let Some(comparison) = until_interrupted(compare(&options, &screen)).await? else { return Ok(code(None)) };
     match options.json {
         true => line(serde_json::to_string_pretty(&comparison)?),
         false => line(format_args!("\n{comparison}")),

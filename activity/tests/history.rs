@@ -2,6 +2,10 @@
 
 #[path = "history/backfill.rs"]
 mod backfill;
+#[path = "history/half_a_year.rs"]
+mod half_a_year;
+#[path = "history/odd_records.rs"]
+mod odd_records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -221,6 +225,22 @@ async fn a_day_without_records_is_complete_once_the_querys_own_record_says_so() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_querys_own_record_counts_another_number_the_window_says_so() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(30), 40);
+    // It succeeds without a row, and says of itself that it found something.
+    tenant.fail_searches(SearchFault::NoRows, 0, 1);
+    let (from, to) = (day(30).to_string(), day(29).to_string());
+    desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    tenant.push_clock(TimeDelta::minutes(40));
+    let manifest = desk.collected(&tenant, "case", &["--from", &from]).await?;
+    assert_eq!(searched(&manifest)[from.as_str()].verdict, Some(Verdict::Unproven));
+    let window = windows(&desk, "case")?.remove(0);
+    assert_eq!(window["findings"], json!(["the query's own record in the audit log counts 1 results, and 0 were read"]), "{window:#}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_is_cut_is_halved_until_nothing_is_cut() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 500);
@@ -243,8 +263,35 @@ async fn a_query_that_is_cut_is_halved_until_nothing_is_cut() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_proven_stays_so_once_no_query_reaches_it_any_more() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(179), 100);
+    publish_day(&tenant, day(180), 24);
+    // The day is proven in halves, and of the day before only what is reached.
+    tenant.set_search(|search| search.max_records = 60);
+    let (from, to) = (day(180).to_string(), day(178).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to];
+    let told =
+        |manifest: &Manifest| -> Vec<_> { searched(manifest).values().map(|day| (day.day.clone(), day.listed, day.verdict)).collect() };
+    let first = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(told(&first).last(), Some(&(day(179).to_string(), 100, Some(Verdict::Complete))));
+    let reached_from = first.completeness.gaps[0].to.clone();
+    let asked = tenant.submissions().len();
+    tenant.push_clock(TimeDelta::hours(6));
+    let again = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((told(&again), &again.completeness.gaps[0].to), (told(&first), &reached_from));
+    assert_eq!(tenant.submissions().len(), asked, "all of it was proven");
+    tenant.push_clock(TimeDelta::days(30));
+    let again = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((told(&again), &again.completeness.gaps[0].to), (told(&first), &reached_from));
+    assert_eq!(again.completeness.gaps.len(), 1, "{:?}", again.completeness.gaps);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_floor_of_submissions_is_never_passed_whatever_the_folder() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
+    tenant.set_search(|search| search.max_open = 2);
     (10..20).for_each(|days_ago| publish_day(&tenant, day(days_ago), 3));
     let (from, to) = (day(19).to_string(), day(9).to_string());
     let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "6"];
@@ -258,6 +305,8 @@ async fn the_floor_of_submissions_is_never_passed_whatever_the_folder() -> Resul
     let manifest = Manifest::read(&desk.case("case"))?;
     assert_eq!(manifest.completeness.verdict, Verdict::Incomplete);
     assert!(manifest.completeness.why.contains("takes no more queries in 24 hours, the next is free at"), "{}", manifest.completeness.why);
+    // Two at a time: the tenant never had to refuse one.
+    assert!(!tenant.calls().iter().any(|call| call.status == 429));
     // Another folder is no other tenant.
     desk.collected(&tenant, "other", &range).await?;
     assert_eq!(tenant.submissions().len(), 6);
@@ -306,6 +355,7 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (SearchFault::NoRows, Verdict::Unproven, "no record was found"),
         (SearchFault::LeavesOut { percent: 15, pass: 0 }, Verdict::Complete, ""),
         (SearchFault::LeavesOut { percent: 15, pass: 1 }, Verdict::Complete, ""),
+        (SearchFault::NeverWhole { of: 6 }, Verdict::Complete, "6 readings of it do not agree"),
         (SearchFault::Repeats { percent: 20 }, Verdict::Complete, ""),
         (SearchFault::ErrorAfter { rows: 100, passes: 2 }, Verdict::Complete, ""),
         (SearchFault::ErrorAfter { rows: 100, passes: u32::MAX }, Verdict::Complete, ""),
@@ -369,6 +419,80 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_comes_to_nothing_again_is_asked_in_halves() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 40);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    for (at, fault) in [SearchFault::Fails, SearchFault::Stuck, SearchFault::Vanishes].into_iter().enumerate() {
+        tenant.fail_searches(fault, 0, 2);
+        let case = format!("case-{at}");
+        let before = tenant.submissions().len();
+        let manifest = desk.collected(&tenant, &case, &["--source", "search", "--from", &from, "--to", &to]).await?;
+        assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+        assert_eq!((tenant.submissions().len() - before, documents(&desk, &case)?.len()), (4, 40));
+        let halved: Vec<_> = windows(&desk, &case)?.iter().map(|window| window["isHalved"].clone()).collect();
+        assert_eq!(halved, [json!(false), json!(true), json!(false)]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_echo_that_is_wrong_again_and_again_leaves_the_day_unproven_with_its_records() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 40);
+    tenant.fail_searches(SearchFault::EchoAltered, 0, 20);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!(manifest.completeness.verdict, Verdict::Unproven, "{}", manifest.completeness.why);
+    assert!(manifest.completeness.why.contains("the service says that it was asked something else"), "{}", manifest.completeness.why);
+    assert_eq!(documents(&desk, "case")?.len(), 40);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_that_was_proven_does_not_stand_for_the_day() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 100);
+    tenant.set_search(|search| search.max_records = 60);
+    // The day is halved, since it is cut; for its second half no query is left. The record of noon is in both.
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let range = ["--source", "search", "--from", &from, "--to", &to, "--max-searches", "2"];
+    let manifest = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!(
+        (manifest.completeness.verdict, documents(&desk, "case")?.len()),
+        (Verdict::Incomplete, 51),
+        "{}",
+        manifest.completeness.why
+    );
+    tenant.push_clock(TimeDelta::hours(25));
+    let manifest = desk.collected(&tenant, "case", &range).await?;
+    assert_eq!((manifest.completeness.verdict, documents(&desk, "case")?.len()), (Verdict::Complete, 100), "{}", manifest.completeness.why);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_a_search_is_working_on_is_refused_to_the_feed() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 10);
+    // It waits for a query for as long as it is let.
+    let mut first = desk.command(&tenant, &["collect", "--source", "search", "--from", &day(20).to_string(), "--to", &day(19).to_string()]);
+    let first = first.arg("--out").arg(desk.case("case")).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    while tenant.submissions().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let second = output(desk.collect(&tenant, "case", &["--source", "feed"])).await?;
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is being worked on by another process"));
+    let process = first.id().to_string();
+    ensure!(Command::new("kill").args(["-INT", &process]).status()?.success(), "it is there to be interrupted");
+    let ended = tokio::task::spawn_blocking(move || first.wait_with_output()).await??;
+    assert_eq!(ended.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("the same command goes on where it was"));
+    assert_eq!(desk.collected(&tenant, "case", &["--source", "feed"]).await?.completeness.verdict, Verdict::Complete);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trouble_on_the_wire_is_bridged_and_what_is_final_is_told_before_anything_is_asked() -> Result<()> {
     let (from, to) = (day(20).to_string(), day(19).to_string());
     let arguments = ["--source", "search", "--from", &from, "--to", &to];
@@ -383,6 +507,7 @@ async fn trouble_on_the_wire_is_bridged_and_what_is_final_is_told_before_anythin
     tenant.fail(Fault::once(Operation::CreateQuery, throttled.clone()));
     tenant.fail(Fault::once(Operation::ReadQuery, throttled));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::InvalidToken401));
+    tenant.fail(Fault::once(Operation::ReadQuery, FaultKind::ClaimsChallenge403).after(1));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Html).after(1));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::EmptyBody).after(2));
     tenant.fail(Fault::once(Operation::ListRecords, FaultKind::Reset).after(3));
@@ -750,22 +875,46 @@ async fn measured(mut command: Command) -> Result<Measured> {
     Ok(measured)
 }
 
-/// Publishes `HISTORY_RECORDS` records, a million if it is not set, over four days, and says how many and the range.
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
+}
+
+/// `HISTORY_RECORDS` says how many records.
+fn large_count() -> usize {
+    number("HISTORY_RECORDS").unwrap_or(1_000_000)
+}
+
+/// One of them, with so many further members as `HISTORY_MEMBERS` says: each a list of objects with numbers in them.
+fn large_record(id: &str, at: DateTime<Utc>) -> String {
+    let value = |number| json!([{"Name": format!("Property{number}"), "OldValue": "before", "NewValue": "after", "Size": number}]);
+    let members = (0..number("HISTORY_MEMBERS").unwrap_or(0)).map(|number| (format!("Member{number}"), value(number)));
+    record(id, at, Value::Object(members.collect()))
+}
+
+/// Publishes them over four days, and says how many and the range.
 fn publish_large(tenant: &Tenant) -> (usize, String, String) {
     const DAYS: u32 = 4;
-    let count: usize = std::env::var("HISTORY_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+    let count = large_count();
     for number in 0..DAYS {
         let at = start(day(20 - i64::from(number))) + TimeDelta::hours(12);
-        let body = Body::Repeated { record: record("{id}", at, json!({})), count: count / DAYS as usize };
+        let body = Body::Repeated { record: large_record("{id}", at), count: count / DAYS as usize };
         tenant.publish(NewBlob::of("Audit.Exchange", at + TimeDelta::hours(1), body));
     }
     (count, day(20).to_string(), day(20 - i64::from(DAYS)).to_string())
 }
 
+/// Refuses more memory than an instance should give it, and more CPU than twice the feed's path takes for as many records.
+async fn hold_to_the_aim(measured: &Measured) -> Result<()> {
+    let feed = measured_feed().await?;
+    eprintln!("the feed's path: {feed}; {:.2} times its CPU", measured.cpu_ticks as f64 / feed.cpu_ticks as f64);
+    ensure!(measured.peak_kib <= 128 * 1024 && measured.cpu_ticks <= 2 * feed.cpu_ticks, "{measured}; by the feed {feed}");
+    Ok(())
+}
+
 /// A million records take an optimised build.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes, and much longer without optimisation"]
-async fn a_large_history_stays_within_128_mib() -> Result<()> {
+async fn a_large_history_takes_at_most_128_mib_and_twice_the_feeds_cpu() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     let (count, from, to) = publish_large(&tenant);
     let measured = measured(desk.collect(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to])).await?;
@@ -773,22 +922,16 @@ async fn a_large_history_stays_within_128_mib() -> Result<()> {
     let records: u64 = searched(&manifest).values().map(|day| day.listed).sum();
     eprintln!("{records} records into files: {measured}, {}", manifest.completeness.verdict);
     ensure!(records == count as u64 && manifest.completeness.verdict == Verdict::Complete, "{}", manifest.completeness.why);
-    ensure!(measured.peak_kib <= 128 * 1024, "{measured}");
-    Ok(())
+    hold_to_the_aim(&measured).await
 }
 
 /// The feed's path beside it: the same records into files, in content blobs of the last days.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes, and much longer without optimisation"]
-async fn the_feeds_path_for_as_many_records() -> Result<()> {
-    let (tenant, desk) = (tenant().await?, Desk::new()?);
-    let count: usize = std::env::var("HISTORY_RECORDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
+async fn measured_feed() -> Result<Measured> {
     const BLOB: usize = 1_000;
-    for number in 0..count / BLOB {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    for number in 0..large_count() / BLOB {
         let at = Utc::now() - TimeDelta::hours(100) + TimeDelta::seconds(number as i64);
-        tenant.publish(NewBlob::of("Audit.Exchange", at, Body::Repeated { record: record("{id}", at, json!({})), count: BLOB }));
+        tenant.publish(NewBlob::of("Audit.Exchange", at, Body::Repeated { record: large_record("{id}", at), count: BLOB }));
     }
-    let measured = measured(desk.collect(&tenant, "case", &["--source", "feed"])).await?;
-    eprintln!("{count} records by the feed into files: {measured}");
-    Ok(())
+    measured(desk.collect(&tenant, "case", &["--source", "feed"])).await
 }

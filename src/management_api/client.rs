@@ -24,7 +24,7 @@ use crate::{
         Connection,
         identity::{ActivityToken, TokenClaims},
     },
-    clock::{Clock, TimeUncertain, Witness, rfc3339},
+    clock::{Clock, TimeUncertain, Witness, parse_http_date, rfc3339},
     config::{Config, is_guid},
     error_text::chain,
     limits::{MAX_ERROR_BODY, MAX_LISTED, MAX_PAGE_BYTES, MAX_PAGES},
@@ -449,9 +449,8 @@ async fn read_at_most(mut response: Response, max_bytes: usize) -> reqwest::Resu
 /// The offset of the service's clock that an answer's `Date` tells; none if the answer took too long to say.
 #[must_use]
 pub fn told_offset(headers: &HeaderMap, took: Duration) -> Option<TimeDelta> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    let date = httpdate::parse_http_date(date).ok()?;
-    (took <= MAX_PROMPT).then(|| Clock::offset(date.into()))
+    let date = parse_http_date(headers.get(header::DATE)?.to_str().ok()?)?;
+    (took <= MAX_PROMPT).then(|| Clock::offset(date))
 }
 
 fn content_type(response: &Response) -> String {
@@ -466,8 +465,7 @@ pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> 
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = httpdate::parse_http_date(text).ok()?;
-    (DateTime::<Utc>::from(at) - now).to_std().ok()
+    (parse_http_date(text)? - now).to_std().ok()
 }
 
 /// Doubled at each try, between half and the whole of it, so that callers do not march in step.

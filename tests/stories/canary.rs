@@ -4,7 +4,7 @@ use activity::{
     case::{
         export::{ExportOptions, export},
         filter::Filter,
-        forms::Form,
+        forms::{Form, FormOptions},
     },
     explore::{
         database::DatabaseOptions,
@@ -60,11 +60,13 @@ async fn handed_on(world: &World) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let options = ExportOptions {
         out: folder.path().to_owned(),
-        forms: Form::value_variants().iter().copied().filter(|form| *form != Form::Parquet).collect(),
+        forms: FormOptions {
+            forms: Form::value_variants().iter().copied().filter(|form| *form != Form::Parquet).collect(),
+            geoip: GeoIpOptions { files: Vec::new() },
+        },
         filter: Filter::default(),
         pseudonyms: false,
         key_file: None,
-        geoip: GeoIpOptions { files: Vec::new() },
         database: database.clone(),
         history: None,
         sign: None,

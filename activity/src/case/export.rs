@@ -16,14 +16,13 @@ use tokio::task::spawn_blocking;
 use super::account::{Searched, completeness};
 use super::document::Document;
 use super::filter::Filter;
-use super::forms::Form;
+use super::forms::FormOptions;
 use super::manifest::Manifest;
 use super::pseudonyms::{Key, Pseudonyms};
 use super::writing::CaseWriter;
 use crate::collect::audit_search::{Counts, History, Reports, note_report};
 use crate::explore::database::DatabaseOptions;
 use crate::explore::documents::{of_partition, partitions};
-use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 use crate::text_table::Count;
 
@@ -38,12 +37,9 @@ pub struct ExportOptions {
     /// The folder of the case; it must be new, empty, or a case, which is then written anew
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The forms, separated by commas
-    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
-    pub forms: Vec<Form>,
-    /// Country, city and network of addresses, for `--as ecs`
+    /// In which forms
     #[command(flatten)]
-    pub geoip: GeoIpOptions,
+    pub forms: FormOptions,
     /// What narrows the files
     #[command(flatten)]
     pub filter: Filter,
@@ -84,7 +80,7 @@ pub(crate) async fn export_with(
     let container = database.open().await?;
     let history = options.history.as_deref().map(History::read).transpose()?;
     let pseudonyms = pseudonyms(options, screen)?.map(Arc::new);
-    let case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
+    let case = CaseWriter::begin(&options.out, &options.forms)?;
     let task = screen.task("export", "reading documents");
     let (sender, receiver) = mpsc::channel(2);
     let (filter, tokens) = (options.filter.clone(), pseudonyms.clone());
@@ -193,7 +189,7 @@ pub(crate) fn settings(database: &DatabaseOptions) -> Result<impl Fn(&str) -> Op
 
 /// What was asked, as the manifest has it.
 fn asked(options: &ExportOptions, database: &DatabaseOptions) -> Value {
-    let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms))]);
+    let mut asked = Map::from_iter([("command".to_owned(), json!("export")), ("as".to_owned(), json!(options.forms.forms))]);
     if options.pseudonyms {
         asked.insert("pseudonyms".to_owned(), json!(true));
     }

@@ -138,7 +138,7 @@ impl Completeness {
             (missing, "content blobs could not be had"),
             (waiting, "content blobs wait to be stored"),
             (reduced, "documents lack something of their record"),
-            (gaps.len() as u64, "ranges of time could never be listed"),
+            (gaps.len() as u64, "ranges of time could be neither listed nor searched"),
         ];
         let counted = counted.into_iter().filter(|(count, _)| *count > 0);
         let counted = counted.map(|(count, what)| (Verdict::Incomplete, format!("{count} {what}")));

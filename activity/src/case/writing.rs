@@ -11,9 +11,8 @@ use serde_json::Value;
 
 use super::document::Document;
 use super::folder::HashedFile;
-use super::forms::{FILES, Form, Writers};
+use super::forms::{FILES, FormOptions, Writers};
 use super::manifest::{Completeness, Listed, MANIFEST, Manifest, SIGNATURE, STATE};
-use crate::geoip::GeoIp;
 
 /// What a signature is for: nothing that was signed for another purpose passes for it.
 pub(super) const NAMESPACE: &str = "office365-case";
@@ -29,10 +28,11 @@ pub(crate) struct CaseWriter {
 
 impl CaseWriter {
     /// Begins in a folder that is empty, is a case already, or holds nothing but the state of `collect`.
-    pub(crate) fn begin(folder: &Path, forms: &[Form], geoip: &GeoIp) -> Result<Self> {
+    pub(crate) fn begin(folder: &Path, options: &FormOptions) -> Result<Self> {
+        let geoip = options.geoip.open()?;
         fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         clear(folder)?;
-        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, forms, geoip)?, rows: 0, others: Vec::new() })
+        Ok(Self { folder: folder.to_owned(), writers: Writers::begin(folder, &options.forms, &geoip)?, rows: 0, others: Vec::new() })
     }
 
     /// Writes the next document.

@@ -91,6 +91,7 @@ pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Back
     let stored = partitions(&container).await?;
     let to = options.to.unwrap_or_else(Utc::now);
     ensure!(options.from < to, "--from is not before --to");
+    ensure!(options.from < Utc::now(), "--from is not in the past");
     check_partitions(&container, &stored, config.documents.partitions_per_day, (options.from, to)).await?;
 
     let services = Arc::new(services(&config, options.pace)?);
@@ -222,8 +223,9 @@ impl Display for Cost {
             None => write!(f, "nobody knows how many documents it comes to; of each {}: ", Count(documents))?,
         }
         write!(f, "some {} request units, {UNITS_A_DOCUMENT} each by the estimate of docs/DEPLOY.md", Count(units))?;
-        match self.pace {
-            Some(pace) => write!(f, "; at {pace} a second {:.1} hours", units as f64 / f64::from(pace) / 3600.0),
+        match self.pace.map(|pace| (pace, units as f64 / f64::from(pace) / 3600.0)) {
+            Some((pace, hours)) if hours < 1.0 => write!(f, "; at {pace} a second less than an hour"),
+            Some((pace, hours)) => write!(f, "; at {pace} a second {hours:.1} hours"),
             None => f.write_str("; as fast as the database takes them, which the collector feels too: --pace sets a limit"),
         }
     }

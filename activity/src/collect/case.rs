@@ -21,13 +21,13 @@ use tokio::task::spawn_blocking;
 use super::audit_search::{AuditSearch, Limits, Pauses, Plan, Range, Reports, Shelf, UNREAD, next_day, note_report};
 use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
+use super::lines::hold;
 use super::sign_in;
 use super::stack::STORAGE;
 use crate::case::filter::{Filter, instant};
-use crate::case::forms::Form;
+use crate::case::forms::FormOptions;
 use crate::case::manifest::{Completeness, Manifest, STATE};
 use crate::case::writing::CaseWriter;
-use crate::geoip::GeoIpOptions;
 use crate::screen::Screen;
 
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.
@@ -56,12 +56,9 @@ pub struct CaseOptions {
     /// The folder of the case; one that was begun is gone on with
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The forms, separated by commas
-    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
-    pub forms: Vec<Form>,
-    /// Country, city and network of addresses, for `--as ecs`
+    /// In which forms
     #[command(flatten)]
-    pub geoip: GeoIpOptions,
+    pub forms: FormOptions,
     /// SSH key that the manifest is signed with, by ssh-keygen
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,
@@ -114,6 +111,7 @@ struct Ranges {
 impl Ranges {
     fn new(source: Option<Source>, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<Self> {
         ensure!(from.zip(to).is_none_or(|(from, to)| from < to), "--from is not before --to");
+        ensure!(from.is_none_or(|from| from < now), "--from is not in the past");
         // The edge of what can be listed moves on until its turn comes, and must not become a gap.
         let (oldest, end) = (oldest_listable(now) + MARGIN, to.unwrap_or(now));
         let since = || from.context("a search needs --from");
@@ -140,6 +138,8 @@ pub async fn collect_case(options: &CaseOptions, screen: &Screen) -> Result<Mani
     let (config, services) = open_services().await?;
     let ranges = |now| Ranges::new(options.source, options.from, options.to, now);
     let state = options.out.join(STATE);
+    // Feed and search each have a file of their own, but the documents are one's.
+    let _alone = hold(&state)?;
     let (search, ranges) = match ranges(Utc::now())? {
         by_machine @ Ranges { search: None, .. } => (None, by_machine),
         _ => {
@@ -197,7 +197,7 @@ fn write_case(
     waiting: Option<&str>,
     erased: &HashSet<Digest>,
 ) -> Result<Manifest> {
-    let mut case = CaseWriter::begin(&options.out, &options.forms, &options.geoip.open()?)?;
+    let mut case = CaseWriter::begin(&options.out, &options.forms)?;
     let filter = Filter { from: options.from, to: options.to, ..Filter::default() };
     let queries = search.as_ref().map(|(search, _)| search.queries()).unwrap_or_default();
     let mut reports = Reports::new();
@@ -217,7 +217,7 @@ fn write_case(
         case.add_lines("windows.ndjson", &search.lines(&reports)?).context("the case cannot be written")?;
     }
     let source = options.source.unwrap_or(if search.is_some() { Source::Both } else { Source::Feed });
-    let asked = json!({ "command": "collect", "source": source, "as": options.forms, "from": options.from, "to": options.to });
+    let asked = json!({ "command": "collect", "source": source, "as": options.forms.forms, "from": options.from, "to": options.to });
     let completeness = Completeness::judge(account.days, account.gaps, account.lost, account.doubts);
     case.finish(asked, completeness, options.sign.as_deref())
 }
@@ -255,5 +255,6 @@ mod tests {
         assert_eq!(old, Ranges { feed: None, search: Some((time("2026-06-01"), time("2026-07-01"))) });
         assert!(ranges(Some(Source::Search), None, None).is_err());
         assert!(ranges(None, Some("2026-11-19"), Some("2026-11-18")).is_err());
+        assert!(ranges(None, Some("2026-11-21"), None).is_err());
     }
 }

@@ -1,12 +1,18 @@
 //! Files of lines that are only appended to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
+
+/// Keeps a state folder for this process alone, as long as what is returned lives.
+pub(crate) fn hold(state: &Path) -> Result<File> {
+    fs::create_dir_all(state).with_context(|| format!("the folder {} cannot be made", state.display()))?;
+    open_alone(&state.join("lock"), || format!("{} is being worked on by another process", state.display()))
+}
 
 /// Opens a file for this process alone, or begins it; `busy` says what another process is at. A line that a killed run left unfinished is
 /// taken away.

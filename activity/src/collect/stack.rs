@@ -7,6 +7,7 @@ use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use chrono::TimeDelta;
 use handler::operator::input::RecordReader;
 use tempfile::NamedTempFile;
 
@@ -108,7 +109,7 @@ impl Stack {
             simulated => {
                 refuse_old_state(options.state.as_deref())?;
                 let tenant = simulated_tenant(simulated, screen).await?;
-                settings.extend(tenant.settings());
+                settings.extend(tenant.graph_settings());
                 Some(tenant)
             }
         };
@@ -211,6 +212,8 @@ fn refuse_old_state(state: Option<&Path>) -> Result<()> {
 /// A tenant with its records published.
 async fn simulated_tenant(source: &Source, screen: &Screen) -> Result<Tenant> {
     let tenant = Tenant::start(TenantOptions::default()).await?;
+    // Whoever tries a search of it need not wait for minutes.
+    tenant.set_search(|search| search.takes = TimeDelta::seconds(20));
     let (blobs, origin) = match source {
         Source::Playback { records, seed } => {
             let converted = records_of_csv(records)?;

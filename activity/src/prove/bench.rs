@@ -181,6 +181,7 @@ async fn anew(stack: &mut Stack, scenario: &Scenario, seed: u64) -> Result<()> {
 async fn run(stack: &Stack, handler: &Path, screen: &Screen) -> Result<(Cost, Measured)> {
     let (listing, storing) = both(stack, handler, screen).await?;
     let total = storing.sums.total();
+    ensure!(total.records > 0, "there was nothing to store, so nothing was measured");
     ensure!(total.documents + total.duplicates == total.records, "records were neither stored nor repeats");
     let cosmos = stack.cosmos.as_ref().context("no database")?;
     ensure!(cosmos.created() as u64 == total.documents, "{} documents were told, and {} created", total.documents, cosmos.created());

@@ -425,7 +425,7 @@ async fn a_gap_that_the_feed_left_is_closed_by_a_search_of_it() -> Result<()> {
 /// `HISTORY_RECORDS` says how many; a million takes an optimised build.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes, and much longer without optimisation"]
-async fn a_large_history_into_the_database_stays_within_128_mib() -> Result<()> {
+async fn a_large_history_into_the_database_takes_at_most_128_mib_and_twice_the_feeds_cpu() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     let (count, from, to) = publish_large(&tenant);
     let place = Place::with(&tenant, CosmosOptions { discards: true, ..CosmosOptions::default() }).await?;
@@ -434,6 +434,5 @@ async fn a_large_history_into_the_database_stays_within_128_mib() -> Result<()> 
     eprintln!("{count} records into the database: {measured}");
     ensure!(place.cosmos.created() == count, "{} documents", place.cosmos.created());
     ensure!(windows(&desk, "history")?.iter().all(|window| window["verdict"] == "complete"), "not complete");
-    ensure!(measured.peak_kib <= 128 * 1024, "{measured}");
-    Ok(())
+    hold_to_the_aim(&measured).await
 }

@@ -107,6 +107,9 @@ pub enum FaultKind {
     EmptyBody,
     /// 401, as for an expired token.
     InvalidToken401,
+    /// 403 with a claims challenge: another token is asked for.
+    /// <https://learn.microsoft.com/entra/identity-platform/claims-challenge>
+    ClaimsChallenge403,
 }
 
 impl FaultKind {

@@ -236,6 +236,10 @@ fn replaced(what: &FaultKind) -> Option<Answer> {
         }
         FaultKind::EmptyBody => Some(Answer::text(StatusCode::OK, JSON, "")),
         FaultKind::InvalidToken401 => Some(Answer::unauthorised()),
+        FaultKind::ClaimsChallenge403 => {
+            let challenge = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ==""#;
+            Some(Answer::text(StatusCode::FORBIDDEN, JSON, "").with("www-authenticate", challenge))
+        }
         FaultKind::Truncated { .. }
         | FaultKind::Clipped { .. }
         | FaultKind::Stall { .. }

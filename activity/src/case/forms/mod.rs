@@ -14,13 +14,13 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub(crate) use self::csv::guarded;
 use super::document::Document;
 use super::manifest::Listed;
-use crate::geoip::GeoIp;
+use crate::geoip::{GeoIp, GeoIpOptions};
 
 /// A form that documents can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -42,6 +42,17 @@ pub enum Form {
     Sql,
     /// `timeline.html`: a page to read and print, without network
     Timeline,
+}
+
+/// In which forms a case is written.
+#[derive(Args, Clone, Debug)]
+pub struct FormOptions {
+    /// The forms, separated by commas
+    #[arg(long = "as", value_name = "FORMS", value_delimiter = ',', default_value = "ndjson")]
+    pub forms: Vec<Form>,
+    /// Country, city and network of addresses, for `--as ecs`
+    #[command(flatten)]
+    pub geoip: GeoIpOptions,
 }
 
 /// A form being written.

@@ -44,10 +44,18 @@ impl Access {
 
     /// Refuses before anything is asked if the token does not hold the permission.
     pub(crate) async fn check(&self) -> Result<()> {
-        let token = self.token().await.context("no access token for Graph")?;
+        let token = self.first_token().await?;
         let permission =
             Permission { name: PERMISSION, family: "AuditLogsQuery", api: "Microsoft Graph", script: "register-app.sh --history" };
         self.asker.check(TokenClaims::read(&token).as_ref(), &self.tenant, permission)
+    }
+
+    /// The first token, or why there is none.
+    pub(crate) async fn first_token(&self) -> Result<Secret> {
+        self.token().await.context(match self.asker {
+            Asker::App => "no access token for Graph",
+            Asker::Person => "OFFICE365_CLIENT_SECRET is not set, and `az login` gives no access token for Graph",
+        })
     }
 
     /// A token, from the cache while it is good for minutes.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use azure_core::http::RetryOptions;
 use chrono::{SubsecRound as _, TimeDelta};
 use clap::Args;
@@ -18,7 +18,7 @@ use super::window::Window;
 use super::wire::NewQuery;
 use crate::collect::case::setting;
 use crate::collect::sign_in;
-use crate::screen::one_line;
+use crate::screen::{one_line, with_causes};
 
 /// In the order in which they are tried: each needs those before it.
 const NAMES: [&str; 4] = ["sign-in", "permission", "root", "auditing"];
@@ -48,7 +48,7 @@ impl Checked {
 
 impl Display for Checked {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(&format!("{error:#}"))));
+        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(&with_causes(error))));
         let found = self.found.iter().map(|found| ("well", found.clone())).chain(wrong);
         let untried = std::iter::repeat_with(|| ("untried", "not tried while the one before is wrong".to_owned()));
         let lines = NAMES.iter().zip(found.chain(untried));
@@ -73,7 +73,7 @@ async fn tried(config: &Config, options: CheckOptions, found: &mut Vec<String>) 
     let connection = Connection::new(config, RetryOptions::none())?;
     let clients = sign_in::services_over(config, &connection)?.clients;
     let access = Access::new(config, &connection, setting)?;
-    access.token().await.context("no access token for Graph")?;
+    access.first_token().await?;
     found.push(access.asker().to_string());
 
     access.check().await?;

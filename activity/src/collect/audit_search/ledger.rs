@@ -198,7 +198,8 @@ impl Known {
     /// Reads the ledger of a state folder, which another process may be writing at this moment.
     pub(super) fn read(state: &Path) -> Result<Self> {
         let path = state.join(LEDGER);
-        let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let file = File::open(&path)
+            .with_context(|| format!("{} cannot be read: a folder of `backfill` or `collect --source search` is meant", path.display()))?;
         Ok(Self::of(finished_entries(&file, &path)?))
     }
 
@@ -278,9 +279,18 @@ impl Known {
         self.windows.values().flat_map(|standing| standing.queries.iter().filter_map(|query| query.query_id.clone())).collect()
     }
 
-    /// A window that holds this one and ended so that it need not be asked again.
+    /// True if a window that holds this one ended so that it need not be asked again, or each of its halves did.
     pub(super) fn covers(&self, window: Window) -> bool {
-        self.windows.iter().any(|(other, standing)| other.holds(window) && standing.end.as_ref().is_some_and(|end| end.is_final))
+        let is_final = |standing: &Standing| standing.end.as_ref().is_some_and(|end| end.is_final);
+        let halves = window.halves().filter(|_| self.windows.get(&window).is_some_and(|standing| standing.halved.is_some()));
+        self.windows.iter().any(|(other, standing)| other.holds(window) && is_final(standing))
+            || halves.is_some_and(|halves| halves.into_iter().all(|half| self.covers(half)))
+    }
+
+    /// The longest window that ends with this one and need not be asked again.
+    pub(super) fn covered_end(&self, window: Window) -> Option<Window> {
+        let ends_with_it = |other: &&Window| window.holds(**other) && other.to == window.to;
+        self.windows.keys().filter(ends_with_it).find(|other| self.covers(**other)).copied()
     }
 }
 

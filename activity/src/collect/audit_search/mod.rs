@@ -80,6 +80,7 @@ pub(crate) struct Plan {
     young: usize,
     left: usize,
     max: usize,
+    reach_days: u32,
 }
 
 impl Plan {
@@ -91,6 +92,16 @@ impl Plan {
     /// What no query reaches, as the manifest has it.
     pub(crate) fn gaps(&self) -> Vec<Gap> {
         self.out_of_reach.iter().map(|window| gap(*window)).collect()
+    }
+
+    fn write_queries(&self, days: usize, f: &mut Formatter<'_>) -> fmt::Result {
+        let (queries, max) = (self.queries(), self.max.max(1));
+        write!(f, "{days} days by search, {} of them proven already: {queries} queries or more, ", self.done)?;
+        write!(f, "{} of {max} left in these 24 hours", self.left)?;
+        match queries.saturating_sub(self.left).div_ceil(max) {
+            0 => f.write_str(", so that one run can do"),
+            later => write!(f, ", so that it takes {} runs on {} days", later + 1, later + 1),
+        }
     }
 }
 
@@ -105,18 +116,17 @@ fn gap(window: Window) -> Gap {
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (queries, max) = (self.queries(), self.max.max(1));
-        write!(f, "{} days by search, {} of them proven already: {queries} queries or more, ", self.windows.len(), self.done)?;
-        write!(f, "{} of {max} left in these 24 hours", self.left)?;
-        let later = queries.saturating_sub(self.left).div_ceil(max);
-        match later {
-            0 => f.write_str(", so that one run can do")?,
-            days => write!(f, ", so that it takes {} runs on {} days", days + 1, days + 1)?,
+        match self.windows.len() {
+            0 => f.write_str("no day of it can be searched")?,
+            days => self.write_queries(days, f)?,
         }
         if self.young > 0 {
             write!(f, "; {} days are younger than 24 hours and stay unproven until a later run", self.young)?;
         }
-        self.out_of_reach.iter().try_for_each(|window| write!(f, "; out of reach: from {} to {}", rfc3339(window.from), rfc3339(window.to)))
+        for Window { from, to } in &self.out_of_reach {
+            write!(f, "; out of reach: from {} to {}, as a query reaches {} days", rfc3339(*from), rfc3339(*to), self.reach_days)?;
+        }
+        if self.out_of_reach.is_empty() { Ok(()) } else { f.write_str(" (--reach-days says how far the tenant's licences go)") }
     }
 }
 
@@ -184,11 +194,12 @@ impl AuditSearch {
                 windows.push(day);
                 continue;
             }
-            // Of the day in which the reach begins, the part that is reached.
-            let begins = oldest.min(day.to);
-            extend(&mut out_of_reach, Window { to: begins, ..day });
-            if begins < day.to {
-                windows.push(Window { from: begins, ..day });
+            // Of the day in which the reach begins, the part that is reached; or more of it, if an earlier run reached further.
+            let reached = Window { from: oldest.min(day.to), ..day };
+            let reached = ledger.known().covered_end(day).filter(|proven| proven.holds(reached)).unwrap_or(reached);
+            extend(&mut out_of_reach, Window { to: reached.from, ..day });
+            if reached.from < day.to {
+                windows.push(reached);
             }
         }
         let done = windows.iter().filter(|window| ledger.known().covers(**window)).count();
@@ -201,7 +212,8 @@ impl AuditSearch {
             windows: windows.clone(),
             out_of_reach: out_of_reach.clone(),
         }))?;
-        Ok(Plan { windows, out_of_reach, done, young, left, max: self.limits.max_submissions })
+        let Limits { reach_days, max_submissions: max, .. } = self.limits;
+        Ok(Plan { windows, out_of_reach, done, young, left, max, reach_days })
     }
 
     /// Searches all windows of a plan, as far as the floors allow. Returns why some of them wait, if any do.
@@ -212,6 +224,9 @@ impl AuditSearch {
         let searcher = &self.searcher;
         let task = screen.task("search", "asking Graph");
         let all = plan.windows.len() as u64;
+        if plan.queries() > 0 {
+            task.begins(format_args!("asking Graph, {OPEN} queries at a time: each takes minutes, on large tenants an hour"));
+        }
         let mut queue: VecDeque<(Window, bool)> = plan.windows.iter().map(|window| (*window, false)).collect();
         let (mut running, mut waiting) = (FuturesUnordered::new(), None);
         loop {

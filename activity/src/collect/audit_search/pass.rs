@@ -171,6 +171,7 @@ mod tests {
         assert!(!read(&mut union, [1, 2]).1);
         assert!(!read(&mut union, [1, 2, 3]).1, "the first was not whole");
         assert!(!read(&mut union, [1, 3]).1);
+        assert!(!read(&mut union, [2, 3]).1, "as many, and others");
         assert!(!read(&mut union, [1, 2, 3]).1);
         assert!(read(&mut union, [1, 2, 3]).1);
     }

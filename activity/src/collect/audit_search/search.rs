@@ -441,6 +441,8 @@ impl Searcher {
             true,
         );
         doubt(oddities.nothing_count > 0, Verdict::Incomplete, format!("rows hold no record: {named}"), false);
+        let no_object = oddities.no_object;
+        doubt(no_object > 0, Verdict::Incomplete, format!("{no_object} rows hold a text that is no record, kept as it came"), false);
         doubt(found.kept.refused > 0, Verdict::Incomplete, format!("the database refused {} documents", found.kept.refused), false);
         doubt(
             found.kept.reduced > 0,
@@ -486,7 +488,6 @@ fn findings(counts: Counts, found: &Found) -> Vec<String> {
     };
     tell(oddities.unlike, "envelopes have another id than their record, whose own stands");
     tell(oddities.outside, "records happened outside of what was asked for");
-    tell(oddities.no_object, "records are no objects");
     if let Some(told) = counts.approximate_returned_record_count
         && told.abs_diff(records) > FEW.max(records / 10)
     {

@@ -110,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_both_ask_for_the_seconds_between_them() {
+        let days = Window::days(time("2026-11-18T00:00:00Z"), time("2026-11-20T00:00:00Z"));
+        let [one, other] = [days[0], days[1]].map(Window::asked);
+        assert_eq!((other.from, one.to), (time("2026-11-18T23:59:55Z"), time("2026-11-19T00:00:05Z")));
+        assert!([days[0], days[1]].iter().all(|day| day.is_asked(time("2026-11-19T00:00:00Z"))));
+    }
+
+    #[test]
     fn halving_leaves_nothing_out_and_ends_at_a_minute() {
         let mut window = Window { from: time("2026-11-18T00:00:00Z"), to: time("2026-11-19T00:00:00Z") };
         let mut halvings = 0;

@@ -175,6 +175,17 @@ mod tests {
     }
 
     #[test]
+    fn a_query_asks_for_a_range_of_time_and_for_nothing_else() {
+        let time = |text| handler::clock::parse_utc(text).unwrap();
+        let asked = Window { from: time("2026-11-20T00:00:00Z"), to: time("2026-11-21T00:00:00Z") };
+        let query = serde_json::to_value(NewQuery::new("n", asked)).unwrap();
+        let times = serde_json::json!({
+            "displayName": "n", "filterStartDateTime": "2026-11-20T00:00:00Z", "filterEndDateTime": "2026-11-21T00:00:00Z"
+        });
+        assert_eq!(query, times);
+    }
+
+    #[test]
     fn an_echo_of_other_times_or_of_a_filter_is_wrong() {
         let asked = Window {
             from: handler::clock::parse_utc("2026-11-20T00:00:00Z").unwrap(),

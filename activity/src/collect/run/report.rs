@@ -92,7 +92,10 @@ impl RunReport {
         }
         if let Some(settings) = settings {
             let handler = self.handler.display();
-            text += &format!("\nTo ask the handler:\n\n  (. {}; {handler} check; {handler} status)\n", settings.display());
+            let settings = settings.display();
+            text += &format!("\nTo ask the handler:\n\n  (. {settings}; {handler} check; {handler} status)\n");
+            text +=
+                &format!("\nTo try history, as docs/HISTORY.md tells:\n\n  (. {settings}; cargo run -q {RELEASE}-p activity -- check)\n");
         }
         if self.stack.azurite.is_some() {
             let container = self.stack.settings.get("STATE_CONTAINER").map_or("activity-state", String::as_str);

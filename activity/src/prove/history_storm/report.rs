@@ -13,9 +13,24 @@ use crate::text_table::{Count, TextTable};
 pub(super) struct WindowEnd {
     pub(super) from: DateTime<Utc>,
     pub(super) to: DateTime<Utc>,
+    /// When its last query was made.
+    pub(super) made: DateTime<Utc>,
     pub(super) verdict: Verdict,
     pub(super) why: String,
     /// Records that its last query could have found, and that are not among the documents.
+    pub(super) missing: BTreeSet<String>,
+    /// Its line holds the proof.
+    pub(super) is_proven: bool,
+}
+
+/// How a day ended, by the manifest.
+#[derive(Debug)]
+pub(super) struct DayEnd {
+    pub(super) day: String,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) why: String,
+    pub(super) has_records: bool,
+    /// As of a window.
     pub(super) missing: BTreeSet<String>,
 }
 
@@ -27,7 +42,10 @@ pub(super) struct SeedReport {
     /// What the queries of each day met.
     pub(super) faults: BTreeMap<NaiveDate, BTreeSet<&'static str>>,
     pub(super) windows: Vec<WindowEnd>,
+    /// Queries that the tenant saw, that the command counted, and that it was allowed.
     pub(super) submissions: usize,
+    pub(super) counted: usize,
+    pub(super) max_submissions: usize,
     pub(super) records: usize,
     /// Where what is there is not what was promised.
     pub(super) differences: Vec<String>,
@@ -35,19 +53,63 @@ pub(super) struct SeedReport {
 
 impl SeedReport {
     /// Holds what came against what was promised.
-    pub(super) fn judge(&mut self, max_submissions: usize) {
-        let seed = self.seed;
-        let broken = self.windows.iter().filter_map(|window| {
-            let WindowEnd { from, to, verdict, why, missing } = window;
-            let is_false = *verdict == Verdict::Complete && !missing.is_empty();
-            let is_unsaid = *verdict != Verdict::Complete && why.is_empty();
-            let told = format!("seed {seed}: {from} to {to} is {verdict} ({why}), and lacks {missing:?}");
-            (is_false || is_unsaid).then_some(told)
+    pub(super) fn judge(&mut self) {
+        let Self { seed, submissions, counted, max_submissions, .. } = *self;
+        let broken = self.windows.iter().filter(|window| window.is_broken()).map(|window| format!("seed {seed}: {window}"));
+        self.differences.extend(broken);
+        if submissions > max_submissions {
+            self.differences.push(format!("seed {seed}: {submissions} queries were made, and {max_submissions} may be"));
+        }
+        if submissions > counted {
+            self.differences.push(format!("seed {seed}: {submissions} queries were made, and {counted} were counted"));
+        }
+    }
+
+    /// No day is complete that lacks a record, and without faults each that has records is.
+    pub(super) fn judge_days(&mut self, days: &[DayEnd]) {
+        let Self { seed, has_faults, .. } = *self;
+        let is_broken = |day: &&DayEnd| match day.verdict {
+            Some(Verdict::Complete) => !day.missing.is_empty(),
+            _ => !has_faults && day.has_records,
+        };
+        let broken = days.iter().filter(is_broken).map(|day| {
+            let DayEnd { day, verdict, why, missing, .. } = day;
+            format!(
+                "seed {seed}: the day {day} is {} ({why}), and lacks {missing:?}",
+                verdict.map_or_else(String::new, |it| it.to_string())
+            )
         });
         self.differences.extend(broken);
-        if self.submissions > max_submissions {
-            self.differences.push(format!("seed {seed}: {} queries were made, and {max_submissions} may be", self.submissions));
+    }
+
+    /// The same for the next run, which no fault disturbs: it leaves nothing incomplete.
+    pub(super) fn judge_next_run(&mut self, windows: &[WindowEnd]) {
+        let seed = self.seed;
+        let broken = windows.iter().filter(|window| window.is_broken() || window.verdict == Verdict::Incomplete);
+        self.differences.extend(broken.map(|window| format!("seed {seed}, in the next run: {window}")));
+    }
+}
+
+impl WindowEnd {
+    /// Complete without its records or without its proof, or another verdict that does not say why, or not why records may be missing.
+    fn is_broken(&self) -> bool {
+        let has_all = self.missing.is_empty();
+        match self.verdict {
+            Verdict::Complete => !has_all || !self.is_proven,
+            Verdict::Unproven => {
+                let may_lack = ["no record was found", "does not say whether it cut"];
+                self.why.is_empty() || !(has_all || may_lack.iter().any(|reason| self.why.contains(reason)))
+            }
+            Verdict::Incomplete => self.why.is_empty(),
         }
+    }
+}
+
+impl Display for WindowEnd {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { from, to, verdict, why, missing, is_proven, .. } = self;
+        let proof = if *is_proven { "with" } else { "without" };
+        write!(f, "{from} to {to} is {verdict} ({why}) {proof} a proof in its line, and lacks {missing:?}")
     }
 }
 
@@ -129,7 +191,10 @@ impl Display for HistoryStormReport {
         let (records, queries) = (Count(self.records), Count(self.submissions));
         writeln!(f, "A day can meet several faults at once. {queries} queries were made, {records} records found.")?;
         match self.differences.len() {
-            0 => f.write_str("No window is called complete that lacks a record which its query could find; each other says why."),
+            0 => f.write_str(
+                "No window is called complete that lacks its proof or a record which its query could find; each other says why, and the next \
+                 run leaves none incomplete.",
+            ),
             count => write!(f, "{count} times what is there is not what was promised."),
         }
     }

@@ -19,7 +19,7 @@ use super::figures::StormFigures;
 use super::plan::{Act, DatabaseSpell, Step, TenantSpell};
 use crate::case::export::{ExportOptions, export_with};
 use crate::case::filter::Filter;
-use crate::case::forms::Form;
+use crate::case::forms::{Form, FormOptions};
 use crate::case::manifest::Manifest;
 use crate::explore::database::DatabaseOptions;
 use crate::geoip::GeoIpOptions;
@@ -314,8 +314,7 @@ impl World {
         let database = DatabaseOptions::of(self.cosmos.endpoint().as_str(), self.cosmos.key());
         let options = ExportOptions {
             out: folder.path().to_owned(),
-            forms: vec![Form::Ndjson],
-            geoip: GeoIpOptions { files: Vec::new() },
+            forms: FormOptions { forms: vec![Form::Ndjson], geoip: GeoIpOptions { files: Vec::new() } },
             filter: Filter::default(),
             pseudonyms: false,
             key_file: None,

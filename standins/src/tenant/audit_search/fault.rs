@@ -49,6 +49,11 @@ pub enum SearchFault {
         /// Which reading, from 0.
         pass: u32,
     },
+    /// Each reading leaves out one of so many records, and the next reading others.
+    NeverWhole {
+        /// Of how many one is left out.
+        of: usize,
+    },
     /// Some records stand on a second page as well.
     Repeats {
         /// Hundredths of them.
@@ -113,6 +118,8 @@ pub enum Oddity {
     AsText,
     /// The record comes a second time with another body.
     TwoBodies,
+    /// The record is text that is cut short, and so holds no object.
+    NoObject,
     /// There is no record in the envelope.
     Nothing,
 }

@@ -206,6 +206,10 @@ impl Query {
         for fault in &self.faults {
             match fault {
                 SearchFault::LeavesOut { percent, pass: of } if *of == pass => rows.retain(|row| row.mark("left out") % 100 >= *percent),
+                SearchFault::NeverWhole { of } => {
+                    let numbered = rows.into_iter().enumerate();
+                    rows = numbered.filter(|(at, _)| !(at + pass as usize).is_multiple_of(*of)).map(|(_, row)| row).collect();
+                }
                 SearchFault::Repeats { percent } => {
                     let again: Vec<_> = rows.iter().filter(|row| row.mark("repeat") % 100 < *percent).copied().collect();
                     rows.extend(again);

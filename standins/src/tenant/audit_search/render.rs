@@ -49,6 +49,7 @@ fn envelope(row: &Row, text: &str, oddity: Option<Oddity>) -> String {
     let data = match oddity {
         Some(Oddity::Nothing) => "null".to_owned(),
         Some(Oddity::AsText) => Value::from(with_zone(text)).to_string(),
+        Some(Oddity::NoObject) => Value::from(text.chars().take(text.chars().count() / 2).collect::<String>()).to_string(),
         Some(Oddity::UpperId) => annotated(&with_zone(text).replacen("\"Id\":", "\"ID\":", 1)),
         Some(Oddity::DynamicProperties) => annotated(&in_dictionary(&with_zone(text))),
         _ => annotated(&with_zone(text)),
