@@ -64,9 +64,10 @@ impl Ids {
         IdState::Unknown
     }
 
+    /// Remembers ids of documents that were just stored.
     pub(super) fn remember<'d>(&self, digests: impl IntoIterator<Item = &'d Digest>) {
         let mut known = self.known();
-        known.make_room();
+        known.renew();
         digests.into_iter().for_each(|digest| known.remember(digest));
     }
 
@@ -86,7 +87,8 @@ impl Known {
         self.stored.get(set).is_some_and(|ids| ids.contains(&id)) && self.since.elapsed() < MAX_AGE
     }
 
-    fn make_room(&mut self) {
+    /// Begins anew where nothing is remembered, or for too long.
+    fn renew(&mut self) {
         if self.stored.is_empty() || self.since.elapsed() >= MAX_AGE {
             self.stored = vec![[0; 8]; SETS];
             self.since = Instant::now();

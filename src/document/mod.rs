@@ -394,12 +394,11 @@ fn compose(
     omitted: &[String],
     fields: &[Field<'_>],
 ) -> serde_json::Result<String> {
+    let head = serde_json::to_string(head)?;
     let rest = edges.len() + findings.map_or(0, str::len) + fields.iter().map(Field::length).sum::<usize>() + 64;
-    let mut json = Vec::with_capacity(length_of(head) + rest);
-    serde_json::to_writer(&mut json, head)?;
-    json.pop();
-    // JSON is always UTF-8.
-    let mut json = String::from_utf8(json).unwrap_or_default();
+    // As long as it will be: thousands of documents wait to be written.
+    let mut json = String::with_capacity(head.len() + rest);
+    json.push_str(&head[..head.len() - 1]);
     json.push_str(",\"edges\":");
     json.push_str(edges);
     if let Some(findings) = findings {

@@ -295,7 +295,7 @@ enum End {
 async fn fetch_and_write(clients: &Clients, storing: &Storing, items: &[Item], deadline: Deadline) -> Finished {
     let fetched = Mutex::new(items.iter().map(|_| None).collect());
     let tallies = Mutex::new(items.iter().map(|_| Tally::default()).collect());
-    let (sender, receiver) = mpsc::channel(2);
+    let (sender, receiver) = mpsc::channel(1);
     let fetching = async {
         // The channel ends with it.
         let is_in_time = timeout_at(deadline.work, fetch_all(clients, storing, items, sender, &fetched)).await.is_ok();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Documents gathered for fuller batches, in bytes; beyond this the fullest batch is written.
-const MAX_GATHERED_BYTES: usize = 2 * 1024 * 1024;
+const MAX_GATHERED_BYTES: usize = 1536 * 1024;
 
 /// Counts of one blob's documents.
 #[derive(Debug, Default)]

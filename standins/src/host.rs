@@ -28,7 +28,7 @@ use crate::azurite::Storage;
 use crate::ports::Port;
 use app::{App, Trigger};
 use call::Caller;
-use process::{Launch, Output, State, Supervisor};
+use process::{Launch, Output, PROBE_EVERY, State, Supervisor};
 
 /// Another process may take the port between our look and the handler's; then another one is tried.
 const PORT_TRIES: u32 = 3;
@@ -52,6 +52,8 @@ pub struct HostOptions {
     pub visibility_timeout: Option<Duration>,
     /// In place of the ten minutes for which a received message is hidden. Whole seconds, at least one.
     pub message_lease: Option<Duration>,
+    /// In place of the 25 ms between two readiness probes.
+    pub probe_every: Option<Duration>,
     /// Told of each line that the handler prints.
     pub on_line: Option<LineSink>,
 }
@@ -138,6 +140,7 @@ impl Host {
             settings: options.settings,
             port: Port::lease()?,
             caller: Caller::new(options.buffered_bodies)?,
+            probe_every: options.probe_every.unwrap_or(PROBE_EVERY),
             output: Output::new(options.on_line),
         };
         let begin = Instant::now();

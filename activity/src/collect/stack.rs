@@ -124,14 +124,17 @@ impl Stack {
     ///
     /// The handler died, or did not answer; the error ends with its last lines.
     pub async fn host(&self, executable: &Path, on_line: Option<LineSink>) -> Result<Host> {
-        let options = HostOptions {
+        Host::start(HostOptions { on_line, ..self.host_options(executable) }).await
+    }
+
+    /// What [`Stack::host`] starts a handler with.
+    pub fn host_options(&self, executable: &Path) -> HostOptions {
+        HostOptions {
             app_root: repository().to_owned(),
             executable: Some(executable.to_owned()),
             settings: self.settings.clone(),
-            on_line,
             ..HostOptions::default()
-        };
-        Host::start(options).await
+        }
     }
 
     /// Starts the handler that is staged in a folder, as its `host.json` says, from there.

@@ -22,11 +22,13 @@ use crate::screen::Screen;
 use crate::ship::executable::build;
 use crate::text_table::{Count, TextTable};
 use standins::cosmos::{Cosmos, CosmosOptions};
-use standins::host::{Host, QueueSummary, QueueUntil};
+use standins::host::{Host, HostOptions, QueueSummary, QueueUntil};
 use standins::tenant::{CONTENT_TYPES, Operation, Tenant, TenantOptions};
 
 /// Starts of the handler that are timed.
 const STARTS: usize = 11;
+/// Between two probes of a handler whose start is timed; the host itself probes every 25 ms.
+const PROBE_EVERY: Duration = Duration::from_millis(1);
 /// Content blobs on a page of the API's listings.
 const PAGE: usize = 200;
 /// Records in a blob of a growing hour.
@@ -179,6 +181,7 @@ async fn anew(stack: &mut Stack, scenario: &Scenario, seed: u64) -> Result<()> {
 async fn run(stack: &Stack, handler: &Path, screen: &Screen) -> Result<(Cost, Measured)> {
     let (listing, storing) = both(stack, handler, screen).await?;
     let total = storing.sums.total();
+    ensure!(total.records > 0, "there was nothing to store, so nothing was measured");
     ensure!(total.documents + total.duplicates == total.records, "records were neither stored nor repeats");
     let cosmos = stack.cosmos.as_ref().context("no database")?;
     ensure!(cosmos.created() as u64 == total.documents, "{} documents were told, and {} created", total.documents, cosmos.created());
@@ -207,7 +210,7 @@ async fn starts(stack: &Stack, executable: &Path, screen: &Screen) -> Result<Vec
     let mut starts = Vec::new();
     for start in 1..=STARTS {
         task.at(start as u64, STARTS as u64, "from process start to the first answered probe");
-        let host = stack.host(executable, None).await?;
+        let host = Host::start(HostOptions { probe_every: Some(PROBE_EVERY), ..stack.host_options(executable) }).await?;
         starts.push(host.ready_after());
         host.stop().await;
     }

@@ -232,11 +232,16 @@ fn is_nobody(name: &str) -> bool {
     name.is_empty() || NOBODY.iter().any(|nobody| name.eq_ignore_ascii_case(nobody))
 }
 
+/// A name without the claim and the kind of address that services put before it.
+fn without_claim(name: &str) -> &str {
+    let name = name.rsplit('|').next().unwrap_or(name);
+    ["smtp:", "sip:", "mailto:"].iter().find(|kind| starts_with(name, kind)).map_or(name, |kind| &name[kind.len()..])
+}
+
 /// An account's name in lower case, without what services put before it: a claim (`i:0#.f|membership|bob@contoso.com`), a kind
 /// of address (`smtp:`), the 32 digits of a deleted account's id.
 fn account_name(name: &str) -> String {
-    let name = name.rsplit('|').next().unwrap_or(name);
-    let name = ["smtp:", "sip:", "mailto:"].iter().find(|kind| starts_with(name, kind)).map_or(name, |kind| &name[kind.len()..]);
+    let name = without_claim(name);
     let is_id = |id: &str| id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match name.split_at_checked(32) {
         Some((id, rest)) if is_id(id) && rest.contains('@') && !rest.starts_with('@') => lower(rest),
@@ -325,9 +330,7 @@ pub(super) fn is_of_sharepoint(url: &str) -> bool {
 
 /// True if a text is wholly an account or a mail address, whatever services put before it.
 pub(super) fn is_account(text: &str) -> bool {
-    let name = bare(text);
-    let name = name.rsplit('|').next().unwrap_or(name);
-    let name = ["smtp:", "sip:", "mailto:"].iter().find(|kind| starts_with(name, kind)).map_or(name, |kind| &name[kind.len()..]);
+    let name = without_claim(bare(text));
     let name = name.strip_prefix("urn:spo:guest#").unwrap_or(name);
     let Some((local, domain)) = name.rsplit_once('@') else { return false };
     let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]{}\",;:\\/@".contains(c);

@@ -26,7 +26,7 @@ use super::call::Caller;
 use crate::ports::Port;
 
 /// Between two readiness probes.
-const PROBE_EVERY: Duration = Duration::from_millis(25);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(25);
 /// `InitializationTimeout`: how long a handler may take to answer `GET /`.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// This exit code asks for a restart that is not counted.
@@ -81,6 +81,7 @@ pub(super) struct Launch {
     pub(super) settings: BTreeMap<String, String>,
     pub(super) port: Port,
     pub(super) caller: Caller,
+    pub(super) probe_every: Duration,
     pub(super) output: Output,
 }
 
@@ -330,7 +331,7 @@ impl Launch {
         let mut process = self.spawn().await?;
         let ready = async {
             while !self.caller.probe(self.port.number()).await {
-                sleep(PROBE_EVERY).await;
+                sleep(self.probe_every).await;
             }
         };
         tokio::select! {

@@ -10,8 +10,10 @@ use standins::tenant::{Body, CONTENT_TYPES, NewBlob, Series, Tenant, generate};
 
 /// Shapes that a series goes through.
 const SHAPES: usize = 2000;
-/// Content became available during so long a time before now.
+/// Content became available during so long a time.
 const SPAN: TimeDelta = TimeDelta::hours(156);
+/// The last of it this long before now: what is newer is left to the next listing.
+const SETTLED: TimeDelta = TimeDelta::minutes(1);
 /// Records of usual length in 100 MB.
 pub(super) const RECORDS_OF_100_MB: u64 = 72_000;
 
@@ -48,7 +50,7 @@ impl Scenario {
     pub(super) fn publish(&self, tenant: &Tenant, seed: u64) -> Result<()> {
         let now = tenant.now();
         let span = if self.is_one_hour { TimeDelta::minutes(40) } else { SPAN };
-        let start = if self.is_one_hour { hour(now) } else { now - SPAN };
+        let start = if self.is_one_hour { hour(now) } else { now - SETTLED - SPAN };
         let step = TimeDelta::nanoseconds(span.num_nanoseconds().unwrap_or(i64::MAX) / i64::try_from(self.records)?);
         let series = Arc::new(Series::new(&shapes(seed, now), self.repeats, start - TimeDelta::hours(1), step));
         ensure!(self.records < u64::from(u32::MAX), "a series has at most {} records", u32::MAX);
