@@ -167,7 +167,8 @@ impl<'r, 'a> Record<'r, 'a> {
     /// Adds what a text names wholly that no row read, unless a node bears that name.
     fn add_unread(&self, graph: &mut Graph<'r>) {
         let Some(actor) = &self.reading.actor else { return };
-        for text in self.reading.texts.all.iter().filter(|text| !text.is_read.get() && !self.table.places.has(text.place)) {
+        let unread = self.reading.texts.placed().filter(|(place, text)| !text.is_read.get() && !self.table.places.has(*place));
+        for (_, text) in unread {
             if graph.is_full() {
                 return;
             }

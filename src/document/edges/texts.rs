@@ -28,8 +28,6 @@ pub(super) const RECORD: u32 = 0;
 /// A text of a record, or a number as it stands.
 #[derive(Debug)]
 pub(super) struct Text<'a> {
-    /// Where rows ask for it; `NOWHERE`: it is here because it may name something.
-    pub(super) place: Place,
     /// The object that it is in; texts of a list of names and values are in the object that holds the list.
     pub(super) object: u32,
     /// The name of its field or property.
@@ -43,7 +41,7 @@ pub(super) struct Text<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Texts<'a> {
     pub(super) all: Vec<Text<'a>>,
-    /// The place of each.
+    /// Where rows ask for each; `NOWHERE`: it is here because it may name something.
     places: Vec<Place>,
     /// For each place of the tree, whether something stands there.
     seen: Vec<bool>,
@@ -67,7 +65,12 @@ impl<'a> Texts<'a> {
     /// The texts at a place, in their order.
     pub(super) fn at(&self, place: Place) -> impl Iterator<Item = &Text<'a>> {
         let places = if self.has(place) { &self.places[..] } else { &[] };
-        places.iter().enumerate().filter(move |(_, other)| **other == place).map(|(at, _)| &self.all[at])
+        places.iter().zip(&self.all).filter(move |(other, _)| **other == place).map(|(_, text)| text)
+    }
+
+    /// All texts, each with its place.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (Place, &Text<'a>)> {
+        self.places.iter().copied().zip(&self.all)
     }
 
     /// The first text at a place.
@@ -253,7 +256,7 @@ impl<'a> Walk<'_, 'a> {
         if (self.texts.all.len() < self.max_kept || is_of_record) && !text.is_empty() {
             self.see(position.place);
             self.texts.places.push(position.place);
-            self.texts.all.push(Text { place: position.place, object: position.object, name, text, is_read: Cell::new(false) });
+            self.texts.all.push(Text { object: position.object, name, text, is_read: Cell::new(false) });
         }
     }
 
