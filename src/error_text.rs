@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// An error with everything behind it, on one line, without the signature that an address may carry.
 #[must_use]
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -43,5 +43,11 @@ mod tests {
         let inner = std::io::Error::other("refused (http://127.0.0.1/q?sv=1&sig=a%2Fb%3D&sp=r)");
         let error = anyhow::Error::new(inner).context("queue").context("outer");
         assert_eq!(chain(error.as_ref()), "outer: queue: refused (http://127.0.0.1/q?sv=1&sig=***&sp=r)");
+    }
+
+    #[test]
+    fn a_cause_that_its_error_repeats_is_told_once() {
+        let error = anyhow::anyhow!("wrong key").context("refused: wrong key (7)").context("it cannot be opened");
+        assert_eq!(chain(error.as_ref()), "it cannot be opened: refused: wrong key (7)");
     }
 }

@@ -31,7 +31,7 @@ pub mod document;
 pub mod config;
 
 pub mod clock;
-mod error_text;
+pub mod error_text;
 pub mod limits;
 pub mod log;
 pub mod workload;

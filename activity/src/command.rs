@@ -29,12 +29,13 @@ use crate::keep::KeepFile;
 use crate::prove::bench::{BenchOptions, bench};
 use crate::prove::history_storm::history_storm;
 use crate::prove::storm::{StormOptions, storm};
-use crate::screen::{Screen, line, one_line, with_causes};
+use crate::screen::{Screen, line, one_line};
 use crate::ship::executable::build_beside;
 use crate::ship::stage::{StageOptions, build_and_stage};
 use crate::text_table::Count;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use handler::error_text::chain;
 use handler::findings::RuleSet;
 use serde_json::Value;
 use standins::cosmos::CosmosOptions;
@@ -202,7 +203,7 @@ pub async fn obey() -> ExitCode {
         Some(Command::Verify(options)) => prove_case(&options),
     };
     ended.unwrap_or_else(|error| {
-        say_error(&with_causes(&error));
+        say_error(&chain(error.as_ref()));
         ExitCode::FAILURE
     })
 }

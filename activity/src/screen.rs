@@ -142,15 +142,6 @@ impl Drop for Task<'_> {
     }
 }
 
-/// An error and its causes in a sentence, without a cause that the text before it holds already.
-pub(crate) fn with_causes(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
-        "" => cause,
-        known if known.contains(&cause) => told,
-        _ => format!("{told}: {cause}"),
-    })
-}
-
 /// A text as one line, whatever it holds.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -163,15 +154,4 @@ fn spinner() -> ProgressStyle {
 
 fn bar() -> ProgressStyle {
     ProgressStyle::with_template("{prefix} {bar:24} {elapsed}  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_that_its_error_repeats_is_told_once() {
-        let error = anyhow::anyhow!("wrong key").context("refused: wrong key (7)").context("it cannot be opened");
-        assert_eq!(with_causes(&error), "it cannot be opened: refused: wrong key (7)");
-    }
 }

@@ -9,6 +9,7 @@ use chrono::{SubsecRound as _, TimeDelta};
 use clap::Args;
 use handler::azure::Connection;
 use handler::config::Config;
+use handler::error_text::chain;
 
 use super::CLOSED_AFTER;
 use super::access::{Access, PERMISSION};
@@ -18,7 +19,7 @@ use super::window::Window;
 use super::wire::NewQuery;
 use crate::collect::case::setting;
 use crate::collect::sign_in;
-use crate::screen::{one_line, with_causes};
+use crate::screen::one_line;
 
 /// In the order in which they are tried: each needs those before it.
 const NAMES: [&str; 4] = ["sign-in", "permission", "root", "auditing"];
@@ -48,7 +49,7 @@ impl Checked {
 
 impl Display for Checked {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(&with_causes(error))));
+        let wrong = self.wrong.as_ref().map(|error| ("wrong", one_line(&chain(error.as_ref()))));
         let found = self.found.iter().map(|found| ("well", found.clone())).chain(wrong);
         let untried = std::iter::repeat_with(|| ("untried", "not tried while the one before is wrong".to_owned()));
         let lines = NAMES.iter().zip(found.chain(untried));
