@@ -10,6 +10,9 @@ use tempfile::NamedTempFile;
 
 use crate::paths::keep_file;
 
+/// The setting that opens the storage account in which the Functions host keeps its queue.
+pub(crate) const STORAGE: &str = "AzureWebJobsStorage";
+
 /// What is kept up: the database and, where it is an emulator too, the storage account.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Kept {

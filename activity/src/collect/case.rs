@@ -23,11 +23,11 @@ use super::documents::DocumentFiles;
 use super::feed::{Account, FeedState, collect_feed, oldest_listable};
 use super::lines::hold;
 use super::sign_in;
-use super::stack::STORAGE;
 use crate::case::filter::{Filter, instant};
 use crate::case::forms::FormOptions;
 use crate::case::manifest::{Completeness, Manifest, STATE};
 use crate::case::writing::CaseWriter;
+use crate::keep::STORAGE;
 use crate::screen::Screen;
 
 /// Settings of the handler that no collecting to files needs, and that its settings are not whole without.

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use handler::operator::input::RecordReader;
 use tempfile::NamedTempFile;
 
-use crate::keep::{KeepFile, Kept};
+use crate::keep::{KeepFile, Kept, STORAGE};
 use crate::paths::repository;
 use crate::screen::{self, Screen};
 use crate::text_table::Count;
@@ -22,9 +22,6 @@ use standins::tenant::{NewBlob, Tenant, TenantOptions, generate, playback, tally
 
 /// App settings, by name.
 pub type Settings = BTreeMap<String, String>;
-
-/// Of the storage account that the Functions host keeps its queue in.
-pub const STORAGE: &str = "AzureWebJobsStorage";
 
 /// Whose audit activity is collected.
 #[derive(Clone, Debug)]

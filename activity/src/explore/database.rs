@@ -15,8 +15,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use crate::collect::stack::STORAGE;
-use crate::keep;
+use crate::keep::{self, STORAGE};
 
 /// Names of Cosmos DB's accounts end so, in one cloud each.
 /// <https://learn.microsoft.com/azure/cosmos-db/how-to-configure-private-endpoints>
