@@ -76,19 +76,21 @@ async fn run(seed: u64, activity: &Path, has_faults: bool) -> Result<SeedReport>
     collect(&tenant, activity, folder.path(), report.max_submissions).await?;
     report.submissions = tenant.submissions().len();
     report.counted = counted(folder.path())?;
-    report.windows = windows(&tenant, &case)?;
-    report.records = ids(&case)?.len();
+    let found = ids(&case)?;
+    report.windows = windows(&tenant, &case, &found)?;
+    report.records = found.len();
     report.judge();
-    report.judge_days(&days(&tenant, &case, &report.windows)?);
+    report.judge_days(&days(&tenant, &case, &found, &report.windows)?);
     if has_faults {
         // The faults have passed, and the tenant takes queries again.
         tenant.clear_faults();
         tenant.clear_search_faults();
         tenant.push_clock(TimeDelta::hours(25));
         collect(&tenant, activity, folder.path(), MAX_SUBMISSIONS).await?;
-        let windows = windows(&tenant, &case)?;
+        let found = ids(&case)?;
+        let windows = windows(&tenant, &case, &found)?;
         report.judge_next_run(&windows);
-        report.judge_days(&days(&tenant, &case, &windows)?);
+        report.judge_days(&days(&tenant, &case, &found, &windows)?);
     }
     Ok(report)
 }
@@ -112,8 +114,7 @@ fn counted(folder: &Path) -> Result<usize> {
 }
 
 /// Every window that ended or was never asked, and how many records are missing that a query found which was made when its last was.
-fn windows(tenant: &Tenant, case: &Path) -> Result<Vec<WindowEnd>> {
-    let found = ids(case)?;
+fn windows(tenant: &Tenant, case: &Path, found: &BTreeSet<String>) -> Result<Vec<WindowEnd>> {
     let mut ends = Vec::new();
     for line in fs::read_to_string(case.join("windows.ndjson"))?.lines() {
         let window: Value = serde_json::from_str(line)?;
@@ -124,7 +125,7 @@ fn windows(tenant: &Tenant, case: &Path) -> Result<Vec<WindowEnd>> {
             Ok(DateTime::parse_from_rfc3339(text)?.to_utc())
         };
         let (from, to, made) = (time("from")?, time("to")?, time("made").unwrap_or_else(|_| tenant.now()));
-        let missing = tenant.findable(from, to, made).difference(&found).cloned().collect();
+        let missing = tenant.findable(from, to, made).difference(found).cloned().collect();
         let why = window["why"].as_str().unwrap_or_default().to_owned();
         ends.push(WindowEnd { from, to, made, verdict, why, missing, is_proven: is_proven(&window) });
     }
@@ -133,14 +134,13 @@ fn windows(tenant: &Tenant, case: &Path) -> Result<Vec<WindowEnd>> {
 
 /// Every day with its verdict, and how many records are missing of all of it, also between its windows, that the first of its last
 /// queries could find.
-fn days(tenant: &Tenant, case: &Path, windows: &[WindowEnd]) -> Result<Vec<DayEnd>> {
-    let found = ids(case)?;
+fn days(tenant: &Tenant, case: &Path, found: &BTreeSet<String>, windows: &[WindowEnd]) -> Result<Vec<DayEnd>> {
     let of_day = |day: &Day| {
         let from = start(day.day.parse()?);
         let to = from + TimeDelta::days(1);
         let made = windows.iter().filter(|window| from <= window.from && window.to <= to).map(|window| window.made).min();
         let findable = tenant.findable(from, to, made.unwrap_or_else(|| tenant.now()));
-        let missing = findable.difference(&found).cloned().collect();
+        let missing = findable.difference(found).cloned().collect();
         Ok(DayEnd {
             day: day.day.clone(),
             verdict: day.verdict,
@@ -240,7 +240,7 @@ fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
 pub fn publish_day(tenant: &Tenant, day: NaiveDate, count: i64) {
     for number in 0..count {
         let at = start(day) + TimeDelta::seconds(86_400 * number / count);
-        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&format!("{day}-{number}"), at, json!({}))]));
+        publish_record(tenant, &format!("{day}-{number}"), at);
     }
 }
 
@@ -249,9 +249,12 @@ fn publish_edges(tenant: &Tenant, day: NaiveDate) {
     let edges = [TimeDelta::zero(), TimeDelta::hours(12)].map(|edge| start(day) + edge);
     for (edge, seconds) in edges.into_iter().flat_map(|edge| (-12..=12).step_by(4).map(move |seconds| (edge, seconds))) {
         let at = edge + TimeDelta::seconds(seconds);
-        let id = format!("{day}-{}{seconds:+}", edge.format("%H"));
-        tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(&id, at, json!({}))]));
+        publish_record(tenant, &format!("{day}-{}{seconds:+}", edge.format("%H")), at);
     }
+}
+
+fn publish_record(tenant: &Tenant, id: &str, at: DateTime<Utc>) {
+    tenant.publish(NewBlob::new("Audit.Exchange", at + TimeDelta::hours(2), vec![record(id, at, json!({}))]));
 }
 
 /// A record of Exchange, with further members.
