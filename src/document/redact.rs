@@ -156,11 +156,15 @@ impl Redaction {
         if members.iter().all(Option::is_none) {
             return None;
         }
-        let members = fields.iter().zip(&members).map(|(field, redacted)| {
-            let value = redacted.as_deref().unwrap_or(field.value);
-            format!("{}:{value}", quoted(&field.name))
-        });
-        Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+        let mut object = String::with_capacity(json.len());
+        for (field, redacted) in fields.iter().zip(&members) {
+            object.push(if object.is_empty() { '{' } else { ',' });
+            write_name(&mut object, &field.name);
+            object.push(':');
+            object.push_str(redacted.as_deref().unwrap_or(field.value));
+        }
+        object.push('}');
+        Some(object)
     }
 
     fn member(&mut self, field: &Field<'_>, scope: Scope<'_>) -> Option<String> {
@@ -182,8 +186,13 @@ impl Redaction {
         if redacted.iter().all(Option::is_none) {
             return None;
         }
-        let elements = elements.iter().zip(&redacted).map(|(element, redacted)| redacted.as_deref().unwrap_or(element.get()));
-        Some(format!("[{}]", elements.collect::<Vec<_>>().join(",")))
+        let mut array = String::with_capacity(json.len());
+        for (element, redacted) in elements.iter().zip(&redacted) {
+            array.push(if array.is_empty() { '[' } else { ',' });
+            array.push_str(redacted.as_deref().unwrap_or(element.get()));
+        }
+        array.push(']');
+        Some(array)
     }
 
     /// A text: JSON in it is treated as if it stood there. What names matched values and is no whole JSON is cut off where it does.
@@ -328,6 +337,18 @@ fn hex(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a String never fails.
         let _ = write!(out, "{byte:02x}");
+    }
+}
+
+/// Writes a field's name as a JSON string: one that has no escapes as it stands.
+fn write_name(json: &mut String, name: &Cow<'_, str>) {
+    match name {
+        Cow::Borrowed(name) => {
+            json.push('"');
+            json.push_str(name);
+            json.push('"');
+        }
+        Cow::Owned(name) => json.push_str(&quoted(name)),
     }
 }
 
