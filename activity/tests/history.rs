@@ -276,6 +276,11 @@ async fn what_was_proven_stays_so_once_no_query_reaches_it_any_more() -> Result<
     let first = desk.collected(&tenant, "case", &range).await?;
     assert_eq!(told(&first).last(), Some(&(day(179).to_string(), 100, Some(Verdict::Complete))));
     let reached_from = first.completeness.gaps[0].to.clone();
+    // All that was asked of the day before is proven, but that is not the day.
+    let before = &searched(&first)[day(180).to_string().as_str()];
+    let why = before.why.clone().unwrap_or_default();
+    assert!(before.verdict == Some(Verdict::Incomplete) && before.listed > 0, "{before:?}");
+    assert!(why.contains(&format!("{reached_from}: older than a query reaches")), "{why}");
     let asked = tenant.submissions().len();
     tenant.push_clock(TimeDelta::hours(6));
     let again = desk.collected(&tenant, "case", &range).await?;

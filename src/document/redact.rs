@@ -159,8 +159,10 @@ impl Redaction {
         let mut object = String::with_capacity(json.len());
         for (field, redacted) in fields.iter().zip(&members) {
             object.push(if object.is_empty() { '{' } else { ',' });
-            write_name(&mut object, &field.name);
-            object.push(':');
+            match &field.name {
+                Cow::Borrowed(name) => object.extend(["\"", name, "\":"]),
+                Cow::Owned(name) => object.extend([&quoted(name), ":"]),
+            }
             object.push_str(redacted.as_deref().unwrap_or(field.value));
         }
         object.push('}');
@@ -337,18 +339,6 @@ fn hex(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
         // Writing to a String never fails.
         let _ = write!(out, "{byte:02x}");
-    }
-}
-
-/// Writes a field's name as a JSON string: one that has no escapes as it stands.
-fn write_name(json: &mut String, name: &Cow<'_, str>) {
-    match name {
-        Cow::Borrowed(name) => {
-            json.push('"');
-            json.push_str(name);
-            json.push('"');
-        }
-        Cow::Owned(name) => json.push_str(&quoted(name)),
     }
 }
 

@@ -23,10 +23,12 @@ pub(super) enum Reader {
     Account,
     /// The accounts in a text, by their addresses.
     Accounts,
-    /// A recipient as Exchange names it: an address, a short name, a group.
+    /// Recipients as Exchange names them, with `;` between several: addresses, short names, groups.
     Recipient,
     /// The mailbox of such a recipient, or that a folder or an inbox rule is in.
     Mailbox,
+    /// The mailboxes in a text, by their addresses.
+    Mailboxes,
     /// The mail addresses in a text; the name of one of the organisation's own.
     Address,
     /// An application, by its id or its name.
@@ -39,6 +41,8 @@ pub(super) enum Reader {
     File,
     /// A site collection, by its address.
     Site,
+    /// The site collections in a text, by their addresses.
+    Sites,
     /// The site collection that an address lies in.
     SiteOf,
     Group,
@@ -115,9 +119,11 @@ impl<'r, 'a> Reading<'r, 'a> {
         let node = match source.reader {
             Reader::Ip => return ips(name, take),
             Reader::Accounts => return addresses(name).filter_map(|name| Node::account(name, None)).for_each(take),
+            Reader::Mailboxes => return addresses(name).filter_map(mailbox_of).for_each(take),
+            Reader::Sites => return sites(name).filter_map(Node::site).for_each(take),
             Reader::Address => return self.addresses(name, take),
+            Reader::Recipient => return recipients(name).filter_map(|name| self.recipient(name)).for_each(take),
             Reader::Account => self.account(source, text),
-            Reader::Recipient => self.recipient(name),
             Reader::Mailbox => self.mailbox(name),
             Reader::App => Node::app(name),
             Reader::Agent => Node::new(NodeType::Agent, name),
@@ -166,7 +172,7 @@ impl<'r, 'a> Reading<'r, 'a> {
         let name = bare(recipient(name));
         let whole = self.whole(name);
         let whole = if *whole == *name { self.of_organisation(name) } else { whole };
-        named(whole, |name| Node::address(name)).map(|node| Node { kind: NodeType::Mailbox, ..node })
+        named(whole, mailbox_of)
     }
 
     /// The addresses in a text; one of the organisation's own may have a name alone: `"Bob" [EX:/o=…]`.
@@ -239,6 +245,8 @@ impl<'r, 'a> Reading<'r, 'a> {
                 }
                 (Some("1"), _) => current.name = Some(&text.text),
                 (Some("5"), _) => current.upn = Some(&text.text),
+                // The kind of an object whose id does not tell it: a domain.
+                (Some("2"), None) if current.kind.is_empty() && KINDS.contains(&&*text.text) => current.kind = &text.text,
                 _ if is_guid(&text.text) && text.text != current.id => current.app_id = Some(&text.text),
                 _ => {}
             }
@@ -292,14 +300,40 @@ fn ips<'a>(text: &'a str, take: &mut dyn FnMut(Node<'a>)) {
 fn object(name: &str) -> Option<Node<'_>> {
     match kind_of("", name) {
         Some(kind) => node(kind, name),
+        None if is_path(bare(name)) => Node::file(name),
         None => Node::new(NodeType::Object, recipient(name)),
     }
+}
+
+/// A path on a device or a share: `C:\Users\megan`, `\\server\share`.
+fn is_path(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    name.starts_with("\\\\") || (bytes.len() > 3 && bytes[0].is_ascii_alphabetic() && &bytes[1..3] == b":\\")
+}
+
+/// The mailbox of an address.
+fn mailbox_of(address: &str) -> Option<Node<'_>> {
+    Node::address(address).map(|node| Node { kind: NodeType::Mailbox, ..node })
+}
+
+/// Each of several recipients. A comma stands in names, too (`Vance, Adele`), and parts only addresses.
+fn recipients(text: &str) -> impl Iterator<Item = &str> {
+    let is_of_addresses = text.contains(',') && text.split(',').all(is_account);
+    text.split(move |c| c == ';' || (c == ',' && is_of_addresses))
+}
+
+/// The addresses of sites in a text, whatever stands around them: `Include:[https://a.b/sites/c, https://d.e]`.
+fn sites(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['[', ']', ',', ';', '"']).map(str::trim).filter(|part| is_of_sharepoint(part))
 }
 
 /// A name that may be the beginning of an address.
 fn is_short(name: &str) -> bool {
     !name.is_empty() && !name.contains(['@', '\\', ' ', '{']) && !is_guid(name)
 }
+
+/// Kinds of object that Entra ID's lists name by a word.
+const KINDS: [&str; 8] = ["Application", "Device", "Domain", "Group", "Policy", "Role", "ServicePrincipal", "User"];
 
 /// One object as Entra ID tells of it.
 #[derive(Default)]

@@ -72,7 +72,7 @@ impl History {
     /// A row for each of its days in a range, held against what the database holds.
     pub(crate) fn days(&self, range: Range, reports: &Reports, there: &Counts) -> Vec<Day> {
         let windows: Vec<_> = self.windows.iter().copied().filter(|window| window.touches(range)).collect();
-        let mut days = proof::days(&self.known, &windows, reports, NOBODY);
+        let mut days = proof::days(&self.known, &windows, &self.out_of_reach, reports, NOBODY);
         for (day, window) in days.iter_mut().zip(&windows) {
             if let Some(why) = self.missing(*window, there) {
                 (day.verdict, day.why) = (Some(Verdict::Incomplete), Some(why));

@@ -106,12 +106,7 @@ impl Plan {
 }
 
 fn gap(window: Window) -> Gap {
-    Gap {
-        workload: WORKLOAD.to_owned(),
-        from: rfc3339(window.from),
-        to: rfc3339(window.to),
-        reason: "older than a query reaches".to_owned(),
-    }
+    Gap { workload: WORKLOAD.to_owned(), from: rfc3339(window.from), to: rfc3339(window.to), reason: proof::OUT_OF_REACH.to_owned() }
 }
 
 impl Display for Plan {
@@ -276,7 +271,7 @@ impl AuditSearch {
     /// A row for each day of a plan.
     pub(crate) fn days(&self, plan: &Plan, reports: &Reports, waiting: Option<&str>) -> Vec<Day> {
         let reason = waiting.map(|why| format!(": {why}")).unwrap_or_default();
-        proof::days(self.searcher.ledger().known(), &plan.windows, reports, &reason)
+        proof::days(self.searcher.ledger().known(), &plan.windows, &plan.out_of_reach, reports, &reason)
     }
 
     /// A line for each window that was asked.

@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use super::ledger::{End, Known, QueryLine};
 use super::search::NO_RECORDS;
-use super::window::Window;
+use super::window::{Window, first_moment};
 use crate::case::document::Document;
 use crate::case::manifest::{Day, Verdict};
 
 /// The workload under which the manifest has searched days.
 pub(crate) const WORKLOAD: &str = "AuditSearch";
+
+/// Why a range of time was not searched.
+pub(super) const OUT_OF_REACH: &str = "older than a query reaches";
 
 /// The operation under which a query is on record itself.
 pub(crate) const REPORT: &str = "AuditSearchCompleted";
@@ -84,11 +87,12 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// The days of a plan, each with its verdict.
-pub(crate) fn days(known: &Known, plan: &[Window], reports: &Reports, reason: &str) -> Vec<Day> {
+/// The days of a plan, each with its verdict. A day is no better than the part of it that no query reaches.
+pub(super) fn days(known: &Known, plan: &[Window], out_of_reach: &[Window], reports: &Reports, reason: &str) -> Vec<Day> {
     let mut days: Vec<Day> = Vec::new();
     for window in plan {
-        let parts = parts(known, *window, reports, reason);
+        let mut parts = parts(known, *window, reports, reason);
+        parts.extend(unreached(*window, out_of_reach));
         let sum = |of: fn(&End) -> u64| parts.iter().filter_map(|part| part.end.as_ref()).map(of).sum();
         let verdict = parts.iter().map(|part| part.verdict).max().unwrap_or(Verdict::Incomplete);
         let worst: Vec<_> = parts.iter().filter(|part| part.verdict == verdict).collect();
@@ -109,6 +113,14 @@ pub(crate) fn days(known: &Known, plan: &[Window], reports: &Reports, reason: &s
         days.push(day);
     }
     days
+}
+
+/// What lies out of reach of the day of a window, just before it.
+fn unreached(window: Window, out_of_reach: &[Window]) -> Option<Part> {
+    let beyond = out_of_reach.iter().find(|beyond| beyond.to == window.from)?;
+    let unreached = Window { from: beyond.from.max(first_moment(window.from)), to: beyond.to };
+    let part = Part { window: unreached, verdict: Verdict::Incomplete, why: OUT_OF_REACH.to_owned(), end: None };
+    (unreached.from < unreached.to).then_some(part)
 }
 
 /// How a window ended, or each of its halves.

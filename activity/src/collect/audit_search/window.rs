@@ -78,9 +78,14 @@ impl std::fmt::Display for Window {
     }
 }
 
+/// The first moment of a day.
+pub(super) fn first_moment(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.date_naive().and_time(NaiveTime::MIN).and_utc()
+}
+
 /// The first moment of the next day.
 pub(crate) fn next_day(time: DateTime<Utc>) -> DateTime<Utc> {
-    (time.date_naive() + TimeDelta::days(1)).and_time(NaiveTime::MIN).and_utc()
+    first_moment(time) + TimeDelta::days(1)
 }
 
 #[cfg(test)]
