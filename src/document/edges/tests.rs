@@ -533,7 +533,7 @@ proptest! {
     #[test]
     fn no_text_is_taken_for_an_address_that_is_none(text in "[0-9a-f.:\\[\\]%]{0,40}") {
         if let Some(node) = Node::ip(&text) {
-            prop_assert_eq!(node.name.parse::<std::net::IpAddr>().map(|ip| ip.to_string()).ok(), Some(node.name));
+            prop_assert_eq!(node.name.parse::<std::net::IpAddr>().map(|ip| ip.to_string()).ok(), Some(node.name.into_owned()));
         }
     }
 }
