@@ -28,7 +28,7 @@ fn main() {
         })
         .collect();
     let body = format!("[{}]", records.join(","));
-    let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
+    let feed = Feed::new(None, "blob", None);
     let rules = Rules::by_default(Utc::now());
     println!("{} records, {} bytes each in the mean", records.len(), body.len() / records.len());
 

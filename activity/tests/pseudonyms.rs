@@ -62,7 +62,7 @@ async fn database(records: impl IntoIterator<Item = Value>) -> Result<Cosmos> {
     let cosmos = Cosmos::start(CosmosOptions { partitions: 4, ..CosmosOptions::default() }).await?;
     let key = Credential::Key(Secret::new(cosmos.key().to_owned()));
     let container = connect(cosmos.endpoint().as_str(), key, "office365", "activity").await?;
-    let feed = Feed { content_type: Some(ContentType::Feed(Workload::General)), content_id: "c".to_owned(), content_created: None };
+    let feed = Feed::new(Some(ContentType::Feed(Workload::General)), "c", None);
     let flags = RecordFlags { depth: 20, ..RecordFlags::default() };
     for record in records {
         let made = document(record.to_string().as_bytes(), flags, &feed, Rules::by_default(Utc::now()))?;

@@ -13,6 +13,7 @@ mod vars;
 
 use std::{net::Ipv4Addr, time::Duration};
 
+pub use self::vars::is_guid;
 pub use self::{
     cosmos::CosmosAccount,
     documents::{DlpValues, Documents},
@@ -21,7 +22,7 @@ pub use self::{
     storage::{Access, StorageAccount},
     vars::{Faults, Setting},
 };
-pub(crate) use self::{leave_out::NOTHING, storage::IDENTITY_SETTINGS, vars::is_guid};
+pub(crate) use self::{leave_out::NOTHING, storage::IDENTITY_SETTINGS};
 use self::{office365::read_workloads, storage::read_name, vars::Vars};
 use crate::workload::Workload;
 

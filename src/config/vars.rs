@@ -169,7 +169,7 @@ fn is_plain(url: &Url) -> bool {
 }
 
 /// True if a text has the shape of a GUID, in either case.
-pub(crate) fn is_guid(text: &str) -> bool {
+pub fn is_guid(text: &str) -> bool {
     // Other forms, in braces or without hyphens, are of other lengths.
     text.len() == 36 && Uuid::try_parse(text).is_ok()
 }

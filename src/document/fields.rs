@@ -58,7 +58,14 @@ impl<'a> Fields<'a> {
 }
 
 fn keep_last(fields: &mut Vec<Field<'_>>) {
-    let is_twice = |(at, field): (usize, &Field<'_>)| fields[..at].iter().any(|other| other.name == field.name);
+    // Names of another length, first or last letter differ: most are told apart by a bit for each of these.
+    let mut seen = 0_u64;
+    let is_twice = |(at, field): (usize, &Field<'_>)| {
+        let bit = bit_of(&field.name);
+        let is_seen = seen & bit != 0;
+        seen |= bit;
+        is_seen && fields[..at].iter().any(|other| other.name == field.name)
+    };
     if fields.len() <= FEW && !fields.iter().enumerate().any(is_twice) {
         return;
     }
@@ -70,6 +77,14 @@ fn keep_last(fields: &mut Vec<Field<'_>>) {
     fields.reverse();
     fields.retain(|field| names.insert(field.name.clone()));
     fields.reverse();
+}
+
+/// One of 64 bits by a name's length and its letters.
+fn bit_of(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let letter = |at: usize| bytes.get(at).map_or(0, |byte| u32::from(*byte));
+    let sum = letter(0) * 5 + letter(bytes.len() / 2) * 11 + letter(bytes.len().saturating_sub(1)) * 23 + bytes.len() as u32;
+    1 << (sum % 64)
 }
 
 /// A value's text: a string's content, or a number as it stands.

@@ -12,10 +12,9 @@ mod skim;
 mod stub;
 mod trim;
 
-use std::{array, borrow::Cow};
+use std::{array, borrow::Cow, fmt::Write};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::fields::Fields;
@@ -42,16 +41,29 @@ const MAX_ID_BYTES: usize = 1023;
 /// Seconds that a document stays if it arrives older than its retention: a day, so that it is seen at all.
 const MIN_TTL: i64 = 86_400;
 
-/// Where a record came from: the document's `feed`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// Where records came from: the `feed` of their documents.
+#[derive(Clone, Debug)]
 pub struct Feed {
-    /// Null where a hand-made message did not tell.
-    pub content_type: Option<ContentType>,
-    /// The content blob, or the query.
-    pub content_id: String,
-    /// When the blob became available, or the query was made, RFC 3339; null where a hand-made message did not tell.
-    pub content_created: Option<String>,
+    content_type: Option<ContentType>,
+    content_id: String,
+    /// All of it as documents have it, made once for all records of a content blob.
+    json: String,
+}
+
+impl Feed {
+    /// Of the content blob, or the query, that records came in. `content_created` is when the blob became available, or the query
+    /// was made, RFC 3339. What a hand-made message did not tell is null.
+    #[must_use]
+    pub fn new(content_type: Option<ContentType>, content_id: &str, content_created: Option<&str>) -> Self {
+        let text = |text: Option<&str>| serde_json::Value::from(text).to_string();
+        let json = format!(
+            "{{\"contentType\":{},\"contentId\":{},\"contentCreated\":{}}}",
+            text(content_type.map(ContentType::as_str)),
+            text(Some(content_id)),
+            text(content_created)
+        );
+        Self { content_type, content_id: content_id.to_owned(), json }
+    }
 }
 
 /// The kind of content that a record came in.
@@ -71,12 +83,6 @@ impl ContentType {
             Self::Feed(workload) => workload.as_str(),
             Self::AuditSearch => "AuditSearch",
         }
-    }
-}
-
-impl Serialize for ContentType {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -275,7 +281,7 @@ fn document_with(
 
     rename_reserved(&mut fields.0);
     let omitted = omit(&mut fields.0, flags.depth, length_of(&head) + edges.len() + findings.as_ref().map_or(0, String::len) + text.len());
-    let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0).map_err(|_| NotARecord)?;
+    let json = compose(&head, &edges, findings.as_deref(), redacted, &omitted, &fields.0, text).map_err(|_| NotARecord)?;
     let reduced = (repaired || !omitted.is_empty()).then_some(omitted);
     Ok(Some(Document { id, pk, json, digest, reduced, is_left_out }))
 }
@@ -306,12 +312,10 @@ fn content_type(fields: &Fields<'_>) -> Option<Workload> {
 }
 
 /// The document's own fields.
-#[derive(Serialize)]
 struct Head<'a> {
     id: &'a str,
     pk: &'a str,
     ttl: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     feed: Option<&'a Feed>,
 }
 
@@ -369,10 +373,13 @@ fn canonical(text: &str) -> Vec<u8> {
 }
 
 fn partition(created: Option<DateTime<Utc>>, n: u8) -> String {
-    match created {
-        Some(created) => format!("{}-{n}", created.date_naive()),
-        None => format!("unknown-{n}"),
-    }
+    let mut partition = String::with_capacity(16);
+    // Writing into a string cannot fail.
+    let _ = match created {
+        Some(created) => write!(partition, "{}-{n}", created.date_naive()),
+        None => write!(partition, "unknown-{n}"),
+    };
+    partition
 }
 
 /// Seconds from now until the record's retention ends.
@@ -393,12 +400,22 @@ fn compose(
     redacted: Option<Redacted>,
     omitted: &[String],
     fields: &[Field<'_>],
+    text: &str,
 ) -> serde_json::Result<String> {
-    let head = serde_json::to_string(head)?;
-    let rest = edges.len() + findings.map_or(0, str::len) + fields.iter().map(Field::length).sum::<usize>() + 64;
+    let of_fields = fields.iter().map(Field::length).sum::<usize>();
+    let of_head = head.id.len() + head.pk.len() + head.feed.map_or(0, |feed| feed.json.len());
     // As long as it will be: thousands of documents wait to be written.
-    let mut json = String::with_capacity(head.len() + rest);
-    json.push_str(&head[..head.len() - 1]);
+    let mut json = String::with_capacity(of_head + edges.len() + findings.map_or(0, str::len) + of_fields + 128);
+    json.push_str("{\"id\":");
+    write_quoted(&mut json, head.id);
+    json.push_str(",\"pk\":");
+    write_quoted(&mut json, head.pk);
+    // Writing into a string cannot fail.
+    let _ = write!(json, ",\"ttl\":{}", head.ttl);
+    if let Some(feed) = head.feed {
+        json.push_str(",\"feed\":");
+        json.push_str(&feed.json);
+    }
     json.push_str(",\"edges\":");
     json.push_str(edges);
     if let Some(findings) = findings {
@@ -412,6 +429,12 @@ fn compose(
     if !omitted.is_empty() {
         json.push_str(",\"omitted\":");
         json.push_str(&serde_json::to_string(omitted)?);
+    }
+    if of_fields + 1 == text.len() && fields.iter().all(|field| field.as_it_stands().is_some()) {
+        // Every field stands in the record's text as it does here, and nothing else stands there.
+        json.push(',');
+        json.push_str(&text[1..]);
+        return Ok(json);
     }
     for field in fields {
         json.push(',');
@@ -440,11 +463,7 @@ mod tests {
     }
 
     fn feed() -> Feed {
-        Feed {
-            content_type: Some(ContentType::Feed(Workload::Exchange)),
-            content_id: "blob".to_owned(),
-            content_created: Some("2026-11-20T11:00:00.000Z".to_owned()),
-        }
+        Feed::new(Some(ContentType::Feed(Workload::Exchange)), "blob", Some("2026-11-20T11:00:00.000Z"))
     }
 
     fn made(record: &str) -> (Document, Value) {
@@ -614,7 +633,7 @@ mod tests {
         fn key_and_partition_are_the_records_alone(id in ".{0,40}", time in "[0-9T:-]{0,20}", content_id in ".{0,20}", later in 0_i64..10_000_000) {
             let record = json!({"Id": id, "CreationTime": time, "X": [1, {"y": null}]}).to_string();
             let first = document(record.as_bytes(), RecordFlags::default(), &feed(), rules()).unwrap();
-            let other = Feed { content_id, content_type: None, content_created: None };
+            let other = Feed::new(None, &content_id, None);
             let again = document(record.as_bytes(), RecordFlags::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
             prop_assert_eq!((&first.id, &first.pk), (&again.id, &again.pk));
             prop_assert!(!first.id.is_empty() && first.id.len() <= MAX_ID_BYTES);

@@ -156,11 +156,17 @@ impl Redaction {
         if members.iter().all(Option::is_none) {
             return None;
         }
-        let members = fields.iter().zip(&members).map(|(field, redacted)| {
-            let value = redacted.as_deref().unwrap_or(field.value);
-            format!("{}:{value}", quoted(&field.name))
-        });
-        Some(format!("{{{}}}", members.collect::<Vec<_>>().join(",")))
+        let mut object = String::with_capacity(json.len());
+        for (field, redacted) in fields.iter().zip(&members) {
+            object.push(if object.is_empty() { '{' } else { ',' });
+            match &field.name {
+                Cow::Borrowed(name) => object.extend(["\"", name, "\":"]),
+                Cow::Owned(name) => object.extend([&quoted(name), ":"]),
+            }
+            object.push_str(redacted.as_deref().unwrap_or(field.value));
+        }
+        object.push('}');
+        Some(object)
     }
 
     fn member(&mut self, field: &Field<'_>, scope: Scope<'_>) -> Option<String> {
@@ -182,8 +188,13 @@ impl Redaction {
         if redacted.iter().all(Option::is_none) {
             return None;
         }
-        let elements = elements.iter().zip(&redacted).map(|(element, redacted)| redacted.as_deref().unwrap_or(element.get()));
-        Some(format!("[{}]", elements.collect::<Vec<_>>().join(",")))
+        let mut array = String::with_capacity(json.len());
+        for (element, redacted) in elements.iter().zip(&redacted) {
+            array.push(if array.is_empty() { '[' } else { ',' });
+            array.push_str(redacted.as_deref().unwrap_or(element.get()));
+        }
+        array.push(']');
+        Some(array)
     }
 
     /// A text: JSON in it is treated as if it stood there. What names matched values and is no whole JSON is cut off where it does.

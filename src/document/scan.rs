@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use memchr::memchr2;
+use smallvec::SmallVec;
 
 /// A pass over a JSON text.
 pub(super) struct Scan<'a> {
@@ -61,7 +62,7 @@ impl<'a> Scan<'a> {
 
     /// A value, however deep it nests.
     fn value(&mut self) -> Option<()> {
-        let mut closing: Vec<u8> = Vec::new();
+        let mut closing: SmallVec<[u8; 32]> = SmallVec::new();
         loop {
             let is_opened = match self.next()? {
                 b'"' => self.string().map(|_| false)?,

@@ -19,7 +19,9 @@ const RESERVED: [&str; 13] =
 /// Renames fields whose names the document has for itself.
 pub(super) fn rename_reserved(fields: &mut [Field<'_>]) {
     for at in 0..fields.len() {
-        if !RESERVED.contains(&&*fields[at].name) {
+        // Nearly all names of records begin with a capital letter.
+        let may_be = matches!(fields[at].name.as_bytes().first(), Some(b'a'..=b'z' | b'_'));
+        if !may_be || !RESERVED.contains(&&*fields[at].name) {
             continue;
         }
         let mut name = format!("record_{}", fields[at].name);

@@ -56,11 +56,7 @@ async fn fetch_records(
     let refused = |reason: &str, bytes: u64| {
         body_error("fetch content blob".to_owned(), reason, usize::try_from(bytes).unwrap_or(usize::MAX), &content_type)
     };
-    let feed = Feed {
-        content_type: item.workload.map(ContentType::Feed),
-        content_id: item.id.clone(),
-        content_created: item.created.map(rfc3339),
-    };
+    let feed = Feed::new(item.workload.map(ContentType::Feed), &item.id, item.created.map(rfc3339).as_deref());
     let table = storing.own_table();
     let rules = storing.rules(clients.clock.now(), table.as_deref());
     let erased = clients.state.erased();

@@ -20,7 +20,7 @@ const CANARY: &str = "QQ4111 1111-1111ZZ";
 
 /// The document of a record that arrives in a body.
 fn made(record: &str, matched_values: Treatment) -> Document {
-    let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
+    let feed = Feed::new(None, "blob", None);
     let rules = Rules { matched_values, ..Rules::by_default(DateTime::UNIX_EPOCH) };
     let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
     splitter

@@ -89,7 +89,7 @@ fn what_nobody_chooses_is_in_azure_what_it_is_by_default() {
 #[test]
 fn the_container_is_made_for_the_documents_that_the_handler_writes() {
     let (database, mut splitter, mut documents) = (infra("database.bicep"), Splitter::default(), Vec::new());
-    let feed = Feed { content_type: Some(ContentType::Feed(Workload::Exchange)), content_id: "c".to_owned(), content_created: None };
+    let feed = Feed::new(Some(ContentType::Feed(Workload::Exchange)), "c", None);
     let rules = Rules::by_default(Utc::now());
     splitter
         .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, flags| {

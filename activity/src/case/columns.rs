@@ -1,7 +1,7 @@
 //! The flat columns of a document: those of the table *Activity* of the Power BI project, from the list that the project is
-//! generated from.
+//! generated from; and behind them, in files, what found something and what else the record has.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use chrono::{DateTime, NaiveDateTime};
@@ -53,6 +53,10 @@ enum Source {
     Hour,
     /// The word for the number in a field.
     Word(&'static str),
+    /// The titles of the findings.
+    Findings,
+    /// All fields that no column shows, as JSON.
+    OtherFields,
 }
 
 /// What stands in a column.
@@ -67,6 +71,19 @@ pub(super) enum Cell {
 
 /// All columns, in their order.
 pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(columns);
+
+/// The columns of files: those, then what Power BI has in tables of its own, or not at all.
+pub(super) static FILE_COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let further = [(FINDINGS, Source::Findings), ("OtherFields", Source::OtherFields)];
+    let further = further.map(|(name, source)| Column { name: name.to_owned(), kind: Kind::Text, source });
+    COLUMNS.iter().cloned().chain(further).collect()
+});
+
+/// The column of findings.
+pub(super) const FINDINGS: &str = "Findings";
+
+/// Fields that no column shows and no reader misses: what the document has for itself, and `Id`, which `id` repeats.
+const UNSHOWN: [&str; 6] = ["Id", "pk", "ttl", "feed", "edges", "findings"];
 
 fn columns() -> Vec<Column> {
     #[derive(Deserialize)]
@@ -111,6 +128,11 @@ impl Column {
             },
             Source::Date => time(created).map(|time| Cell::Text(time.date().to_string())),
             Source::Hour => time(created).map(|time| Cell::Integer(i64::from(chrono::Timelike::hour(&time)))),
+            Source::Findings => {
+                let titles: Vec<_> = document.findings().map(|finding| finding.title).collect();
+                (!titles.is_empty()).then(|| Cell::Text(titles.join("; ")))
+            }
+            Source::OtherFields => other_fields(document).map(Cell::Text),
         }
     }
 }
@@ -149,6 +171,20 @@ fn word(field: &str, number: i64) -> Option<&'static str> {
         parts.filter_map(|parts| Some(((*parts.first()?, parts.get(1)?.parse().ok()?), *parts.get(2)?))).collect()
     });
     BY_NUMBER.get(&(field, number)).copied()
+}
+
+/// The fields of a document that no column shows, as JSON.
+fn other_fields(document: &Document) -> Option<String> {
+    static SHOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        let fields = COLUMNS.iter().filter_map(|column| match &column.source {
+            Source::Field(path) => path.split('.').next(),
+            _ => None,
+        });
+        fields.chain(UNSHOWN).collect()
+    });
+    let others = document.fields().iter().filter(|(name, value)| !SHOWN.contains(name.as_str()) && !value.is_null());
+    let others: BTreeMap<_, _> = others.collect();
+    if others.is_empty() { None } else { serde_json::to_string(&others).ok() }
 }
 
 fn at<'a>(document: &'a Document, path: &str) -> Option<&'a Value> {
@@ -213,6 +249,21 @@ mod tests {
             ("RecordTypeName", "SharePointFileOperation"),
         ];
         assert_eq!(cells, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn files_have_the_findings_and_each_field_that_has_no_column() {
+        let document = json!({
+            "id": "a", "Id": "a", "pk": "2026-11-20-1", "ttl": 1, "feed": {"contentType": "Audit.General"}, "edges": [],
+            "findings": [{"title": "One"}, {"title": "Two"}], "Operation": "AlertTriggered", "Severity": "High", "Name": "Phish", "Empty": null,
+            "PolicyDetails": [{"PolicyName": "Card numbers"}],
+        });
+        let document = Document::new(document.as_object().unwrap().clone());
+        let further: Vec<_> = FILE_COLUMNS[COLUMNS.len()..].iter().map(|column| column.cell(&document).unwrap().text()).collect();
+        let others = r#"{"Name":"Phish","PolicyDetails":[{"PolicyName":"Card numbers"}],"Severity":"High"}"#;
+        assert_eq!(further, ["One; Two", others]);
+        let plain = Document::new(json!({"id": "a", "Operation": "Send"}).as_object().unwrap().clone());
+        assert!(FILE_COLUMNS[COLUMNS.len()..].iter().all(|column| column.cell(&plain).is_none()));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The edges of one record as they are found: each once, as JSON, within a bound.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use super::{
     ExplainedEdge,
@@ -17,13 +20,13 @@ const FEW: usize = 24;
 
 /// A record's edges.
 pub(super) struct Graph<'a> {
-    /// The record's, as JSON.
-    label: String,
+    /// The record's.
+    label: &'a str,
     json: String,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<'a>>,
     /// Where a node stands in `nodes`, once there are many.
-    places: HashMap<Node, usize>,
-    names: HashSet<String>,
+    places: HashMap<Node<'a>, usize>,
+    names: HashSet<Cow<'a, str>>,
     /// Ends of edges, and the row that gave each.
     edges: Vec<(usize, usize, &'a str)>,
     known: HashSet<(usize, usize)>,
@@ -34,7 +37,7 @@ impl<'a> Graph<'a> {
     pub(super) fn new(label: &'a str) -> Self {
         let (json, nodes, edges) = (String::with_capacity(960), Vec::with_capacity(8), Vec::with_capacity(8));
         let (places, names, known) = Default::default();
-        let mut graph = Self { label: quoted(label), json, nodes, places, names, edges, known, is_full: false };
+        let mut graph = Self { label, json, nodes, places, names, edges, known, is_full: false };
         graph.json.push('[');
         graph
     }
@@ -55,7 +58,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Adds an edge where both ends differ, unless it is known or there is no more room. Tells whether it stands now.
-    pub(super) fn add(&mut self, from: &Node, to: Node, label: Option<&str>, row: &'a str) -> bool {
+    pub(super) fn add(&mut self, from: &Node<'a>, to: Node<'a>, label: Option<&str>, row: &'a str) -> bool {
         if *from == to || self.is_full {
             return false;
         }
@@ -86,7 +89,7 @@ impl<'a> Graph<'a> {
     }
 
     /// `{"from":…,"fromType":…,"to":…,"toType":…,"label":…}`
-    fn write(&mut self, from: &Node, to: &Node, label: Option<&str>) {
+    fn write(&mut self, from: &Node<'_>, to: &Node<'_>, label: Option<&str>) {
         let json = &mut self.json;
         for (before, node, after) in [("{\"from\":", from, ",\"fromType\":\""), ("\",\"to\":", to, ",\"toType\":\"")] {
             json.push_str(before);
@@ -95,10 +98,7 @@ impl<'a> Graph<'a> {
             json.push_str(node.kind.as_str());
         }
         json.push_str("\",\"label\":");
-        match label {
-            Some(label) => json.push_str(&quoted(label)),
-            None => json.push_str(&self.label),
-        }
+        write_quoted(json, cut(label.unwrap_or(self.label), MAX_LABEL));
         json.push('}');
     }
 
@@ -109,11 +109,11 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn place(&self, node: &Node) -> Option<usize> {
+    fn place(&self, node: &Node<'a>) -> Option<usize> {
         if self.nodes.len() <= FEW { self.nodes.iter().position(|known| known == node) } else { self.places.get(node).copied() }
     }
 
-    fn learn(&mut self, node: Node) -> usize {
+    fn learn(&mut self, node: Node<'a>) -> usize {
         self.nodes.push(node);
         if self.nodes.len() > FEW {
             let new = if self.places.is_empty() { 0 } else { self.nodes.len() - 1 };
@@ -135,11 +135,4 @@ impl<'a> Graph<'a> {
         self.json.push(']');
         self.json
     }
-}
-
-/// A label as JSON.
-fn quoted(label: &str) -> String {
-    let mut json = String::with_capacity(label.len() + 2);
-    write_quoted(&mut json, cut(label, MAX_LABEL));
-    json
 }

@@ -49,8 +49,9 @@ pub struct ExplainedEdge {
 }
 
 impl ExplainedEdge {
-    fn new(from: &Node, to: &Node, row: &str) -> Self {
-        Self { from: from.name.clone(), from_type: from.kind, to: to.name.clone(), to_type: to.kind, row: row.to_owned() }
+    fn new(from: &Node<'_>, to: &Node<'_>, row: &str) -> Self {
+        let name = |node: &Node<'_>| node.name.clone().into_owned();
+        Self { from: name(from), from_type: from.kind, to: name(to), to_type: to.kind, row: row.to_owned() }
     }
 }
 
@@ -120,9 +121,9 @@ impl<'r, 'a> Record<'r, 'a> {
 
     fn find_actor(&mut self) {
         for (over, is_open) in [
-            (Over::None, (|_| true) as fn(&Option<Node>) -> bool),
+            (Over::None, (|_| true) as fn(&Option<Node<'_>>) -> bool),
             (Over::System, |actor| actor.as_ref().is_none_or(|actor| actor.kind == NodeType::System)),
-            (Over::Nobody, Option::is_none),
+            (Over::Nobody, |actor| actor.is_none()),
         ] {
             if !is_open(&self.reading.actor) {
                 continue;
@@ -146,7 +147,7 @@ impl<'r, 'a> Record<'r, 'a> {
     fn add_row(&self, row: &'r Row, graph: &mut Graph<'r>) {
         let reading = &self.reading;
         let mut pairs = 0;
-        let mut add = |from: &Node, from_text: Option<&Text<'_>>| {
+        let mut add = |from: &Node<'r>, from_text: Option<&Text<'_>>| {
             if graph.is_full() || pairs > MAX_PAIRS {
                 return;
             }
@@ -184,7 +185,7 @@ impl<'r, 'a> Record<'r, 'a> {
                 is_kind && (row.fields.is_empty() || matches(&row.fields, &text.name))
             };
             let Some(row) = self.table.anywhere.iter().find(is_of) else { continue };
-            let is_new = |to: &Node| to.name != actor.name && !graph.bears(&to.name);
+            let is_new = |to: &Node<'_>| to.name != actor.name && !graph.bears(&to.name);
             if let Some(to) = node(row.kind, &text.text).filter(is_new) {
                 graph.add(actor, to, row.label.as_deref(), &row.name);
             }

@@ -106,51 +106,61 @@ impl fmt::Display for NodeType {
     }
 }
 
-/// One end of an edge.
+/// One end of an edge. Its name is a part of the record's text where it stands there as it is written here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Node {
+pub(super) struct Node<'a> {
     pub(super) kind: NodeType,
-    pub(super) name: String,
+    pub(super) name: Cow<'a, str>,
 }
 
-impl Node {
+impl<'a> Node<'a> {
     /// None where the name says nothing.
-    pub(super) fn new(kind: NodeType, name: &str) -> Option<Self> {
+    pub(super) fn new(kind: NodeType, name: &'a str) -> Option<Self> {
         let name = bare(name);
-        (!is_nobody(name)).then(|| Self { kind, name: cut(name, MAX_NAME).to_owned() })
+        (!is_nobody(name)).then(|| Self { kind, name: cut(name, MAX_NAME).into() })
     }
 
-    /// The same of a text that is at hand.
-    fn owned(kind: NodeType, name: String) -> Option<Self> {
-        let is_ready = name.len() <= MAX_NAME && bare(&name).len() == name.len();
-        if is_ready { (!is_nobody(&name)).then_some(Self { kind, name }) } else { Self::new(kind, &name) }
+    /// The same of a name that may have been made for it.
+    pub(super) fn made(kind: NodeType, name: Cow<'a, str>) -> Option<Self> {
+        match name {
+            Cow::Borrowed(name) => Self::new(kind, name),
+            Cow::Owned(name) if name.len() <= MAX_NAME && bare(&name).len() == name.len() => {
+                (!is_nobody(&name)).then(|| Self { kind, name: name.into() })
+            }
+            Cow::Owned(name) => Node::new(kind, &name).map(Node::into_owned),
+        }
     }
 
     /// The same in lower case: services do not agree on a name's case.
-    pub(super) fn lower(kind: NodeType, name: &str) -> Option<Self> {
-        Self::owned(kind, lower(name))
+    pub(super) fn lower(kind: NodeType, name: &'a str) -> Option<Self> {
+        Self::made(kind, lower(name))
+    }
+
+    /// The node that outlives the text that its name is a part of.
+    pub(super) fn into_owned<'b>(self) -> Node<'b> {
+        Node { kind: self.kind, name: self.name.into_owned().into() }
     }
 
     /// Who acted, or was acted on. The name decides as far as it can, so that one account is one node in every record;
     /// `user_type` only where the name is an id.
     /// <https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema#user-type>
-    pub(super) fn account(name: &str, user_type: Option<u64>) -> Option<Self> {
+    pub(super) fn account(name: &'a str, user_type: Option<u64>) -> Option<Self> {
         let name = bare(name);
         if let Some(group) = claimed_group(name) {
             return Self::new(NodeType::Group, group);
         }
         let name = account_name(name);
         if name.starts_with("urn:spo:anon") || name == "anonymous" {
-            return Self::new(NodeType::Guest, &name);
+            return Self::made(NodeType::Guest, name);
         }
         if let Some(everybody) = everybody(&name) {
             return Self::new(NodeType::Group, everybody);
         }
         if let Some(guest) = name.strip_prefix("urn:spo:guest#") {
-            return Self::new(NodeType::Guest, guest);
+            return Self::made(NodeType::Guest, guest.to_owned().into());
         }
         if let Some((local, _)) = name.split_once("#ext#") {
-            return Self::new(NodeType::Guest, &home_address(local));
+            return Self::made(NodeType::Guest, home_address(local).into());
         }
         let kind = match (user_type, name.split_once('@')) {
             (Some(10), _) => NodeType::Guest,
@@ -158,21 +168,21 @@ impl Node {
             (None | Some(0..=2 | 9), None) if is_id(&name) => NodeType::User,
             _ => NodeType::System,
         };
-        Self::owned(kind, name)
+        Self::made(kind, name)
     }
 
     /// A mail address, or the name that stands in its place.
-    pub(super) fn address(name: &str) -> Option<Self> {
+    pub(super) fn address(name: &'a str) -> Option<Self> {
         let name = account_name(bare(name));
         match name.split_once("#ext#") {
-            Some((local, _)) => Self::new(NodeType::Address, &home_address(local)),
-            None => Self::owned(NodeType::Address, name),
+            Some((local, _)) => Self::made(NodeType::Address, home_address(local).into()),
+            None => Self::made(NodeType::Address, name),
         }
     }
 
     /// A plain address without port and brackets, an IPv4 address where IPv6 only maps one. None for what is no address,
     /// and for those that say nothing of where from: the machine's own (`::1`, `0.0.0.0`), and those of one link (`fe80::1`).
-    pub(super) fn ip(text: &str) -> Option<Self> {
+    pub(super) fn ip(text: &'a str) -> Option<Self> {
         let text = text.trim();
         let ip = plain_ip(text)?.to_canonical();
         let is_of_link = match ip {
@@ -180,26 +190,27 @@ impl Node {
             IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
         let says_where = !ip.is_loopback() && !ip.is_unspecified() && !is_of_link;
-        // An IPv4 address that stands alone is taken in one form only, and need not be written anew.
-        let is_ready = ip.is_ipv4() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        says_where.then(|| Self { kind: NodeType::Ip, name: if is_ready { text.to_owned() } else { ip.to_string() } })
+        // An IPv4 address is taken in one form only, and need not be written anew; a port may stand behind it.
+        let length = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let is_ready = ip.is_ipv4() && text[..length].contains('.');
+        says_where.then(|| Self { kind: NodeType::Ip, name: if is_ready { text[..length].into() } else { ip.to_string().into() } })
     }
 
     /// An application by its id or, where there is none, its name.
-    pub(super) fn app(name: &str) -> Option<Self> {
+    pub(super) fn app(name: &'a str) -> Option<Self> {
         let name = bare(name);
         let id = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
         if is_guid(id) { Self::lower(NodeType::App, id) } else { Self::new(NodeType::App, name) }
     }
 
     /// A site collection, the same with and without a slash at its end.
-    pub(super) fn site(url: &str) -> Option<Self> {
-        Self::owned(NodeType::Site, location(url))
+    pub(super) fn site(url: &'a str) -> Option<Self> {
+        Self::made(NodeType::Site, location(url))
     }
 
     /// A file, folder or page by its address; on a device, by its path.
-    pub(super) fn file(path: &str) -> Option<Self> {
-        Self::owned(NodeType::File, location(path))
+    pub(super) fn file(path: &'a str) -> Option<Self> {
+        Self::made(NodeType::File, location(path))
     }
 
     /// True if it can act.
@@ -214,9 +225,15 @@ pub(super) fn cut(text: &str, max: usize) -> &str {
     &text[..end]
 }
 
-/// A name in lower case.
-fn lower(name: &str) -> String {
-    if name.is_ascii() { name.to_ascii_lowercase() } else { name.to_lowercase() }
+/// A name in lower case, which most names are written in.
+fn lower(name: &str) -> Cow<'_, str> {
+    // Without a way out, which the compiler makes one pass over many bytes at once.
+    let is_lower = name.bytes().fold(true, |is_lower, byte| is_lower & (byte.is_ascii() & !byte.is_ascii_uppercase()));
+    match is_lower {
+        true => name.into(),
+        false if name.is_ascii() => name.to_ascii_lowercase().into(),
+        false => name.to_lowercase().into(),
+    }
 }
 
 /// A name without what surrounds it and cannot be seen.
@@ -240,7 +257,7 @@ fn without_claim(name: &str) -> &str {
 
 /// An account's name in lower case, without what services put before it: a claim (`i:0#.f|membership|bob@contoso.com`), a kind
 /// of address (`smtp:`), the 32 digits of a deleted account's id.
-fn account_name(name: &str) -> String {
+fn account_name(name: &str) -> Cow<'_, str> {
     let name = without_claim(name);
     let is_id = |id: &str| id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match name.split_at_checked(32) {
@@ -294,14 +311,16 @@ fn plain_ip(text: &str) -> Option<IpAddr> {
 }
 
 /// An address decoded, without its query, in lower case, so that one file is one node however a record writes it.
-fn location(url: &str) -> String {
+fn location(url: &str) -> Cow<'_, str> {
     let url = bare(url);
     if !url.contains("://") {
-        return url.to_lowercase();
+        return lower(url);
     }
     let path = url.split_once('?').map_or(url, |(path, _)| path);
-    let decoded = percent_decode_str(path).decode_utf8().unwrap_or(Cow::Borrowed(path));
-    bare(&decoded).trim_end_matches('/').to_lowercase()
+    match percent_decode_str(path).decode_utf8() {
+        Ok(Cow::Owned(decoded)) => lower(bare(&decoded).trim_end_matches('/')).into_owned().into(),
+        Ok(Cow::Borrowed(_)) | Err(_) => lower(bare(path).trim_end_matches('/')),
+    }
 }
 
 /// The part of a SharePoint address that names the site collection.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use super::{
     nodes::{Node, NodeType, addresses, bare, everybody, is_account, is_group_name, is_of_sharepoint, recipient, site_of},
@@ -22,10 +23,12 @@ pub(super) enum Reader {
     Account,
     /// The accounts in a text, by their addresses.
     Accounts,
-    /// A recipient as Exchange names it: an address, a short name, a group.
+    /// Recipients as Exchange names them, with `;` between several: addresses, short names, groups.
     Recipient,
     /// The mailbox of such a recipient, or that a folder or an inbox rule is in.
     Mailbox,
+    /// The mailboxes in a text, by their addresses.
+    Mailboxes,
     /// The mail addresses in a text; the name of one of the organisation's own.
     Address,
     /// An application, by its id or its name.
@@ -38,6 +41,8 @@ pub(super) enum Reader {
     File,
     /// A site collection, by its address.
     Site,
+    /// The site collections in a text, by their addresses.
+    Sites,
     /// The site collection that an address lies in.
     SiteOf,
     Group,
@@ -55,25 +60,25 @@ pub(super) struct Reading<'r, 'a> {
     pub(super) table: &'r Table,
     pub(super) texts: &'r Texts<'a>,
     /// Who acted, once that is known.
-    pub(super) actor: Option<Node>,
+    pub(super) actor: Option<Node<'r>>,
 }
 
-impl<'a> Reading<'_, 'a> {
+impl<'r, 'a> Reading<'r, 'a> {
     /// Calls for each node of a source, with the text that bears its name.
-    pub(super) fn each(&self, source: &Source, take: &mut dyn FnMut(Node, Option<&Text<'a>>)) {
+    pub(super) fn each(&self, source: &Source, take: &mut dyn FnMut(Node<'r>, Option<&'r Text<'a>>)) {
         source.paths.iter().for_each(|choice| self.choice(source, choice, take));
     }
 
     /// The first node of a source.
-    pub(super) fn first(&self, source: &Source) -> Option<Node> {
+    pub(super) fn first(&self, source: &Source) -> Option<Node<'r>> {
         let mut first = None;
         self.each(source, &mut |node, _| first = first.take().or(Some(node)));
         first
     }
 
-    fn choice(&self, source: &Source, choice: &Choice, take: &mut dyn FnMut(Node, Option<&Text<'a>>)) {
+    fn choice(&self, source: &Source, choice: &Choice, take: &mut dyn FnMut(Node<'r>, Option<&'r Text<'a>>)) {
         // Objects that an earlier path of the choice gave a node from.
-        let mut done: Vec<u32> = Vec::new();
+        let mut done: SmallVec<[u32; 8]> = SmallVec::new();
         let is_choice = choice.paths.len() > 1;
         for path in &choice.paths {
             let before = done.len();
@@ -109,14 +114,16 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    fn read(&self, source: &Source, text: &Text<'a>, take: &mut dyn FnMut(Node)) {
+    fn read(&self, source: &Source, text: &'r Text<'a>, take: &mut dyn FnMut(Node<'r>)) {
         let name = &*text.text;
         let node = match source.reader {
             Reader::Ip => return ips(name, take),
             Reader::Accounts => return addresses(name).filter_map(|name| Node::account(name, None)).for_each(take),
+            Reader::Mailboxes => return addresses(name).filter_map(mailbox_of).for_each(take),
+            Reader::Sites => return sites(name).filter_map(Node::site).for_each(take),
             Reader::Address => return self.addresses(name, take),
+            Reader::Recipient => return recipients(name).filter_map(|name| self.recipient(name)).for_each(take),
             Reader::Account => self.account(source, text),
-            Reader::Recipient => self.recipient(name),
             Reader::Mailbox => self.mailbox(name),
             Reader::App => Node::app(name),
             Reader::Agent => Node::new(NodeType::Agent, name),
@@ -134,7 +141,7 @@ impl<'a> Reading<'_, 'a> {
         node.into_iter().for_each(take);
     }
 
-    fn account(&self, source: &Source, text: &Text<'a>) -> Option<Node> {
+    fn account(&self, source: &Source, text: &'r Text<'a>) -> Option<Node<'r>> {
         let beside = |place: Option<Place>| place.and_then(|place| self.texts.beside(text.object, place));
         let kind = beside(source.kind);
         if matches!(kind, Some("SharePointGroup" | "SecurityGroup" | "Group")) {
@@ -148,28 +155,28 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// An account or a group by what Exchange calls it.
-    fn recipient(&self, name: &str) -> Option<Node> {
+    fn recipient(&self, name: &'r str) -> Option<Node<'r>> {
         match bare(recipient(name)) {
             name if name.contains(['@', '\\']) || everybody(name).is_some() || name.eq_ignore_ascii_case("anonymous") => {
                 Node::account(name, None)
             }
             name if is_group_name(name) => Node::new(NodeType::Group, name),
-            name => Node::lower(NodeType::User, &self.whole(name)),
+            name => named(self.whole(name), |name| Node::lower(NodeType::User, name)),
         }
     }
 
-    fn mailbox(&self, name: &str) -> Option<Node> {
+    fn mailbox(&self, name: &'r str) -> Option<Node<'r>> {
         // A folder stands behind its mailbox and `:\`, an inbox rule behind its mailbox and `\`.
         let name = name.split('\\').next()?;
         let name = name.strip_suffix(':').unwrap_or(name);
         let name = bare(recipient(name));
         let whole = self.whole(name);
         let whole = if *whole == *name { self.of_organisation(name) } else { whole };
-        Node::address(&whole).map(|node| Node { kind: NodeType::Mailbox, ..node })
+        named(whole, mailbox_of)
     }
 
     /// The addresses in a text; one of the organisation's own may have a name alone: `"Bob" [EX:/o=…]`.
-    fn addresses(&self, text: &str, take: &mut dyn FnMut(Node)) {
+    fn addresses(&self, text: &'r str, take: &mut dyn FnMut(Node<'r>)) {
         if is_account(text) {
             return Node::address(text).into_iter().for_each(take);
         }
@@ -177,7 +184,7 @@ impl<'a> Reading<'_, 'a> {
             let mut found = addresses(part).peekable();
             if found.peek().is_none() {
                 let name = recipient(part.split("[EX:").next().unwrap_or(part)).trim_matches(['"', ' ']);
-                Node::address(&self.whole(name)).into_iter().for_each(&mut *take);
+                named(self.whole(name), |name| Node::address(name)).into_iter().for_each(&mut *take);
             }
             found.filter_map(Node::address).for_each(&mut *take);
         }
@@ -194,7 +201,7 @@ impl<'a> Reading<'_, 'a> {
                 address.as_bytes().get(name.len()) == Some(&b'@') && address.as_bytes()[..name.len()].eq_ignore_ascii_case(name.as_bytes());
             has_name && is_account(address)
         };
-        let actor = self.actor.as_ref().map(|actor| actor.name.as_str());
+        let actor = self.actor.as_ref().map(|actor| &*actor.name);
         let whole = actor.into_iter().chain(self.texts.all.iter().map(|text| &*text.text)).find(|text| begins(text));
         whole.map_or(name.into(), |whole| whole.to_lowercase().into())
     }
@@ -211,7 +218,7 @@ impl<'a> Reading<'_, 'a> {
 
     /// A file's address from its parts. The path holds the file's name in some records, and not in others; and the path may be
     /// an address of its own.
-    fn joined(&self, parts: &[Place]) -> Option<Node> {
+    fn joined(&self, parts: &[Place]) -> Option<Node<'r>> {
         let [site, folder, name] = parts else { return None };
         let part = |place: Place| self.texts.first(place);
         let (site, name) = (part(*site)?, part(*name)?);
@@ -219,11 +226,12 @@ impl<'a> Reading<'_, 'a> {
         let folder = folder.strip_suffix(name).unwrap_or(folder);
         let site = if folder.contains("://") { "" } else { site.trim_end_matches('/') };
         let parts = [site, folder.trim_matches('/'), name];
-        Node::file(&parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/"))
+        let path = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
+        named(path.into(), |path| Node::file(path))
     }
 
     /// Entra ID's lists: `User_<id>`, `<id>`, `User`, then names, of one object after the other.
-    fn identities(&self, place: Place, source: &Source, take: &mut dyn FnMut(Node)) {
+    fn identities(&self, place: Place, source: &Source, take: &mut dyn FnMut(Node<'r>)) {
         let mut current = Identity::default();
         for text in self.texts.at(place) {
             let kind = source.kind.and_then(|kind| self.texts.beside(text.object, kind));
@@ -237,6 +245,8 @@ impl<'a> Reading<'_, 'a> {
                 }
                 (Some("1"), _) => current.name = Some(&text.text),
                 (Some("5"), _) => current.upn = Some(&text.text),
+                // The kind of an object whose id does not tell it: a domain.
+                (Some("2"), None) if current.kind.is_empty() && KINDS.contains(&&*text.text) => current.kind = &text.text,
                 _ if is_guid(&text.text) && text.text != current.id => current.app_id = Some(&text.text),
                 _ => {}
             }
@@ -255,8 +265,16 @@ pub(super) fn kind_of(label: &str, text: &str) -> Option<Kind> {
     }
 }
 
+/// The node that is made of a name; it outlives a name that was made for it.
+fn named<'a>(name: Cow<'a, str>, make: impl for<'n> FnOnce(&'n str) -> Option<Node<'n>>) -> Option<Node<'a>> {
+    match name {
+        Cow::Borrowed(name) => make(name),
+        Cow::Owned(name) => make(&name).map(Node::into_owned),
+    }
+}
+
 /// The node that a text names, once its kind is known.
-pub(super) fn node(kind: Kind, name: &str) -> Option<Node> {
+pub(super) fn node(kind: Kind, name: &str) -> Option<Node<'_>> {
     match kind {
         Kind::Ip => Node::ip(bare(name)),
         Kind::Account => Node::account(name, None),
@@ -271,7 +289,7 @@ pub(super) fn node(kind: Kind, name: &str) -> Option<Node> {
 }
 
 /// An address, or each of a list of them.
-fn ips(text: &str, take: &mut dyn FnMut(Node)) {
+fn ips<'a>(text: &'a str, take: &mut dyn FnMut(Node<'a>)) {
     match Node::ip(bare(text)) {
         Some(node) => take(node),
         None if text.contains([',', ';']) => text.split([',', ';']).filter_map(|text| Node::ip(bare(text))).for_each(take),
@@ -279,17 +297,43 @@ fn ips(text: &str, take: &mut dyn FnMut(Node)) {
     }
 }
 
-fn object(name: &str) -> Option<Node> {
+fn object(name: &str) -> Option<Node<'_>> {
     match kind_of("", name) {
         Some(kind) => node(kind, name),
+        None if is_path(bare(name)) => Node::file(name),
         None => Node::new(NodeType::Object, recipient(name)),
     }
+}
+
+/// A path on a device or a share: `C:\Users\megan`, `\\server\share`.
+fn is_path(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    name.starts_with("\\\\") || (bytes.len() > 3 && bytes[0].is_ascii_alphabetic() && &bytes[1..3] == b":\\")
+}
+
+/// The mailbox of an address.
+fn mailbox_of(address: &str) -> Option<Node<'_>> {
+    Node::address(address).map(|node| Node { kind: NodeType::Mailbox, ..node })
+}
+
+/// Each of several recipients. A comma stands in names, too (`Vance, Adele`), and parts only addresses.
+fn recipients(text: &str) -> impl Iterator<Item = &str> {
+    let is_of_addresses = text.contains(',') && text.split(',').all(is_account);
+    text.split(move |c| c == ';' || (c == ',' && is_of_addresses))
+}
+
+/// The addresses of sites in a text, whatever stands around them: `Include:[https://a.b/sites/c, https://d.e]`.
+fn sites(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['[', ']', ',', ';', '"']).map(str::trim).filter(|part| is_of_sharepoint(part))
 }
 
 /// A name that may be the beginning of an address.
 fn is_short(name: &str) -> bool {
     !name.is_empty() && !name.contains(['@', '\\', ' ', '{']) && !is_guid(name)
 }
+
+/// Kinds of object that Entra ID's lists name by a word.
+const KINDS: [&str; 8] = ["Application", "Device", "Domain", "Group", "Policy", "Role", "ServicePrincipal", "User"];
 
 /// One object as Entra ID tells of it.
 #[derive(Default)]
@@ -301,8 +345,8 @@ struct Identity<'a> {
     app_id: Option<&'a str>,
 }
 
-impl Identity<'_> {
-    fn node(self) -> Option<Node> {
+impl<'a> Identity<'a> {
+    fn node(self) -> Option<Node<'a>> {
         let Self { kind, id, name, upn, app_id } = self;
         let named = |kind| Node::new(kind, name.unwrap_or(id)).or_else(|| Node::new(kind, id));
         match (upn, kind) {

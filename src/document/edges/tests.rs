@@ -533,7 +533,7 @@ proptest! {
     #[test]
     fn no_text_is_taken_for_an_address_that_is_none(text in "[0-9a-f.:\\[\\]%]{0,40}") {
         if let Some(node) = Node::ip(&text) {
-            prop_assert_eq!(node.name.parse::<std::net::IpAddr>().map(|ip| ip.to_string()).ok(), Some(node.name));
+            prop_assert_eq!(node.name.parse::<std::net::IpAddr>().map(|ip| ip.to_string()).ok(), Some(node.name.into_owned()));
         }
     }
 }
@@ -624,4 +624,168 @@ to = { object = "Printer.Id, " }
     let edges = table.explained(&Fields::of(&record).unwrap()).1;
     let told: Vec<_> = edges.iter().map(|edge| format!("{}: {} {}", edge.row, edge.to_type, edge.to)).collect();
     assert_eq!(told, ["printer: object Lobby", "address anywhere: ip 203.0.113.7"]);
+}
+
+#[test]
+fn each_of_several_recipients_is_one() {
+    let cmdlet = |operation: &str, parameters: Value| {
+        let record = json!({"ObjectId": "Board", "Parameters": parameters});
+        found_in(operation, 1, "Exchange", record)
+    };
+    let members = |members: &str| cmdlet("Update-DistributionGroupMember", json!([{"Name": "Members", "Value": members}]));
+    let both = [&*format!("user {ME} -> group Board"), "user alex@contoso.com -> group Board", "user diego@contoso.com -> group Board"];
+    for text in ["alex@contoso.com;diego@contoso.com", "alex@contoso.com, diego@contoso.com", "alex@contoso.com; Diego@contoso.com;"] {
+        assert_eq!(members(text), both, "{text}");
+    }
+    let one = members("Vance, Adele");
+    assert_eq!(one, [&*format!("user {ME} -> group Board"), "user vance, adele -> group Board"], "a comma stands in names, too");
+    let granted = cmdlet(
+        "Set-Mailbox",
+        json!([{"Name": "Identity", "Value": "sales@contoso.com"}, {"Name": "GrantSendOnBehalfTo", "Value": "Iris S;alex@contoso.com;Sales Team"}]),
+    );
+    let mailbox = "mailbox sales@contoso.com";
+    let expected = [
+        format!("user {ME} -> {mailbox}"),
+        format!("user iris s -> {mailbox}"),
+        format!("user alex@contoso.com -> {mailbox}"),
+        format!("group Sales Team -> {mailbox}"),
+    ];
+    assert_eq!(granted, expected);
+}
+
+#[test]
+fn an_application_gets_a_management_role() {
+    let app = "25480d20-190b-5470-a031-cc73de70b961";
+    let parameters = json!([{"Name": "Role", "Value": "Application Mail.Read"}, {"Name": "App", "Value": app}]);
+    let edges = found_in("New-ManagementRoleAssignment", 1, "Exchange", json!({"ObjectId": "x", "Parameters": parameters}));
+    assert_eq!(edges, [&*format!("user {ME} -> object x"), &*format!("app {app} -> group Application Mail.Read")]);
+}
+
+#[test]
+fn a_target_that_has_a_name_and_no_kind_is_no_application() {
+    let target =
+        json!([{"ID": "contoso.com", "Type": 1}, {"ID": "c1704b09-6998-49fb-abdb-7e912f5e07ea", "Type": 2}, {"ID": "Domain", "Type": 2}]);
+    let edges = found_in("Set domain authentication.", 8, "AzureActiveDirectory", json!({"Target": target}));
+    assert_eq!(edges, of_me(["object contoso.com"]));
+}
+
+#[test]
+fn what_left_a_device_is_told_with_the_device_the_policy_and_where_it_went() {
+    let usb = json!({
+        "ObjectId": "C:\\Users\\Megan\\Prices.xlsx", "TargetFilePath": "E:\\Prices.xlsx", "DeviceName": "laptop-7",
+        "RemovableMediaDeviceAttributes": {"Manufacturer": "Contoso", "Model": "Stick", "SerialNumber": "4C530001"},
+        "PolicyMatchInfo": {"PolicyId": "1e4f2b70-0000-4000-8000-000000000001", "PolicyName": "Card numbers", "RuleName": "Block"},
+    });
+    let expected =
+        of_me(["file c:\\users\\megan\\prices.xlsx", "file e:\\prices.xlsx", "object laptop-7", "object 4C530001", "policy Card numbers"]);
+    assert_eq!(found_in("FileCopiedToRemovableMedia", 63, "Endpoint", usb), expected);
+    let cloud = json!({"ObjectId": "/Users/megan/a.docx", "TargetDomain": "files.example", "DeviceName": "mac-1"});
+    let expected = of_me(["file /users/megan/a.docx", "object mac-1", "object files.example"]);
+    assert_eq!(found_in("FileUploadedToCloud", 63, "Endpoint", cloud), expected);
+    let print = json!({"ObjectId": "C:\\a.docx", "TargetPrinterName": "Office 2"});
+    assert_eq!(found_in("FilePrinted", 63, "Endpoint", print), of_me(["file c:\\a.docx", "object Office 2"]));
+    let isolated = found_in("IsolateDevice", 189, "MicrosoftDefenderForEndpoint", json!({"DeviceName": "laptop-7"}));
+    assert_eq!(isolated, of_me(["object laptop-7"]));
+    let signed_in = json!({"DeviceProperties": [{"Name": "DisplayName", "Value": "LAPTOP-7"}, {"Name": "OS", "Value": "Windows10"}]});
+    assert_eq!(found_in("UserLoggedIn", 15, "AzureActiveDirectory", signed_in), of_me(["object LAPTOP-7"]));
+}
+
+#[test]
+fn a_path_on_a_device_is_a_file_in_every_record() {
+    for (path, file) in
+        [("C:\\Users\\Megan\\Secret.docx", "c:\\users\\megan\\secret.docx"), ("\\\\fs1\\hr\\Pay.xlsx", "\\\\fs1\\hr\\pay.xlsx")]
+    {
+        for (kind, workload) in [(83, "PublicEndpoint"), (93, "Aip")] {
+            assert_eq!(found_in("A", kind, workload, json!({"ObjectId": path})), of_me([&format!("file {file}")]));
+        }
+    }
+    assert_eq!(found_in("A", 93, "Aip", json!({"ObjectId": "Document2"})), of_me(["object Document2"]));
+}
+
+#[test]
+fn a_label_is_told_by_its_name_or_id() {
+    let id = "4eff011f-95b3-4371-8836-39da6458f464";
+    let mail = json!({"LabelId": id, "LabelName": "Secret", "Sender": ME, "Receivers": []});
+    assert_eq!(found_in("MipLabel", 43, "Exchange", mail), of_me(["object Secret"]));
+    let old = "6282649d-9e2a-4063-8587-32eaaa9ad68e";
+    let file = json!({"ObjectId": "C:\\a.docx", "SensitivityLabelEventData": {"SensitivityLabelId": id, "OldSensitivityLabelId": old}});
+    let expected = of_me(["file c:\\a.docx", &format!("object {id}"), &format!("object {old}")]);
+    assert_eq!(found_in("SensitivityLabelUpdated", 83, "PublicEndpoint", file), expected);
+}
+
+#[test]
+fn a_search_tells_whose_mail_and_which_sites_it_looked_through() {
+    let expected = of_me([
+        "object Everything",
+        "site https://contoso.sharepoint.com/sites/hr",
+        "site https://contoso.sharepoint.com/sites/board room",
+        "mailbox alex@contoso.com",
+        "mailbox ceo@contoso.com",
+    ]);
+    let fields = json!({
+        "ObjectId": "Everything", "ExchangeLocations": "Include:[alex@contoso.com,ceo@contoso.com]",
+        "SharepointLocations": "Include:[https://contoso.sharepoint.com/sites/HR/, https://contoso.sharepoint.com/sites/Board%20Room]",
+    });
+    assert_eq!(found_in("SearchCreated", 24, "SecurityComplianceCenter", fields), expected);
+    let command = json!({
+        "ObjectId": "Everything",
+        "Parameters": "-Name \"Everything\" -ExchangeLocation \"alex@contoso.com\",\"ceo@contoso.com\" -SharePointLocation \"https://contoso.sharepoint.com/sites/HR\",\"https://contoso.sharepoint.com/sites/Board Room\"",
+    });
+    assert_eq!(found_in("New-ComplianceSearch", 18, "SecurityComplianceCenter", command), expected);
+    let all = json!({"ObjectId": "Everything", "ExchangeLocations": "Include:[All]", "SharepointLocations": "Include:[All]"});
+    assert_eq!(found_in("SearchCreated", 24, "SecurityComplianceCenter", all), of_me(["object Everything"]));
+}
+
+#[test]
+fn what_copilot_read_beside_files_is_no_file() {
+    let mail = "https://outlook.office365.com/owa/?ItemID=AAMk1";
+    let read = json!({"CopilotEventData": {"AccessedResources": [{"SiteUrl": mail, "Type": "EmailMessage"}], "Contexts": [{"Id": "19:abc@thread.v2", "Type": "TeamsChat"}]}});
+    assert_eq!(found_in("CopilotInteraction", 261, "Copilot", read), of_me([&format!("object {mail}")]));
+    let file = json!({"CopilotEventData": {"AccessedResources": [{"SiteUrl": "https://contoso.sharepoint.com/sites/HR/a.docx?web=1"}]}});
+    assert_eq!(found_in("CopilotInteraction", 261, "Copilot", file), of_me(["file https://contoso.sharepoint.com/sites/hr/a.docx"]));
+}
+
+#[test]
+fn an_alert_that_names_nobody_is_tied_to_its_service() {
+    let alert = |more: Value| {
+        let mut record = json!({"Operation": "AlertTriggered", "RecordType": 40, "Workload": "SecurityComplianceCenter", "UserId": "SecurityComplianceAlerts", "UserType": 4, "Name": "Phish delivered"});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        found(record)
+    };
+    let service = "system securitycompliancealerts -> policy Phish delivered";
+    assert_eq!(alert(json!({"Data": "{\"tht\":\"Phish\"}"})), [service]);
+    assert_eq!(alert(json!({"Data": format!("{{\"f3u\":\"{ME}\"}}")})), [format!("user {ME} -> policy Phish delivered")]);
+    let entity = json!({"EntityType": "User", "Data": format!("{{\"etype\":\"User\",\"eid\":\"{ME}\"}}")});
+    assert_eq!(alert(entity), [format!("user {ME} -> policy Phish delivered")]);
+}
+
+#[test]
+fn an_application_in_a_team_is_told() {
+    let app = "25480d20-190b-5470-a031-cc73de70b961";
+    let installed = json!({"AddOnName": "Polls", "AzureADAppId": app, "TeamName": "HR"});
+    assert_eq!(found_in("AppInstalled", 25, "MicrosoftTeams", installed), of_me([&format!("app {app}"), "group HR"]));
+    let tab = json!({"AddOnName": "Polls", "TeamName": "HR"});
+    assert_eq!(found_in("TabAdded", 25, "MicrosoftTeams", tab), of_me(["app Polls", "group HR"]));
+}
+
+#[test]
+fn who_was_let_into_a_report_a_workspace_or_a_group_of_sharepoint_is_told() {
+    let shared = json!({"SharingInformation": [{"RecipientEmail": "bob@fabrikam.com", "RecipientName": "Bob"}]});
+    assert_eq!(found_in("ShareReport", 20, "PowerBI", shared), of_me(["user bob@fabrikam.com"]));
+    let id = "14fa6fa9-dfd3-4b0f-ad79-29309e3f37b2";
+    let access = json!({"FolderDisplayName": "Finance", "FolderAccessRequests": [{"UserObjectId": id, "RolePermissions": "Admin"}]});
+    assert_eq!(found_in("UpdateFolderAccess", 20, "PowerBI", access), of_me([&format!("user {id}")]));
+    let added =
+        json!({"TargetUserOrGroupName": "alex@contoso.com", "TargetUserOrGroupType": "Member", "EventData": "<Group>HR Owners</Group>"});
+    let expected = [&*format!("user {ME} -> user alex@contoso.com"), "user alex@contoso.com -> group HR Owners"];
+    assert_eq!(found_in("AddedToGroup", 14, "SharePoint", added), expected);
+}
+
+#[test]
+fn an_app_or_a_flow_of_the_power_platform_is_what_was_acted_on() {
+    let app = json!({"AppName": "/providers/Microsoft.PowerApps/apps/20667e79-cf5a-4fb5-bae4-231ee47fb91c"});
+    let expected = of_me(["object /providers/Microsoft.PowerApps/apps/20667e79-cf5a-4fb5-bae4-231ee47fb91c"]);
+    assert_eq!(found_in("LaunchPowerApp", 45, "PowerApps", app), expected);
+    let flow = "https://admin.flow.microsoft.com/environments/Default-1/flows/2/details";
+    assert_eq!(found_in("CreateFlow", 30, "MicrosoftFlow", json!({"FlowDetailsUrl": flow})), of_me([&format!("object {flow}")]));
 }

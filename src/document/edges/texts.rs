@@ -4,6 +4,7 @@
 use std::{borrow::Cow, cell::Cell, sync::LazyLock};
 
 use memchr::{memchr, memchr_iter, memchr2, memmem};
+use smallvec::SmallVec;
 
 use super::tree::{NOWHERE, Place, ROOT, Tree};
 use crate::document::fields::Fields;
@@ -135,7 +136,7 @@ impl<'a> Walk<'_, 'a> {
             // All of it is one string, as most values are.
             return self.string(json, memchr(b'\\', bytes).is_some(), start, opened, keep);
         }
-        let mut frames: Vec<Frame<'j>> = Vec::new();
+        let mut frames: SmallVec<[Frame<'j>; 6]> = SmallVec::new();
         let mut at = 0;
         while at < bytes.len() && self.looked_at < MAX_LOOKED_AT {
             match bytes[at] {

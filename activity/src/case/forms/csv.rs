@@ -6,13 +6,18 @@ use std::path::Path;
 use ::csv::{QuoteStyle, Terminator, Writer as CsvWriter, WriterBuilder};
 
 use super::Writer;
-use crate::case::columns::{COLUMNS, Cell, EDGE_COLUMNS};
+use crate::case::columns::{Cell, EDGE_COLUMNS, FILE_COLUMNS};
 use crate::case::document::Document;
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
 
 /// Spreadsheets take UTF-8 for UTF-8 only behind this mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Most UTF-16 units of a cell: Excel goes on in another row behind them.
+/// <https://support.microsoft.com/office/excel-specifications-and-limits-1672b34d-7043-467e-8e27-269d656771c3>
+const MAX_CELL: usize = 32_767;
+/// Ends a cell that was longer.
+const CUT: &str = " [cut]";
 
 pub(super) struct Csv {
     records: Table,
@@ -26,16 +31,16 @@ struct Table {
 
 impl Csv {
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
-        let names = COLUMNS.iter().map(|column| column.name.as_str());
+        let names = FILE_COLUMNS.iter().map(|column| column.name.as_str());
         Ok(Self { records: Table::begin(folder, "records.csv", names)?, edges: Table::begin(folder, "edges.csv", EDGE_COLUMNS)? })
     }
 }
 
 impl Writer for Csv {
     fn write(&mut self, document: &Document) -> io::Result<()> {
-        let cells = COLUMNS.iter().map(|column| match column.cell(document) {
+        let cells = FILE_COLUMNS.iter().map(|column| match column.cell(document) {
             // Numbers and truth values are no text of a stranger's.
-            Some(Cell::Text(text) | Cell::Time(text, _)) => guarded(text),
+            Some(Cell::Text(text) | Cell::Time(text, _)) => fitted(guarded(text)),
             Some(other) => other.text(),
             None => String::new(),
         });
@@ -81,9 +86,35 @@ pub(crate) fn guarded(text: String) -> String {
     if is_formula { format!("'{text}") } else { text }
 }
 
+/// A text that a cell of a spreadsheet holds.
+fn fitted(mut text: String) -> String {
+    if text.len() <= MAX_CELL || text.encode_utf16().count() <= MAX_CELL {
+        return text;
+    }
+    let mut units = CUT.len();
+    let end = text.char_indices().find(|(_, c)| {
+        units += c.len_utf16();
+        units > MAX_CELL
+    });
+    text.truncate(end.map_or(text.len(), |(at, _)| at));
+    text + CUT
+}
+
 #[cfg(test)]
 mod tests {
-    use super::guarded;
+    use super::{CUT, MAX_CELL, fitted, guarded};
+
+    #[test]
+    fn a_cell_is_no_longer_than_a_spreadsheet_holds() {
+        for text in ["a".repeat(MAX_CELL), "ä".repeat(MAX_CELL), "😀".repeat(MAX_CELL / 2)] {
+            assert_eq!(fitted(text.clone()), text);
+        }
+        for long in ["a".repeat(MAX_CELL + 1), "ä".repeat(MAX_CELL + 1), "😀".repeat(MAX_CELL)] {
+            let cut = fitted(long.clone());
+            assert!(cut.ends_with(CUT) && long.starts_with(&cut[..cut.len() - CUT.len()]));
+            assert!((MAX_CELL - 1..=MAX_CELL).contains(&cut.encode_utf16().count()));
+        }
+    }
 
     #[test]
     fn a_text_that_looks_like_a_formula_stays_text() {

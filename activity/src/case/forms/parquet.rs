@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use super::Writer;
-use crate::case::columns::{COLUMNS, Cell, EDGE_COLUMNS, Kind, time};
+use crate::case::columns::{Cell, EDGE_COLUMNS, FILE_COLUMNS, Kind, time};
 use crate::case::document::Document;
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
@@ -48,7 +48,7 @@ enum Values {
 
 impl Parquet {
     pub(super) fn begin(folder: &Path) -> io::Result<Self> {
-        let records: Vec<_> = COLUMNS.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+        let records: Vec<_> = FILE_COLUMNS.iter().map(|column| (column.name.as_str(), column.kind)).collect();
         let edges = EDGE_COLUMNS.map(|name| (name, if name == "CreationTime" { Kind::Time } else { Kind::Text }));
         Ok(Self { records: Table::begin(folder, "records.parquet", &records)?, edges: Table::begin(folder, "edges.parquet", &edges)? })
     }
@@ -56,7 +56,7 @@ impl Parquet {
 
 impl Writer for Parquet {
     fn write(&mut self, document: &Document) -> io::Result<()> {
-        self.records.row(COLUMNS.iter().map(|column| column.cell(document)))?;
+        self.records.row(FILE_COLUMNS.iter().map(|column| column.cell(document)))?;
         let [id, pk, created, workload] = ["id", "pk", "CreationTime", "Workload"].map(|name| document.text(name));
         for edge in document.edges() {
             let text = |text: &str| Some(Cell::Text(text.to_owned()));

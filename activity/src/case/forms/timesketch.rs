@@ -4,11 +4,12 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use handler::config::is_guid;
 use serde_json::{Map, Value, json};
 
 use super::Writer;
-use crate::case::columns::{COLUMNS, Cell, time};
-use crate::case::document::Document;
+use crate::case::columns::{Cell, FILE_COLUMNS, FINDINGS, time};
+use crate::case::document::{Document, Edge};
 use crate::case::folder::HashedFile;
 use crate::case::manifest::Listed;
 
@@ -33,7 +34,8 @@ impl Writer for Timesketch {
 }
 
 fn line(document: &Document) -> Value {
-    let cells = COLUMNS.iter().filter_map(|column| {
+    // Findings are tags.
+    let cells = FILE_COLUMNS.iter().filter(|column| column.name != FINDINGS).filter_map(|column| {
         let value = match column.cell(document)? {
             Cell::Text(text) | Cell::Time(text, _) => json!(text),
             Cell::Integer(number) => json!(number),
@@ -68,11 +70,23 @@ fn moment(document: &Document) -> (String, &'static str) {
 
 /// What happened, in one line.
 pub(super) fn message(document: &Document) -> String {
-    let [operation, user, object, workload] = ["Operation", "UserId", "ObjectId", "Workload"].map(|name| document.text(name));
+    let [operation, user, workload] = ["Operation", "UserId", "Workload"].map(|name| document.text(name));
+    let object = object(document);
     let parts = [("", operation), ("by ", user), ("on ", object), ("in ", workload)];
     let parts = parts.into_iter().filter(|(_, text)| !text.is_empty()).map(|(word, text)| format!("{word}{text}"));
     let message = parts.collect::<Vec<_>>().join(" ");
     if message.is_empty() { document.text("id").to_owned() } else { message }
+}
+
+/// What was acted on: the record's object or, where that says nothing to a reader, what the edges name: the alert, the report.
+fn object(document: &Document) -> &str {
+    let object = document.text("ObjectId");
+    if !object.is_empty() && !is_guid(object) {
+        return object;
+    }
+    let is_told = |edge: &Edge<'_>| edge.label == document.text("Operation") && !is_guid(edge.to);
+    let of = |kinds: &[&str]| document.edges().find(|edge| is_told(edge) && kinds.contains(&edge.to_type)).map(|edge| edge.to);
+    of(&["policy"]).or_else(|| of(&["file", "mailbox", "user", "guest", "group", "site", "object", "address"])).unwrap_or(object)
 }
 
 #[cfg(test)]
@@ -89,6 +103,22 @@ mod tests {
             "Workload": "SharePoint", "RecordType": 6, "findings": [{"title": "Many downloads"}],
         }));
         assert_eq!(whole["message"], "FileAccessed by megan@contoso.com on x in SharePoint");
+        let edge = |to: &str, kind: &str, label: &str| json!({"from": "a", "fromType": "user", "to": to, "toType": kind, "label": label});
+        let id = "241b9e0a-1078-4f96-a4f9-ef2168669b1b";
+        let alert = of(json!({
+            "id": "a", "Operation": "AlertTriggered", "ObjectId": id, "Severity": "High",
+            "edges": [edge("192.0.2.1", "ip", "AlertTriggered"), edge("b@c.d", "address", "mentions"), edge("Phish delivered", "policy", "AlertTriggered")],
+        }));
+        assert_eq!(
+            (&alert["message"], &alert["OtherFields"]),
+            (&json!("AlertTriggered on Phish delivered"), &json!(r#"{"Severity":"High"}"#))
+        );
+        let shared = of(json!({"id": "a", "Operation": "ShareReport", "edges": [edge("bob@fabrikam.com", "guest", "ShareReport")]}));
+        assert_eq!(shared["message"], "ShareReport on bob@fabrikam.com");
+        let unknown = of(
+            json!({"id": "a", "Operation": "SearchQueryPerformed", "ObjectId": id, "edges": [edge(id, "object", "SearchQueryPerformed")]}),
+        );
+        assert_eq!(unknown["message"], json!(format!("SearchQueryPerformed on {id}")));
         assert_eq!(whole["datetime"], "2026-11-20T10:00:00+00:00");
         assert_eq!((&whole["timestamp_desc"], &whole["tag"]), (&json!("Record Creation Time"), &json!(["Many downloads"])));
         assert_eq!(whole["RecordType"], json!(6));

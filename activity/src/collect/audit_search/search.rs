@@ -382,8 +382,7 @@ impl Searcher {
         found: &mut Found,
         documents: mpsc::Sender<Vec<Document>>,
     ) -> Result<(), SearchError> {
-        let feed =
-            Feed { content_type: Some(ContentType::AuditSearch), content_id: query.id.clone(), content_created: Some(rfc3339(query.made)) };
+        let feed = Feed::new(Some(ContentType::AuditSearch), &query.id, Some(&rfc3339(query.made)));
         found.union.begin();
         let mut next = Some(self.client.records(&query.id)?);
         let mut seen = std::collections::HashSet::new();
