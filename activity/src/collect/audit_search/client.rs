@@ -18,11 +18,14 @@ use super::wire::{NewQuery, Query, QueryPage, ServiceError};
 const PAGE: &str = "999";
 /// Bytes of a page.
 const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Pages of queries that are looked through for a lost one.
 const MAX_LIST_PAGES: usize = 50;
 /// Tries of a call, the first included.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The same where too much was asked, and no time is told.
+const FIRST_BUSY_PAUSE: Duration = Duration::from_secs(30);
 /// A longer wait is the next run's.
 const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 
@@ -61,7 +64,7 @@ pub(super) enum SearchError {
     },
     #[error("{what}: {why}")]
     Passing { what: &'static str, why: String },
-    #[error("{what}: too many requests")]
+    #[error("{what}: too many requests{}", in_minutes(*wait))]
     Busy { what: &'static str, wait: Option<Duration> },
     #[error("{0}: the query does not exist")]
     Gone(&'static str),
@@ -129,7 +132,8 @@ impl SearchClient {
         for version in ["v1.0", "beta"] {
             *self.version.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(version);
             match self.call("list queries", Method::GET, self.queries("?$top=1")?, None).await {
-                Err(SearchError::Gone(_) | SearchError::Refused { status: 405 | 501, .. }) if version == "v1.0" => {}
+                // Graph says 400 where a path is not known: "Resource not found for the segment".
+                Err(SearchError::Gone(_) | SearchError::Refused { status: 400 | 405 | 501, .. }) if version == "v1.0" => {}
                 Err(SearchError::Gone(_)) => {
                     return Err(SearchError::Refused {
                         what: "find a version",
@@ -186,7 +190,7 @@ impl SearchClient {
             let body = self.call(what, Method::GET, url, None).await?;
             let page: QueryPage =
                 serde_json::from_slice(&body).map_err(|_| SearchError::Passing { what, why: "the answer cannot be read".to_owned() })?;
-            found.extend(page.value.into_iter().filter(|query| query.display_name.as_deref() == Some(name)));
+            found.extend(page.queries().filter(|query| query.display_name.as_deref() == Some(name)));
             pages += 1;
             if let Some(link) = page.next.filter(|_| pages < MAX_LIST_PAGES) {
                 next = Some(self.own_link(&link, &self.queries("")?)?);
@@ -212,7 +216,7 @@ impl SearchClient {
 
     fn own_link(&self, link: &str, own: &Url) -> Result<Url, SearchError> {
         let refused = SearchError::Link("a nextLink leaves the query's own address, and is not followed");
-        let Ok(url) = Url::parse(link) else { return Err(refused) };
+        let Ok(url) = own.join(link) else { return Err(refused) };
         let is_own = url.origin() == own.origin() && url.username().is_empty() && url.password().is_none();
         if is_own && same_path(url.path(), own.path()) { Ok(url) } else { Err(refused) }
     }
@@ -239,8 +243,10 @@ impl SearchClient {
                     token = self.access.renewed(&token).await.map_err(SearchError::Token)?;
                 }
                 error if error.is_passing() && !is_made_once && tries < TRIES => {
-                    let asked = if let SearchError::Busy { wait, .. } = &error { *wait } else { None };
-                    let pause = asked.unwrap_or_else(|| pause(tries));
+                    let pause = match &error {
+                        SearchError::Busy { wait, .. } => wait.unwrap_or_else(|| doubled(FIRST_BUSY_PAUSE, tries)),
+                        _ => pause(tries),
+                    };
                     if pause > MAX_PAUSE {
                         return Err(error);
                     }
@@ -276,6 +282,9 @@ impl SearchClient {
             }
             answer.extend_from_slice(&chunk);
         }
+        if answer.starts_with(BYTE_ORDER_MARK) {
+            answer.drain(..BYTE_ORDER_MARK.len());
+        }
         judge(what, status, &headers, &answer, self.now())?;
         // Now it is known to be the service's own.
         if let Some(offset) = told {
@@ -308,6 +317,7 @@ fn judge(what: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8
         403 => SearchError::Forbidden(error.code),
         404 => SearchError::Gone(what),
         429 => SearchError::Busy { what, wait: retry_after(headers, now) },
+        501 => SearchError::Refused { what, status: 501, code: error.code },
         408 | 500.. => SearchError::Passing { what, why: format!("HTTP {} {}", status.as_u16(), error.code) },
         _ if is_html => SearchError::Passing { what, why: "a web page stands in the place of an answer".to_owned() },
         status => SearchError::Refused { what, status, code: error.code },
@@ -315,7 +325,16 @@ fn judge(what: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8
 }
 
 fn pause(tries: u32) -> Duration {
-    FIRST_PAUSE * 2_u32.saturating_pow(tries - 1)
+    doubled(FIRST_PAUSE, tries)
+}
+
+fn doubled(first: Duration, tries: u32) -> Duration {
+    first * 2_u32.saturating_pow(tries - 1)
+}
+
+/// How long nothing is to be asked, in words.
+fn in_minutes(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!(", for {} minutes", wait.as_secs().div_ceil(60))).unwrap_or_default()
 }
 
 /// Ids are the service's; one that is no plain name cannot reach another address.
@@ -325,7 +344,8 @@ fn encoded(id: &str) -> String {
 
 /// The same path; `queries('id')` says what `queries/id` says.
 fn same_path(one: &str, other: &str) -> bool {
-    let plain = |path: &str| path.replace("('", "/").replace("%28%27", "/").replace("')", "").replace("%27%29", "").to_lowercase();
+    let unescaped = |path: &str| path.replace("%28", "(").replace("%27", "'").replace("%29", ")");
+    let plain = |path: &str| unescaped(path).replace("('", "/").replace("')", "").to_lowercase();
     plain(one) == plain(other)
 }
 
@@ -336,7 +356,9 @@ mod tests {
     #[test]
     fn a_path_is_the_querys_own_in_both_of_its_forms_and_no_other() {
         let own = "/v1.0/security/auditLog/queries/a-1/records";
-        assert!(same_path("/v1.0/security/auditLog/queries('a-1')/records", own));
+        for form in ["('a-1')", "(%27a-1%27)", "%28%27a-1%27%29"] {
+            assert!(same_path(&format!("/v1.0/security/auditLog/queries{form}/records"), own), "{form}");
+        }
         assert!(same_path("/v1.0/security/auditlog/queries/A-1/records", own));
         for other in [
             "/v1.0/security/auditLog/queries/a-2/records",

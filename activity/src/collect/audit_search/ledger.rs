@@ -103,6 +103,8 @@ pub(super) struct End {
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueryLine {
     pub(super) display_name: String,
+    #[serde(skip)]
+    pub(super) intended: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) query_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,12 +214,13 @@ impl Known {
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Planned(planned) => self.plans.push(planned),
-            Entry::Intended { window, name, .. } => {
+            Entry::Intended { at, window, name } => {
                 let standing = self.windows.entry(window).or_default();
                 // A new query: what was before it does not hold any more.
                 standing.end = None;
                 standing.queries.push(QueryLine {
                     display_name: name,
+                    intended: at,
                     query_id: None,
                     made: None,
                     root: None,
