@@ -238,6 +238,11 @@ async fn where_the_querys_own_record_counts_another_number_the_window_says_so() 
     assert_eq!(searched(&manifest)[from.as_str()].verdict, Some(Verdict::Unproven));
     let window = windows(&desk, "case")?.remove(0);
     assert_eq!(window["findings"], json!(["the query's own record in the audit log counts 1 results, and 0 were read"]), "{window:#}");
+    // So the day is asked again, and nothing else is.
+    let before = tenant.submissions().len();
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!((manifest.completeness.verdict, tenant.submissions().len() - before), (Verdict::Complete, 1));
+    assert_eq!(windows(&desk, "case")?[0]["records"], 40);
     Ok(())
 }
 
@@ -600,6 +605,20 @@ async fn a_link_to_the_next_page_is_followed_in_each_of_its_forms() -> Result<()
         assert_eq!((&window["earlier"], &window["passes"][0]["pages"]), (&json!([]), &json!(3)), "{window:#}");
         assert_eq!(documents(&desk, &case)?.len(), 100);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let at = start(day(20)) + TimeDelta::hours(12);
+    let record = record("{id}", at, json!({"Long": "x".repeat(40_000)}));
+    tenant.publish(NewBlob::of("Audit.Exchange", at + TimeDelta::hours(1), Body::Repeated { record, count: 950 }));
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    let window = windows(&desk, "case")?.remove(0);
+    let told = (manifest.completeness.verdict, &window["records"], &window["passes"][0]["pages"], tenant.submissions().len());
+    assert_eq!(told, (Verdict::Complete, &json!(950), &json!(19), 1));
     Ok(())
 }
 

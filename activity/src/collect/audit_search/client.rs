@@ -1,5 +1,6 @@
 //! The client of Graph's audit log queries: one call at a time, with its retries, and the one place where an answer is judged.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use url::Url;
 use super::access::Access;
 use super::wire::{NewQuery, Query, QueryPage, ServiceError};
 
-/// Records asked for on a page; the largest that others use.
-const PAGE: &str = "999";
+/// Records asked for on a page; the largest that others use. Where such a page is too large: so few.
+const PAGE: usize = 999;
+const SMALL_PAGE: usize = 50;
 /// Bytes of a page.
 const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -66,6 +68,8 @@ pub(super) enum SearchError {
     Passing { what: &'static str, why: String },
     #[error("{what}: too many requests{}", in_minutes(*wait))]
     Busy { what: &'static str, wait: Option<Duration> },
+    #[error("{0}: the answer is too large")]
+    TooLarge(&'static str),
     #[error("{0}: the query does not exist")]
     Gone(&'static str),
     #[error("Graph refuses to be asked (403 {0}): the permission is AuditLogsQuery.Read.All")]
@@ -100,13 +104,15 @@ pub(super) struct SearchClient {
     access: Access,
     /// The version that answered; none yet: v1.0 is tried first.
     version: Mutex<Option<&'static str>>,
+    /// Records that are asked for on a page.
+    page: AtomicUsize,
     pauses: Pauses,
     clock: Arc<Clock>,
 }
 
 impl SearchClient {
     pub(super) fn new(http: reqwest::Client, access: Access, pauses: Pauses, clock: Arc<Clock>) -> Self {
-        Self { http, access, version: Mutex::new(None), pauses, clock }
+        Self { http, access, version: Mutex::new(None), page: AtomicUsize::new(PAGE), pauses, clock }
     }
 
     /// The service's time, as far as its answers have told it.
@@ -201,12 +207,16 @@ impl SearchClient {
 
     /// The first page of a query's records.
     pub(super) fn records(&self, id: &str) -> Result<Url, SearchError> {
-        self.queries(&format!("/{}/records?$top={PAGE}", encoded(id)))
+        self.queries(&format!("/{}/records?$top={}", encoded(id), self.page.load(Ordering::Relaxed)))
     }
 
-    /// A page of records, whole.
+    /// A page of records, whole. After one that is too large, the readings that follow ask for smaller ones.
     pub(super) async fn page(&self, url: Url) -> Result<Vec<u8>, SearchError> {
-        self.call("read records", Method::GET, url, None).await
+        let page = self.call("read records", Method::GET, url, None).await;
+        if matches!(page, Err(SearchError::TooLarge(_))) {
+            self.page.store(SMALL_PAGE, Ordering::Relaxed);
+        }
+        page
     }
 
     /// The address that a page names as its next, if it is one of the same query's.
@@ -278,7 +288,7 @@ impl SearchClient {
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if answer.len() + chunk.len() > MAX_PAGE_BYTES {
-                return Err(SearchError::Passing { what, why: "the answer is too large".to_owned() });
+                return Err(SearchError::TooLarge(what));
             }
             answer.extend_from_slice(&chunk);
         }

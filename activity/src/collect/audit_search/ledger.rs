@@ -52,6 +52,8 @@ pub(super) enum Entry {
     Halved { window: Window, why: String, is_for_loss: bool },
     /// The window ended.
     Ended { window: Window, end: End },
+    /// It ended without a record, and its query's own record in the audit log counts some: it is to be asked again.
+    Contradicted { window: Window },
 }
 
 /// What a query says of its size. Older deployments say nothing.
@@ -255,6 +257,11 @@ impl Known {
             }
             Entry::Halved { window, why, is_for_loss } => self.windows.entry(window).or_default().halved = Some((why, is_for_loss)),
             Entry::Ended { window, end } => self.windows.entry(window).or_default().end = Some(end),
+            Entry::Contradicted { window } => {
+                if let Some(end) = &mut self.windows.entry(window).or_default().end {
+                    end.is_final = false;
+                }
+            }
         }
     }
 
