@@ -317,9 +317,10 @@ fn location(url: &str) -> Cow<'_, str> {
         return lower(url);
     }
     let path = url.split_once('?').map_or(url, |(path, _)| path);
-    match percent_decode_str(path).decode_utf8() {
-        Ok(Cow::Owned(decoded)) => lower(bare(&decoded).trim_end_matches('/')).into_owned().into(),
-        Ok(Cow::Borrowed(_)) | Err(_) => lower(bare(path).trim_end_matches('/')),
+    let decoded = path.contains('%').then(|| percent_decode_str(path).decode_utf8());
+    match decoded {
+        Some(Ok(Cow::Owned(decoded))) => lower(bare(&decoded).trim_end_matches('/')).into_owned().into(),
+        None | Some(Ok(Cow::Borrowed(_)) | Err(_)) => lower(bare(path).trim_end_matches('/')),
     }
 }
 
@@ -352,7 +353,8 @@ pub(super) fn is_account(text: &str) -> bool {
     let name = without_claim(bare(text));
     let name = name.strip_prefix("urn:spo:guest#").unwrap_or(name);
     let Some((local, domain)) = name.rsplit_once('@') else { return false };
-    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]{}\",;:\\/@".contains(c);
+    let is_mark = |c: char| matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | '"' | ',' | ';' | ':' | '\\' | '/' | '@');
+    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !is_mark(c);
     let is_domain = domain.contains('.')
         && !domain.starts_with('.')
         && !domain.ends_with('.')
