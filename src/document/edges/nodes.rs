@@ -353,8 +353,7 @@ pub(super) fn is_account(text: &str) -> bool {
     let name = without_claim(bare(text));
     let name = name.strip_prefix("urn:spo:guest#").unwrap_or(name);
     let Some((local, domain)) = name.rsplit_once('@') else { return false };
-    let is_mark = |c: char| matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | '"' | ',' | ';' | ':' | '\\' | '/' | '@');
-    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !is_mark(c);
+    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[]{}\",;:\\/@".contains(c);
     let is_domain = domain.contains('.')
         && !domain.starts_with('.')
         && !domain.ends_with('.')
