@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use standins::tenant::audit_search::{Oddity, PageFault, SearchFault};
 use standins::tenant::{Body, Fault, FaultKind, NewBlob, Operation, Tenant, TenantOptions, generate, playback};
@@ -237,6 +238,11 @@ async fn where_the_querys_own_record_counts_another_number_the_window_says_so() 
     assert_eq!(searched(&manifest)[from.as_str()].verdict, Some(Verdict::Unproven));
     let window = windows(&desk, "case")?.remove(0);
     assert_eq!(window["findings"], json!(["the query's own record in the audit log counts 1 results, and 0 were read"]), "{window:#}");
+    // So the day is asked again, and nothing else is.
+    let before = tenant.submissions().len();
+    let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
+    assert_eq!((manifest.completeness.verdict, tenant.submissions().len() - before), (Verdict::Complete, 1));
+    assert_eq!(windows(&desk, "case")?[0]["records"], 40);
     Ok(())
 }
 
@@ -352,9 +358,13 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (SearchFault::Vanishes, Verdict::Complete, ""),
         (SearchFault::Slow(TimeDelta::minutes(50)), Verdict::Complete, ""),
         (SearchFault::Word("queued"), Verdict::Complete, ""),
+        (SearchFault::Capitals, Verdict::Complete, ""),
         (SearchFault::RefusesLooks(3), Verdict::Complete, ""),
+        (SearchFault::NotThereYet(2), Verdict::Complete, ""),
         (SearchFault::CountsMissing, Verdict::Unproven, "does not say whether it cut"),
         (SearchFault::CountsWrong(300), Verdict::Complete, "the service counts 363 records approximately"),
+        (SearchFault::CountsOdd, Verdict::Complete, "\"recordCountLimit\":1000000"),
+        (SearchFault::CutToldLate, Verdict::Complete, "asked in two halves: the result was cut"),
         (SearchFault::EchoAltered, Verdict::Complete, ""),
         (SearchFault::IgnoresTimes, Verdict::Complete, "records happened outside of what was asked for"),
         (SearchFault::NoRows, Verdict::Unproven, "no record was found"),
@@ -367,6 +377,8 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (page(PageFault::LoopingLink, 1), Verdict::Complete, ""),
         (page(PageFault::ForeignLink, 1), Verdict::Complete, ""),
         (page(PageFault::StrayLink, u32::MAX), Verdict::Complete, ""),
+        (page(PageFault::EmptyLink, u32::MAX), Verdict::Complete, ""),
+        (page(PageFault::ManyLines, u32::MAX), Verdict::Complete, ""),
         (page(PageFault::Expired, 1), Verdict::Complete, ""),
         (page(PageFault::CutShort, 1), Verdict::Complete, ""),
         (page(PageFault::Html, 1), Verdict::Complete, ""),
@@ -377,7 +389,11 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (odd(Oddity::DynamicProperties), Verdict::Complete, ""),
         (odd(Oddity::AsText), Verdict::Complete, ""),
         (odd(Oddity::TwoBodies), Verdict::Unproven, "came with two bodies"),
+        (odd(Oddity::Twin), Verdict::Unproven, "came with two bodies"),
+        (odd(Oddity::IdNumber), Verdict::Complete, ""),
         (odd(Oddity::Nothing), Verdict::Incomplete, "rows hold no record"),
+        (odd(Oddity::OnlyAnnotation), Verdict::Incomplete, "rows hold no record"),
+        (odd(Oddity::NoEnvelope), Verdict::Incomplete, "rows hold no record: one without an id"),
     ];
     let (tenant, desk, undisturbed) = (tenant().await?, Desk::new()?, Desk::new()?);
     let days: Vec<_> = (0..cases.len() as i64).map(|number| day(120 - number)).collect();
@@ -408,7 +424,7 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         let (found, all) = (of_day(&found), of_day(&all));
         match fault {
             // Another query, whose times were ignored, had these records.
-            SearchFault::NoRows | SearchFault::Odd { what: Oddity::Nothing, .. } => {}
+            SearchFault::NoRows | SearchFault::Odd { what: Oddity::Nothing | Oddity::OnlyAnnotation | Oddity::NoEnvelope, .. } => {}
             SearchFault::Odd { what: Oddity::UpperId, .. } => assert_eq!(found.keys().collect::<Vec<_>>(), all.keys().collect::<Vec<_>>()),
             // The members of the dictionary stand in another order.
             SearchFault::Odd { what: Oddity::DynamicProperties, .. } => {
@@ -562,11 +578,76 @@ async fn a_front_end_whose_clock_is_wrong_frees_no_queries() -> Result<()> {
 async fn where_v1_is_gone_beta_is_asked_and_the_window_says_so() -> Result<()> {
     let (tenant, desk) = (tenant().await?, Desk::new()?);
     publish_day(&tenant, day(20), 10);
-    tenant.set_search(|search| search.has_v1 = false);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    for status in [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST] {
+        tenant.set_search(|search| (search.has_v1, search.unknown_path) = (false, status));
+        let case = status.as_str();
+        let manifest = desk.collected(&tenant, case, &["--source", "search", "--from", &from, "--to", &to]).await?;
+        assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+        assert!(windows(&desk, case)?[0]["root"].as_str().is_some_and(|root| root.ends_with("/beta")));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_the_next_page_is_followed_in_each_of_its_forms() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(20), 100);
+    tenant.set_search(|search| search.max_page_size = 40);
+    let (from, to) = (day(20).to_string(), day(19).to_string());
+    for what in [PageFault::RelativeLink, PageFault::EscapedLink] {
+        let page = |page| SearchFault::Page { page, passes: u32::MAX, what };
+        [0, 1].into_iter().for_each(|number| tenant.fail_searches(page(number), 0, 1));
+        let case = format!("{what:?}");
+        let manifest = desk.collected(&tenant, &case, &["--source", "search", "--from", &from, "--to", &to]).await?;
+        assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
+        let window = windows(&desk, &case)?.remove(0);
+        assert_eq!((&window["earlier"], &window["passes"][0]["pages"]), (&json!([]), &json!(3)), "{window:#}");
+        assert_eq!(documents(&desk, &case)?.len(), 100);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    let at = start(day(20)) + TimeDelta::hours(12);
+    let record = record("{id}", at, json!({"Long": "x".repeat(40_000)}));
+    tenant.publish(NewBlob::of("Audit.Exchange", at + TimeDelta::hours(1), Body::Repeated { record, count: 950 }));
     let (from, to) = (day(20).to_string(), day(19).to_string());
     let manifest = desk.collected(&tenant, "case", &["--source", "search", "--from", &from, "--to", &to]).await?;
-    assert_eq!(manifest.completeness.verdict, Verdict::Complete, "{}", manifest.completeness.why);
-    assert!(windows(&desk, "case")?[0]["root"].as_str().is_some_and(|root| root.ends_with("/beta")));
+    let window = windows(&desk, "case")?.remove(0);
+    let told = (manifest.completeness.verdict, &window["records"], &window["passes"][0]["pages"], tenant.submissions().len());
+    assert_eq!(told, (Verdict::Complete, &json!(950), &json!(19), 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_found_late_in_the_list_saw_no_more_than_when_it_was_made() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    publish_day(&tenant, day(1), 40);
+    tenant.fail_searches(SearchFault::LosesAnswer { is_listed: true }, 0, 1);
+    let (from, to) = (day(1).to_string(), day(0).to_string());
+    let arguments = ["--source", "search", "--from", &from, "--to", &to];
+    // Killed while it waits before it looks for the query.
+    let mut first = desk.command(&tenant, &["collect"]);
+    first.arg("--out").arg(desk.case("case")).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = first.spawn()?;
+    while tenant.submissions().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    first.kill()?;
+    first.wait()?;
+    // What comes meanwhile the query does not have.
+    let event = start(day(1)) + TimeDelta::hours(12);
+    tenant.publish(NewBlob::new("Audit.Exchange", Utc::now() + TimeDelta::hours(3), vec![record("late", event, json!({}))]));
+    tenant.push_clock(TimeDelta::days(2));
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    assert_eq!((manifest.completeness.verdict, tenant.searches().len()), (Verdict::Unproven, 1));
+    assert!(manifest.completeness.why.contains("younger than 24 hours when it was asked"), "{}", manifest.completeness.why);
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    assert_eq!((manifest.completeness.verdict, tenant.searches().len()), (Verdict::Complete, 2));
+    assert!(documents(&desk, "case")?.contains_key("late"));
     Ok(())
 }
 

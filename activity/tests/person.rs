@@ -57,6 +57,27 @@ async fn a_persons_documents_are_those_that_the_person_made_and_those_that_name_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_made_is_found_however_a_service_writes_the_account() -> Result<()> {
+    let cosmos = database().await?;
+    let key = Credential::Key(Secret::new(cosmos.key().to_owned()));
+    let container = connect(cosmos.endpoint().as_str(), key, "office365", "activity").await?;
+    for (id, user) in [
+        ("claim", "i:0#.f|membership|Megan@contoso.example"),
+        ("claimed-guest", "i:0#.f|membership|megan_contoso.example#ext#@fabrikam.onmicrosoft.com"),
+        ("guest", "megan_contoso.example#EXT#@fabrikam.onmicrosoft.com"),
+        ("link", "urn:spo:guest#megan@contoso.example"),
+        ("near", "omegan@contoso.example"),
+        ("near-guest", "omegan_contoso.example#EXT#@fabrikam.onmicrosoft.com"),
+    ] {
+        let document =
+            json!({"id": id, "pk": "2026-11-20-0", "CreationTime": "2026-11-20T10:00:00", "Workload": "SharePoint", "UserId": user});
+        container.create_item("2026-11-20-0", id, &document, None).await?;
+    }
+    assert_eq!(ids(&cosmos, &["--records", "made"]).await?, ["claim", "claimed-guest", "guest", "link", "made-1", "made-2"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_removed_where_it_could_not_be_kept_from_coming_again() -> Result<()> {
     let cosmos = database().await?;
     let refused = person(&cosmos, &["--erase", "--yes"]).await?;

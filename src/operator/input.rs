@@ -1,6 +1,7 @@
-//! Reads records from a file or from stdin: NDJSON, one record a line, or the CSV that Purview's audit search exports.
+//! Reads records from a file or from stdin: NDJSON, one record a line, or the CSV that Purview's audit search exports, in UTF-8 or,
+//! as Windows PowerShell writes them, in UTF-16.
 
-use std::io::{self, BufRead, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 /// The column of Purview's export that holds the record, as JSON.
 /// <https://learn.microsoft.com/purview/audit-log-export-records>
@@ -8,8 +9,10 @@ const COLUMN: &str = "AuditData";
 /// Signs that a spreadsheet may have put between the cells.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// The first line that PowerShell's Export-Csv writes unless told not to.
-const TYPE_LINE: &[u8] = b"#TYPE ";
+/// The first line that PowerShell's Export-Csv writes unless told not to, and that which tells Excel what is between the cells.
+const NOTES: [&[u8]; 2] = [b"#TYPE ", b"sep="];
+/// Bytes of UTF-16 that are decoded at once; an even number.
+const CHUNK: u64 = 16 * 1024;
 
 /// Hands out one record after another. Holds one record at a time.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub struct RecordReader<R> {
 }
 
 /// The input after its first line, which is put in front of it again.
-type Rest<R> = Chain<Cursor<Vec<u8>>, R>;
+type Rest<R> = Chain<Cursor<Vec<u8>>, Decoded<R>>;
 
 #[derive(Debug)]
 enum Form<R> {
@@ -33,11 +36,22 @@ impl<R: BufRead> RecordReader<R> {
     /// The input cannot be read.
     pub fn new(mut input: R) -> io::Result<Self> {
         let mut first = Vec::new();
-        input.read_until(b'\n', &mut first)?;
+        input.by_ref().take(2).read_to_end(&mut first)?;
+        let mut input = match first[..] {
+            [0xff, 0xfe] => Decoded::Utf16(BufReader::new(Utf16::new(input, u16::from_le_bytes))),
+            [0xfe, 0xff] => Decoded::Utf16(BufReader::new(Utf16::new(input, u16::from_be_bytes))),
+            _ => Decoded::AsIs(input),
+        };
+        if matches!(input, Decoded::Utf16(_)) {
+            first.clear();
+        }
+        if !first.contains(&b'\n') {
+            input.read_until(b'\n', &mut first)?;
+        }
         if first.starts_with(BYTE_ORDER_MARK) {
             first.drain(..BYTE_ORDER_MARK.len());
         }
-        if first.starts_with(TYPE_LINE) {
+        if NOTES.iter().any(|note| first.starts_with(note)) {
             first.clear();
             input.read_until(b'\n', &mut first)?;
         }
@@ -81,6 +95,83 @@ impl<R: BufRead> RecordReader<R> {
     }
 }
 
+/// The input in UTF-8. Windows PowerShell redirects in UTF-16.
+/// <https://learn.microsoft.com/powershell/module/microsoft.powershell.core/about/about_character_encoding>
+#[derive(Debug)]
+enum Decoded<R> {
+    AsIs(R),
+    Utf16(BufReader<Utf16<R>>),
+}
+
+impl<R: BufRead> Read for Decoded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::AsIs(input) => input.read(buffer),
+            Self::Utf16(input) => input.read(buffer),
+        }
+    }
+}
+
+impl<R: BufRead> BufRead for Decoded<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::AsIs(input) => input.fill_buf(),
+            Self::Utf16(input) => input.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match self {
+            Self::AsIs(input) => input.consume(amount),
+            Self::Utf16(input) => input.consume(amount),
+        }
+    }
+}
+
+/// UTF-16 as UTF-8. What is no character becomes U+FFFD.
+#[derive(Debug)]
+struct Utf16<R> {
+    input: R,
+    unit: fn([u8; 2]) -> u16,
+    /// The first half of a character, whose second is not read yet.
+    half: Option<u16>,
+    /// Decoded, and not handed out yet.
+    ready: Cursor<Vec<u8>>,
+}
+
+impl<R: Read> Utf16<R> {
+    const fn new(input: R, unit: fn([u8; 2]) -> u16) -> Self {
+        Self { input, unit, half: None, ready: Cursor::new(Vec::new()) }
+    }
+
+    /// Decodes more. Returns whether there was any.
+    fn decode(&mut self) -> io::Result<bool> {
+        let mut bytes = Vec::new();
+        self.input.by_ref().take(CHUNK).read_to_end(&mut bytes)?;
+        let is_end = bytes.is_empty();
+        let units = bytes.chunks(2).map(|pair| pair.try_into().map_or(0xdfff, self.unit));
+        let mut units: Vec<_> = self.half.take().into_iter().chain(units).collect();
+        if !is_end {
+            self.half = units.pop_if(|last| (0xd800..0xdc00).contains(last));
+        }
+        let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        let is_any = !text.is_empty() || !is_end;
+        self.ready = Cursor::new(text.into_bytes());
+        Ok(is_any)
+    }
+}
+
+impl<R: Read> Read for Utf16<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.ready.read(buffer)?;
+            if length > 0 || buffer.is_empty() || !self.decode()? {
+                return Ok(length);
+            }
+        }
+    }
+}
+
 /// Where the column stands in a header.
 fn column(header: &[u8], delimiter: u8) -> Option<usize> {
     let mut rows = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).from_reader(header);
@@ -119,10 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn what_windows_powershell_redirects_is_utf_16_and_read_too() {
+        let in_utf_16 = |text: &str, bytes: fn(u16) -> [u8; 2]| {
+            let bytes: Vec<_> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect();
+            let mut reader = RecordReader::new(BufReader::with_capacity(3, &bytes[..])).unwrap();
+            let (mut records, mut record) = (Vec::new(), Vec::new());
+            while reader.read(&mut record).unwrap() {
+                records.push(String::from_utf8(record.clone()).unwrap());
+            }
+            records
+        };
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let lines = in_utf_16("{\"Id\":\"ä😀\"}\r\n{\"Id\":\"b\"}\r\n", bytes);
+            assert_eq!(lines, ["{\"Id\":\"ä😀\"}", "{\"Id\":\"b\"}"]);
+            let table = in_utf_16("#TYPE Object\r\nUserIds\tAuditData\r\na\t\"{\"\"Id\"\":\"\"a\"\"}\"\r\n", bytes);
+            assert_eq!(table, ["{\"Id\":\"a\"}"]);
+        }
+        let broken: Vec<_> = [0xfeff_u16, 0xd800, 0x61].into_iter().flat_map(u16::to_le_bytes).chain([0x62]).collect();
+        let mut reader = RecordReader::new(&broken[..]).unwrap();
+        let mut record = Vec::new();
+        assert!(reader.read(&mut record).unwrap());
+        assert_eq!(String::from_utf8(record).unwrap(), "\u{fffd}a\u{fffd}");
+    }
+
+    #[test]
     fn an_export_that_powershell_or_a_spreadsheet_wrote_is_read_too() {
         let powershell = "#TYPE Selected.System.Object\r\n\"UserIds\",\"AuditData\"\r\n\"a\",\"{\"\"Id\"\":\"\"a\"\"}\"\r\n\"b\"\r\n";
         assert_eq!(records(powershell), [r#"{"Id":"a"}"#, ""]);
         assert_eq!(records("UserIds;auditdata\na;\"{\"\"Id\"\":\"\"a\"\"}\"\n"), [r#"{"Id":"a"}"#]);
+        assert_eq!(records("sep=;\r\nUserIds;AuditData\r\na;{}\r\n"), ["{}"]);
         assert_eq!(records("UserIds\tAuditData\na\t{\"Id\":\"a\"}\n"), ["{\"Id\":\"a\"}"]);
     }
 }

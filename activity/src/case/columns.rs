@@ -82,8 +82,9 @@ pub(super) static FILE_COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 /// The column of findings.
 pub(super) const FINDINGS: &str = "Findings";
 
-/// Fields that no column shows and no reader misses: what the document has for itself, and `Id`, which `id` repeats.
-const UNSHOWN: [&str; 6] = ["Id", "pk", "ttl", "feed", "edges", "findings"];
+/// Fields that no column shows and no reader misses: what the document has for itself, `Id`, which `id` repeats, and `Version`, which is
+/// that of the record's form.
+const UNSHOWN: [&str; 7] = ["Id", "Version", "pk", "ttl", "feed", "edges", "findings"];
 
 fn columns() -> Vec<Column> {
     #[derive(Deserialize)]
@@ -262,7 +263,7 @@ mod tests {
         let further: Vec<_> = FILE_COLUMNS[COLUMNS.len()..].iter().map(|column| column.cell(&document).unwrap().text()).collect();
         let others = r#"{"Name":"Phish","PolicyDetails":[{"PolicyName":"Card numbers"}],"Severity":"High"}"#;
         assert_eq!(further, ["One; Two", others]);
-        let plain = Document::new(json!({"id": "a", "Operation": "Send"}).as_object().unwrap().clone());
+        let plain = Document::new(json!({"id": "a", "Operation": "Send", "Version": 1}).as_object().unwrap().clone());
         assert!(FILE_COLUMNS[COLUMNS.len()..].iter().all(|column| column.cell(&plain).is_none()));
     }
 

@@ -112,6 +112,7 @@ pub async fn backfill(options: &BackfillOptions, screen: &Screen) -> Result<Back
     let ran = search.run(&plan, screen).await;
     // What was proven until then is told in any case.
     let reports = if ran.is_ok() { reports(&container, &search).await? } else { Reports::new() };
+    search.take_reports(&reports)?;
     write_lines(&options.out, &search.lines(&reports)?)?;
     let waiting = ran?;
     let days = search.days(&plan, &reports, waiting.as_deref());

@@ -212,6 +212,7 @@ fn write_case(
         None => Account::default(),
     };
     if let Some((search, plan)) = &search {
+        search.take_reports(&reports)?;
         account.days.extend(search.days(plan, &reports, waiting));
         account.gaps.extend(plan.gaps());
         case.add_lines("windows.ndjson", &search.lines(&reports)?).context("the case cannot be written")?;

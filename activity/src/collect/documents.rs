@@ -40,7 +40,8 @@ impl DocumentFiles {
         let mut by_partition: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         for document in documents {
             let lines = by_partition.entry(&document.pk).or_default();
-            lines.extend_from_slice(document.json.as_bytes());
+            // A service may break the lines of its JSON; between its values any space will do.
+            lines.extend(document.json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
             lines.push(b'\n');
         }
         for (partition, lines) in by_partition {

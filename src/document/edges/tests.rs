@@ -789,3 +789,28 @@ fn an_app_or_a_flow_of_the_power_platform_is_what_was_acted_on() {
     let flow = "https://admin.flow.microsoft.com/environments/Default-1/flows/2/details";
     assert_eq!(found_in("CreateFlow", 30, "MicrosoftFlow", json!({"FlowDetailsUrl": flow})), of_me([&format!("object {flow}")]));
 }
+
+#[test]
+fn an_application_that_signs_with_its_own_id_is_who_acted() {
+    let app = "25480d20-190b-5470-a031-cc73de70b961";
+    let file = "https://contoso.sharepoint.com/sites/hr/pay.xlsx";
+    let record = |more: Value| {
+        let mut record = json!({"Operation": "FileDownloaded", "RecordType": 6, "Workload": "SharePoint", "UserId": app, "UserType": 5, "ObjectId": file, "ItemType": "File"});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        found(record)
+    };
+    let expected = [format!("app {app} -> file {file}"), format!("app {app} -> site https://contoso.sharepoint.com/sites/hr")];
+    assert_eq!(record(json!({ "ApplicationId": app.to_uppercase() })), expected);
+    assert_eq!(record(json!({"AppAccessContext": {"ClientAppId": app}})), expected);
+}
+
+#[test]
+fn whom_mail_and_power_bi_apps_go_to_is_told() {
+    let recipients = json!([{"Address": "bob@fabrikam.com", "Name": "Bob"}, {"Address": "/o=ExchangeLabs/ou=x/cn=Recipients/cn=1a2b-alex", "Name": "Alex"}]);
+    let sent = json!({"Item": {"Recipients": recipients}});
+    assert_eq!(found_in("Send", 2, "Exchange", sent.clone()), of_me(["address bob@fabrikam.com"]));
+    let told = json!({"Operation": "Send", "UserId": ME, "Item": sent["Item"]}).to_string();
+    assert_eq!(parsed(&edges(&told))[0]["label"], "Send");
+    let app = json!({"OrgAppPermission": {"recipients": "Sales App(alex@contoso.com,Sales Group)"}});
+    assert_eq!(found_in("CreateApp", 20, "PowerBI", app), of_me(["user alex@contoso.com"]));
+}

@@ -37,6 +37,7 @@ pub enum Operation {
 impl Operation {
     /// The operation that a path names; of Graph's the method decides too.
     pub(super) fn of(path: &str, method: &Method) -> Self {
+        let path = with_plain_key(path);
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         match segments[..] {
             [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"] => Self::Token,
@@ -61,6 +62,11 @@ impl Operation {
             _ => Self::Other,
         }
     }
+}
+
+/// A path of Graph's in which `queries('id')`, the quotes escaped, is written as `queries/id`.
+pub(super) fn with_plain_key(path: &str) -> String {
+    path.replace("queries(%27", "queries/").replace("%27)", "")
 }
 
 /// One request, as it came and as it was answered.

@@ -40,7 +40,7 @@ pub fn ecs(input: impl BufRead, mut out: impl Write, geoip: &GeoIp) -> io::Resul
             Ok(record) => event(record, geoip),
             Err(error) => {
                 failed += 1;
-                json!({ "ecs": { "version": ECS_VERSION }, "event": { "kind": "pipeline_error" }, "error": { "message": error.to_string() } })
+                json!({ "ecs": { "version": ECS_VERSION }, "event": { "kind": "pipeline_error" }, "error": { "message": why(&record, &error) } })
             }
         };
         serde_json::to_writer(&mut out, &event)?;
@@ -48,6 +48,14 @@ pub fn ecs(input: impl BufRead, mut out: impl Write, geoip: &GeoIp) -> io::Resul
     }
     out.flush()?;
     Ok(failed)
+}
+
+/// Why a line is no record.
+fn why(line: &[u8], error: &serde_json::Error) -> String {
+    match line.trim_ascii().first() {
+        Some(b'[') => "a list, not a record: `jq -c '.[]'` makes a line of each record in it".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Turns a record into an event. What has no name in the schema stands under `o365.audit`, under its own name.
@@ -157,6 +165,12 @@ fn fold_properties(record: &mut Map<String, Value>) {
         } else {
             record.insert("AlertLinks".to_owned(), Value::Array(addresses));
         }
+    }
+    // Beside texts of one name, Elasticsearch would refuse it.
+    if record.get("Message").is_some_and(Value::is_object)
+        && let Some(message) = record.remove("Message")
+    {
+        record.insert("MessageObject".to_owned(), message);
     }
     if let Some(platform) = record.get_mut("Platform")
         && let Some(name) = text(platform).and_then(|number| beside(tables::PLATFORMS, &number))

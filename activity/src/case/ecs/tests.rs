@@ -432,6 +432,14 @@ fn teams_tells_the_team_and_its_members() {
 }
 
 #[test]
+fn a_message_that_is_an_object_stands_under_a_name_of_its_own() {
+    let record = |message: Value| of(json!({"Operation": "AIInteractionCreatedNotification", "RecordType": 25, "Message": message}));
+    let message = json!({"Id": "17", "ThreadId": "19:x@thread.v2", "SizeInBytes": 186});
+    holds(&record(message.clone()), &[("o365.audit.MessageObject", message), ("o365.audit.Message", Value::Null)]);
+    holds(&record(json!("Hello")), &[("o365.audit.Message", json!("Hello")), ("o365.audit.MessageObject", Value::Null)]);
+}
+
+#[test]
 fn text_that_holds_json_is_read_and_platforms_have_names() {
     let event = of(json!({
         "RecordType": 45, "AdditionalInfo": "{\"environmentName\":\"Default\"}", "OperationProperties": "[{\"Name\":\"a\"}]", "Platform": 1,
@@ -459,7 +467,8 @@ fn one_line_comes_out_for_each_record_that_goes_in_and_bad_ones_say_why() {
     assert_eq!((failed, lines.len()), (2, 4));
     assert_eq!((&lines[0]["event"]["id"], &lines[3]["event"]["id"]), (&json!("a"), &json!("b")));
     assert_eq!(lines[1]["event"]["kind"], json!("pipeline_error"));
-    assert!(lines[1]["error"]["message"].is_string() && lines[2]["error"]["message"].is_string());
+    let why = |line: usize| lines[line]["error"]["message"].as_str().unwrap();
+    assert!(!why(1).is_empty() && why(2).contains("jq -c"));
 
     let mut out = Vec::new();
     assert_eq!(ecs("UserIds,AuditData\na,\"{\"\"Id\"\":\"\"a\"\"}\"\n".as_bytes(), &mut out, &GeoIp::default()).unwrap(), 0);

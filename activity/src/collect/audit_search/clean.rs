@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use handler::clock::parse_utc;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -16,16 +15,27 @@ const DICTIONARY: &str = "dynamicProperties";
 /// What tells a record from others: half of the SHA-256 of its ids.
 pub(super) type Key = [u8; 16];
 
-/// A row of a page: the envelope's id, and the record.
-#[derive(Deserialize)]
+/// A row of a page: the envelope's id, and the record. Nothing where the row is no object.
+#[derive(Debug, Default)]
 pub(super) struct Envelope<'a> {
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, rename = "auditData", default)]
-    data: Option<&'a RawValue>,
+    id: Option<String>,
+    data: Option<&'a str>,
 }
 
-impl Envelope<'_> {
+impl<'a> Envelope<'a> {
+    /// That of a row.
+    pub(super) fn of(row: &'a RawValue) -> Self {
+        let mut envelope = Self::default();
+        for member in members(row.get()) {
+            match member.name {
+                "id" => envelope.id = plain(member.value),
+                "auditData" => envelope.data = Some(member.value),
+                _ => {}
+            }
+        }
+        envelope
+    }
+
     /// Its id; empty where it has none.
     pub(super) fn id(&self) -> &str {
         self.id.as_deref().unwrap_or_default()
@@ -56,20 +66,24 @@ pub(super) struct Record {
 /// Makes a record of a row; none where the envelope holds none.
 pub(super) fn record(envelope: &Envelope<'_>) -> Option<Record> {
     let envelope_id = envelope.id();
-    let data = envelope.data.map(|data| data.get().trim()).filter(|data| *data != "null")?;
+    let data = envelope.data.filter(|data| *data != "null")?;
     let inside = data.starts_with('"').then(|| serde_json::from_str::<String>(data).ok()).flatten();
     let text = inside.as_deref().unwrap_or(data).trim();
     // What stands in a text was not read by anybody yet.
     if text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
-        return Some(object(text, envelope_id));
+        return object(text, envelope_id);
     }
     let key = key(&[envelope_id, data]);
     Some(Record { text: data.to_owned(), key, body: body(data), event: None, is_unlike: false, is_no_object: true })
 }
 
-fn object(text: &str, envelope_id: &str) -> Record {
+/// None where nothing is left of it but what Graph put there.
+fn object(text: &str, envelope_id: &str) -> Option<Record> {
     let without = without_annotations(text);
     let members = lifted(members(&without));
+    if members.is_empty() {
+        return None;
+    }
     let value = |wanted: &str| members.iter().find(|member| member.name == wanted).map(|member| member.value);
     let own_id = value("Id").and_then(plain).filter(|id| !id.is_empty());
     let fill = match own_id {
@@ -83,9 +97,9 @@ fn object(text: &str, envelope_id: &str) -> Record {
     let is_unlike = !id.is_empty() && !envelope_id.is_empty() && own_id.is_some() && id != envelope_id;
     let event = value("CreationTime").and_then(plain).and_then(|time| parse_utc(&time));
     let text = written(&members, fill.as_deref());
-    // Where nothing names it, it is what it says.
-    let key = if id.is_empty() { key(&[&text]) } else { key(&[envelope_id, id, part]) };
-    Record { key, body: body(&text), text, event, is_unlike, is_no_object: false }
+    // Where nothing names it, it is what it says. The envelope's id does not tell records apart: their documents would be one.
+    let key = if id.is_empty() { key(&[&text]) } else { key(&[id, part]) };
+    Some(Record { key, body: body(&text), text, event, is_unlike, is_no_object: false })
 }
 
 fn key(parts: &[&str]) -> Key {
@@ -332,8 +346,12 @@ mod tests {
 
     use super::*;
 
+    fn read(envelope: &str) -> Option<Record> {
+        record(&Envelope::of(serde_json::from_str(envelope).unwrap()))
+    }
+
     fn cleaned(envelope: &str) -> Record {
-        record(&serde_json::from_str(envelope).unwrap()).unwrap()
+        read(envelope).unwrap()
     }
 
     #[test]
@@ -393,14 +411,31 @@ mod tests {
         let record = cleaned(r#"{"id":"e","auditData":"{no json"}"#);
         assert!(record.is_no_object);
         assert_eq!(record.text, r#""{no json""#);
-        assert!(super::record(&serde_json::from_str(r#"{"id":"e","auditData":null}"#).unwrap()).is_none());
-        assert!(super::record(&serde_json::from_str(r#"{"id":"e"}"#).unwrap()).is_none());
+        for row in [
+            r#"{"id":"e","auditData":null}"#,
+            r#"{"id":"e"}"#,
+            r##"{"id":"e","auditData":{"@odata.type":"#x"}}"##,
+            r##"{"id":"e","auditData":{"dynamicProperties":{}}}"##,
+            "null",
+            "5",
+            r#"[{"id":"e","auditData":{"Id":"e"}}]"#,
+        ] {
+            assert!(read(row).is_none(), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_whatever_its_other_members_are() {
+        let row = "{\n  \"id\" : 5,\n  \"other\": {\"id\": 1},\n  \"auditData\" : {\n \"A\": 1\n }\n}";
+        assert_eq!(cleaned(row).text, r#"{"Id":"5","A":1}"#);
+        assert_eq!(cleaned(r#"{"id":null,"id2":[],"auditData":{"Id":"r"}}"#).text, r#"{"Id":"r"}"#);
     }
 
     #[test]
     fn the_same_record_has_the_same_key_however_it_is_wrapped_and_parts_have_their_own() {
         let key = |data: &str| cleaned(&format!("{{\"id\":\"r\",\"auditData\":{data}}}")).key;
         assert_eq!(key(r##"{"Id":"r","A@odata.type":"#Int64","A":1}"##), key(r#"{"A":1,"Id":"r"}"#));
+        assert_eq!(key(r#"{"Id":"r"}"#), cleaned(r#"{"id":"another","auditData":{"Id":"r"}}"#).key);
         assert_ne!(key(r#"{"Id":"r","RecordNumber":1}"#), key(r#"{"Id":"r","RecordNumber":2}"#));
     }
 }

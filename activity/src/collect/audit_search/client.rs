@@ -1,5 +1,6 @@
 //! The client of Graph's audit log queries: one call at a time, with its retries, and the one place where an answer is judged.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,15 +15,19 @@ use url::Url;
 use super::access::Access;
 use super::wire::{NewQuery, Query, QueryPage, ServiceError};
 
-/// Records asked for on a page; the largest that others use.
-const PAGE: &str = "999";
+/// Records asked for on a page; the largest that others use. Where such a page is too large: so few.
+const PAGE: usize = 999;
+const SMALL_PAGE: usize = 50;
 /// Bytes of a page.
 const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Pages of queries that are looked through for a lost one.
 const MAX_LIST_PAGES: usize = 50;
 /// Tries of a call, the first included.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The same where too much was asked, and no time is told.
+const FIRST_BUSY_PAUSE: Duration = Duration::from_secs(30);
 /// A longer wait is the next run's.
 const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 
@@ -61,8 +66,10 @@ pub(super) enum SearchError {
     },
     #[error("{what}: {why}")]
     Passing { what: &'static str, why: String },
-    #[error("{what}: too many requests")]
+    #[error("{what}: too many requests{}", in_minutes(*wait))]
     Busy { what: &'static str, wait: Option<Duration> },
+    #[error("{0}: the answer is too large")]
+    TooLarge(&'static str),
     #[error("{0}: the query does not exist")]
     Gone(&'static str),
     #[error("Graph refuses to be asked (403 {0}): the permission is AuditLogsQuery.Read.All")]
@@ -97,13 +104,15 @@ pub(super) struct SearchClient {
     access: Access,
     /// The version that answered; none yet: v1.0 is tried first.
     version: Mutex<Option<&'static str>>,
+    /// Records that are asked for on a page.
+    page: AtomicUsize,
     pauses: Pauses,
     clock: Arc<Clock>,
 }
 
 impl SearchClient {
     pub(super) fn new(http: reqwest::Client, access: Access, pauses: Pauses, clock: Arc<Clock>) -> Self {
-        Self { http, access, version: Mutex::new(None), pauses, clock }
+        Self { http, access, version: Mutex::new(None), page: AtomicUsize::new(PAGE), pauses, clock }
     }
 
     /// The service's time, as far as its answers have told it.
@@ -129,7 +138,8 @@ impl SearchClient {
         for version in ["v1.0", "beta"] {
             *self.version.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(version);
             match self.call("list queries", Method::GET, self.queries("?$top=1")?, None).await {
-                Err(SearchError::Gone(_) | SearchError::Refused { status: 405 | 501, .. }) if version == "v1.0" => {}
+                // Graph says 400 where a path is not known: "Resource not found for the segment".
+                Err(SearchError::Gone(_) | SearchError::Refused { status: 400 | 405 | 501, .. }) if version == "v1.0" => {}
                 Err(SearchError::Gone(_)) => {
                     return Err(SearchError::Refused {
                         what: "find a version",
@@ -186,7 +196,7 @@ impl SearchClient {
             let body = self.call(what, Method::GET, url, None).await?;
             let page: QueryPage =
                 serde_json::from_slice(&body).map_err(|_| SearchError::Passing { what, why: "the answer cannot be read".to_owned() })?;
-            found.extend(page.value.into_iter().filter(|query| query.display_name.as_deref() == Some(name)));
+            found.extend(page.queries().filter(|query| query.display_name.as_deref() == Some(name)));
             pages += 1;
             if let Some(link) = page.next.filter(|_| pages < MAX_LIST_PAGES) {
                 next = Some(self.own_link(&link, &self.queries("")?)?);
@@ -197,12 +207,16 @@ impl SearchClient {
 
     /// The first page of a query's records.
     pub(super) fn records(&self, id: &str) -> Result<Url, SearchError> {
-        self.queries(&format!("/{}/records?$top={PAGE}", encoded(id)))
+        self.queries(&format!("/{}/records?$top={}", encoded(id), self.page.load(Ordering::Relaxed)))
     }
 
-    /// A page of records, whole.
+    /// A page of records, whole. After one that is too large, the readings that follow ask for smaller ones.
     pub(super) async fn page(&self, url: Url) -> Result<Vec<u8>, SearchError> {
-        self.call("read records", Method::GET, url, None).await
+        let page = self.call("read records", Method::GET, url, None).await;
+        if matches!(page, Err(SearchError::TooLarge(_))) {
+            self.page.store(SMALL_PAGE, Ordering::Relaxed);
+        }
+        page
     }
 
     /// The address that a page names as its next, if it is one of the same query's.
@@ -212,7 +226,7 @@ impl SearchClient {
 
     fn own_link(&self, link: &str, own: &Url) -> Result<Url, SearchError> {
         let refused = SearchError::Link("a nextLink leaves the query's own address, and is not followed");
-        let Ok(url) = Url::parse(link) else { return Err(refused) };
+        let Ok(url) = own.join(link) else { return Err(refused) };
         let is_own = url.origin() == own.origin() && url.username().is_empty() && url.password().is_none();
         if is_own && same_path(url.path(), own.path()) { Ok(url) } else { Err(refused) }
     }
@@ -239,8 +253,10 @@ impl SearchClient {
                     token = self.access.renewed(&token).await.map_err(SearchError::Token)?;
                 }
                 error if error.is_passing() && !is_made_once && tries < TRIES => {
-                    let asked = if let SearchError::Busy { wait, .. } = &error { *wait } else { None };
-                    let pause = asked.unwrap_or_else(|| pause(tries));
+                    let pause = match &error {
+                        SearchError::Busy { wait, .. } => wait.unwrap_or_else(|| doubled(FIRST_BUSY_PAUSE, tries)),
+                        _ => pause(tries),
+                    };
                     if pause > MAX_PAUSE {
                         return Err(error);
                     }
@@ -272,9 +288,12 @@ impl SearchClient {
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if answer.len() + chunk.len() > MAX_PAGE_BYTES {
-                return Err(SearchError::Passing { what, why: "the answer is too large".to_owned() });
+                return Err(SearchError::TooLarge(what));
             }
             answer.extend_from_slice(&chunk);
+        }
+        if answer.starts_with(BYTE_ORDER_MARK) {
+            answer.drain(..BYTE_ORDER_MARK.len());
         }
         judge(what, status, &headers, &answer, self.now())?;
         // Now it is known to be the service's own.
@@ -308,6 +327,7 @@ fn judge(what: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8
         403 => SearchError::Forbidden(error.code),
         404 => SearchError::Gone(what),
         429 => SearchError::Busy { what, wait: retry_after(headers, now) },
+        501 => SearchError::Refused { what, status: 501, code: error.code },
         408 | 500.. => SearchError::Passing { what, why: format!("HTTP {} {}", status.as_u16(), error.code) },
         _ if is_html => SearchError::Passing { what, why: "a web page stands in the place of an answer".to_owned() },
         status => SearchError::Refused { what, status, code: error.code },
@@ -315,7 +335,16 @@ fn judge(what: &'static str, status: StatusCode, headers: &HeaderMap, body: &[u8
 }
 
 fn pause(tries: u32) -> Duration {
-    FIRST_PAUSE * 2_u32.saturating_pow(tries - 1)
+    doubled(FIRST_PAUSE, tries)
+}
+
+fn doubled(first: Duration, tries: u32) -> Duration {
+    first * 2_u32.saturating_pow(tries - 1)
+}
+
+/// How long nothing is to be asked, in words.
+fn in_minutes(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!(", for {} minutes", wait.as_secs().div_ceil(60))).unwrap_or_default()
 }
 
 /// Ids are the service's; one that is no plain name cannot reach another address.
@@ -325,7 +354,8 @@ fn encoded(id: &str) -> String {
 
 /// The same path; `queries('id')` says what `queries/id` says.
 fn same_path(one: &str, other: &str) -> bool {
-    let plain = |path: &str| path.replace("('", "/").replace("%28%27", "/").replace("')", "").replace("%27%29", "").to_lowercase();
+    let unescaped = |path: &str| path.replace("%28", "(").replace("%27", "'").replace("%29", ")");
+    let plain = |path: &str| unescaped(path).replace("('", "/").replace("')", "").to_lowercase();
     plain(one) == plain(other)
 }
 
@@ -336,7 +366,9 @@ mod tests {
     #[test]
     fn a_path_is_the_querys_own_in_both_of_its_forms_and_no_other() {
         let own = "/v1.0/security/auditLog/queries/a-1/records";
-        assert!(same_path("/v1.0/security/auditLog/queries('a-1')/records", own));
+        for form in ["('a-1')", "(%27a-1%27)", "%28%27a-1%27%29"] {
+            assert!(same_path(&format!("/v1.0/security/auditLog/queries{form}/records"), own), "{form}");
+        }
         assert!(same_path("/v1.0/security/auditlog/queries/A-1/records", own));
         for other in [
             "/v1.0/security/auditLog/queries/a-2/records",

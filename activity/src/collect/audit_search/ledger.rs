@@ -52,6 +52,8 @@ pub(super) enum Entry {
     Halved { window: Window, why: String, is_for_loss: bool },
     /// The window ended.
     Ended { window: Window, end: End },
+    /// It ended without a record, and its query's own record in the audit log counts some: it is to be asked again.
+    Contradicted { window: Window },
 }
 
 /// What a query says of its size. Older deployments say nothing.
@@ -103,6 +105,8 @@ pub(super) struct End {
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueryLine {
     pub(super) display_name: String,
+    #[serde(skip)]
+    pub(super) intended: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) query_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,12 +216,13 @@ impl Known {
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Planned(planned) => self.plans.push(planned),
-            Entry::Intended { window, name, .. } => {
+            Entry::Intended { at, window, name } => {
                 let standing = self.windows.entry(window).or_default();
                 // A new query: what was before it does not hold any more.
                 standing.end = None;
                 standing.queries.push(QueryLine {
                     display_name: name,
+                    intended: at,
                     query_id: None,
                     made: None,
                     root: None,
@@ -252,6 +257,11 @@ impl Known {
             }
             Entry::Halved { window, why, is_for_loss } => self.windows.entry(window).or_default().halved = Some((why, is_for_loss)),
             Entry::Ended { window, end } => self.windows.entry(window).or_default().end = Some(end),
+            Entry::Contradicted { window } => {
+                if let Some(end) = &mut self.windows.entry(window).or_default().end {
+                    end.is_final = false;
+                }
+            }
         }
     }
 

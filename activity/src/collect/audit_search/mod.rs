@@ -268,6 +268,17 @@ impl AuditSearch {
         standing.end.is_some() || halves.is_some_and(|halves| halves.into_iter().all(|half| self.is_done(half)))
     }
 
+    /// Takes in what queries say of themselves in the audit log. A window without a record whose query counts some is asked again by
+    /// the next run.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub(crate) fn take_reports(&self, reports: &Reports) -> Result<()> {
+        let mut ledger = self.searcher.ledger();
+        let contradicted = proof::contradicted(ledger.known(), reports);
+        contradicted.into_iter().try_for_each(|window| ledger.note(Entry::Contradicted { window }))
+    }
+
     /// A row for each day of a plan.
     pub(crate) fn days(&self, plan: &Plan, reports: &Reports, waiting: Option<&str>) -> Vec<Day> {
         let reason = waiting.map(|why| format!(": {why}")).unwrap_or_default();

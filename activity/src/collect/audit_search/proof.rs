@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ledger::{End, Known, QueryLine};
+use super::ledger::{End, Known, QueryLine, Standing};
 use super::search::NO_RECORDS;
 use super::window::{Window, first_moment};
 use crate::case::document::Document;
@@ -131,8 +131,8 @@ pub(super) fn ends(known: &Known, window: Window) -> Vec<End> {
 /// The leaves of a window, which may have been halved.
 fn parts(known: &Known, window: Window, reports: &Reports, reason: &str) -> Vec<Part> {
     let standing = known.standing(window);
+    let reported = reported(&standing, reports);
     if let Some(end) = standing.end {
-        let reported = standing.queries.last().and_then(|query| reports.get(query.query_id.as_deref()?)).copied();
         let (verdict, why) = told(&end, reported);
         return vec![Part { window, verdict, why, end: Some(end) }];
     }
@@ -150,12 +150,31 @@ fn parts(known: &Known, window: Window, reports: &Reports, reason: &str) -> Vec<
     vec![Part { window, verdict: Verdict::Incomplete, why, end: None }]
 }
 
+/// What the query that decided says of itself.
+fn reported(standing: &Standing, reports: &Reports) -> Option<u64> {
+    reports.get(standing.queries.last()?.query_id.as_deref()?).copied()
+}
+
 /// A window without records is proven only by its query's own record, which says that there was none.
 fn told(end: &End, reported: Option<u64>) -> (Verdict, String) {
-    if end.why == NO_RECORDS && reported == Some(0) {
-        return (Verdict::Complete, "no record was found, and the query's own record in the audit log says so too".to_owned());
+    match (end.why.as_str(), reported) {
+        (NO_RECORDS, Some(0)) => {
+            (Verdict::Complete, "no record was found, and the query's own record in the audit log says so too".to_owned())
+        }
+        (NO_RECORDS, Some(count)) => (
+            end.verdict,
+            format!("no record was found, and the query's own record in the audit log counts {count}: the next run asks again"),
+        ),
+        _ => (end.verdict, end.why.clone()),
     }
-    (end.verdict, end.why.clone())
+}
+
+/// Windows that are left as they are, without a record, although their query's own record counts some.
+pub(super) fn contradicted(known: &Known, reports: &Reports) -> Vec<Window> {
+    let is_left_empty = |standing: &Standing| standing.end.as_ref().is_some_and(|end| end.is_final && end.why == NO_RECORDS);
+    let counts_some = |standing: &Standing| reported(standing, reports).is_some_and(|count| count > 0);
+    let windows = known.windows().filter(|(_, standing)| is_left_empty(standing) && counts_some(standing));
+    windows.map(|(window, _)| *window).collect()
 }
 
 /// A line for each window that was asked, in order.
@@ -166,7 +185,7 @@ pub(crate) fn lines(known: &Known, reports: &Reports) -> Result<Vec<String>> {
             Some((last, earlier)) => (earlier, Some(last)),
             None => (&[][..], None),
         };
-        let reported = query.and_then(|query| reports.get(query.query_id.as_deref()?)).copied();
+        let reported = reported(standing, reports);
         let end = standing.end.as_ref();
         let (verdict, why) = match (end, &standing.halved) {
             (Some(end), _) => {

@@ -13,7 +13,7 @@ use handler::store_events::DocumentMaker;
 use tokio::sync::mpsc;
 
 use super::budget::Budget;
-use super::clean::record;
+use super::clean::{Envelope, record};
 use super::client::{SearchClient, SearchError};
 use super::ledger::{Counts, End, Entry, Ledger};
 use super::pass::Union;
@@ -34,6 +34,11 @@ const MAX_LOOK: Duration = Duration::from_secs(60);
 /// Readings of one query to its last page, and those that broke off.
 const MAX_PASSES: usize = 6;
 const MAX_BROKEN: usize = 3;
+const BROKEN_PAUSE: Duration = Duration::from_secs(30);
+/// Looks in a row that say that a query is gone, before that is believed: one that was just made may not be there everywhere.
+const MAX_GONE: u32 = 3;
+/// Looks in a row without a usable answer, before a query is left to a later run.
+const MAX_UNANSWERED: u32 = 10;
 /// How often a query whose answer was lost is looked for, and the pause before.
 const LOST_LOOKS: u32 = 3;
 const LOST_PAUSE: Duration = Duration::from_secs(10);
@@ -86,6 +91,8 @@ enum Outcome {
     Settled,
     /// Nothing more is expected of it.
     Lost(String),
+    /// It is read by a later run.
+    Waits(String),
 }
 
 /// What came of a window so far.
@@ -154,21 +161,24 @@ impl Searcher {
                     continue;
                 }
             };
-            let is_cut = counts.is_record_count_limit_exceeded == Some(true);
-            if let (true, Some(halves)) = (is_cut, window.halves()) {
-                let why = "the result was cut at the limit of records".to_owned();
-                self.note(Entry::Halved { window, why, is_for_loss: false })?;
-                return Ok(Step::Halved(halves, false));
+            if let Some(step) = self.halved_if_cut(window, counts)? {
+                return Ok(step);
             }
             // What a query with a wrong echo finds is kept, and another is tried.
             let outcome = self.read(window, &query, &mut found).await?;
             let is_last = losses > 0;
             let lost = match outcome {
+                Outcome::Waits(why) => return Ok(Step::Waits(why)),
                 Outcome::Lost(why) => Some(why),
                 Outcome::Settled if !query.is_echo_right && !is_last => Some("its echo is not what was asked".to_owned()),
                 Outcome::Settled => None,
             };
             let Some(why) = lost else {
+                // It may have counted on while its pages were read.
+                let counts = self.counted(window, &query, counts).await?;
+                if let Some(step) = self.halved_if_cut(window, counts)? {
+                    return Ok(step);
+                }
                 let end = self.judge(window, &query, counts, &found);
                 let verdict = end.verdict;
                 self.note(Entry::Ended { window, end })?;
@@ -180,6 +190,25 @@ impl Searcher {
                 return Ok(step);
             }
         }
+    }
+
+    /// A result that was cut is asked for in halves, as far as a window can be halved.
+    fn halved_if_cut(&self, window: Window, counts: Counts) -> Result<Option<Step>> {
+        let is_cut = counts.is_record_count_limit_exceeded == Some(true);
+        let (true, Some(halves)) = (is_cut, window.halves()) else { return Ok(None) };
+        let why = "the result was cut at the limit of records".to_owned();
+        self.note(Entry::Halved { window, why, is_for_loss: false })?;
+        Ok(Some(Step::Halved(halves, false)))
+    }
+
+    /// What a query says of its size at the end; what it said before, if it gives no answer any more.
+    async fn counted(&self, window: Window, query: &MadeQuery, before: Counts) -> Result<Counts> {
+        let Ok(told) = self.client.look(&query.id).await else { return Ok(before) };
+        let counts = told.counts();
+        if counts != before {
+            self.note(Entry::Counted { window, id: query.id.clone(), counts })?;
+        }
+        Ok(counts)
     }
 
     /// The first time a query is made anew; the second time the window is halved; a half is not halved again.
@@ -208,7 +237,7 @@ impl Searcher {
                 is_echo_right: open.is_echo_right,
             })),
             // A run was killed between the intent and the answer.
-            None => self.find_lost(window, open.display_name.clone()).await,
+            None => self.find_lost(window, open.display_name.clone(), open.intended).await,
         }
     }
 
@@ -221,8 +250,8 @@ impl Searcher {
         }
         self.note(Entry::Intended { at: now, window, name: name.clone() })?;
         match self.client.make(&NewQuery::new(&name, asked)).await {
-            Ok(query) => self.made(window, name, &query).map(Begun::Query),
-            Err(SearchError::Lost { .. } | SearchError::Passing { .. }) => self.find_lost(window, name).await,
+            Ok(query) => self.made(window, name, &query, self.client.now()).map(Begun::Query),
+            Err(SearchError::Lost { .. } | SearchError::Passing { .. }) => self.find_lost(window, name, now).await,
             Err(error) => {
                 self.note(Entry::GivenUp { window, name, why: format!("it was not made: {error}") })?;
                 if error.is_final() { Err(error.into()) } else { Ok(Begun::Waits(error.to_string())) }
@@ -230,8 +259,7 @@ impl Searcher {
         }
     }
 
-    fn made(&self, window: Window, name: String, query: &Query) -> Result<MadeQuery> {
-        let made = self.client.now();
+    fn made(&self, window: Window, name: String, query: &Query, made: DateTime<Utc>) -> Result<MadeQuery> {
         let is_echo_right = query.is_echo_right(window.asked());
         self.note(Entry::Made {
             window,
@@ -245,15 +273,16 @@ impl Searcher {
         Ok(MadeQuery { id: query.id.clone(), name, made, is_echo_right })
     }
 
-    /// Looks for a query by its name, since nobody knows whether it was made.
-    async fn find_lost(&self, window: Window, name: String) -> Result<Begun> {
+    /// Looks for a query by its name, since nobody knows whether it was made. One that was made saw what had arrived when it was
+    /// asked for, however much later it is found.
+    async fn find_lost(&self, window: Window, name: String, intended: DateTime<Utc>) -> Result<Begun> {
         for _ in 0..LOST_LOOKS {
             self.client.pauses().wait(LOST_PAUSE).await;
             match self.client.named(&name).await {
                 Ok(queries) => {
                     // The name holds the window, so that one of this name is the one.
                     if let Some(query) = queries.first() {
-                        return self.made(window, name, query).map(Begun::Query);
+                        return self.made(window, name, query, intended).map(Begun::Query);
                     }
                 }
                 Err(error) if error.is_final() => return Err(error.into()),
@@ -267,25 +296,35 @@ impl Searcher {
 
     /// Looks at a query until it has succeeded.
     async fn wait_for(&self, window: Window, query: &MadeQuery) -> Result<Result<Counts, Unfinished>> {
-        let (mut pause, mut last) = (FIRST_LOOK, String::new());
+        let (mut pause, mut last, mut unanswered) = (FIRST_LOOK, String::new(), 0);
         loop {
             let told = match self.client.look(&query.id).await {
                 Ok(told) => told,
-                Err(SearchError::Gone(_)) => return Ok(Err(Unfinished::Lost("it is gone".to_owned()))),
                 Err(error) if error.is_final() => return Err(error.into()),
-                Err(error) => return Ok(Err(Unfinished::Waits(error.to_string()))),
-            };
-            let (status, now) = (told.status.clone().unwrap_or_default(), self.client.now());
-            if status != last {
-                self.note(Entry::Seen { window, id: query.id.clone(), at: now, status: status.clone() })?;
-                last.clone_from(&status);
-            }
-            match status.as_str() {
-                "succeeded" => {
-                    self.note(Entry::Counted { window, id: query.id.clone(), counts: told.counts })?;
-                    return Ok(Ok(told.counts));
+                Err(error) => {
+                    unanswered += 1;
+                    match error {
+                        SearchError::Gone(_) if unanswered >= MAX_GONE => return Ok(Err(Unfinished::Lost("it is gone".to_owned()))),
+                        SearchError::Busy { .. } => return Ok(Err(Unfinished::Waits(error.to_string()))),
+                        error if unanswered >= MAX_UNANSWERED => return Ok(Err(Unfinished::Waits(error.to_string()))),
+                        _ => self.client.pauses().wait(pause).await,
+                    }
+                    continue;
                 }
-                "failed" | "cancelled" => return Ok(Err(Unfinished::Lost(format!("it ended as {status}")))),
+            };
+            unanswered = 0;
+            let (status, now) = (told.status(), self.client.now());
+            if status != last {
+                self.note(Entry::Seen { window, id: query.id.clone(), at: now, status: status.to_owned() })?;
+                status.clone_into(&mut last);
+            }
+            match status.to_ascii_lowercase().as_str() {
+                "succeeded" => {
+                    let counts = told.counts();
+                    self.note(Entry::Counted { window, id: query.id.clone(), counts })?;
+                    return Ok(Ok(counts));
+                }
+                "failed" | "cancelled" | "canceled" => return Ok(Err(Unfinished::Lost(format!("it ended as {status}")))),
                 // Any other word is no end.
                 _ if now - query.made > MAX_TIME => {
                     return Ok(Err(Unfinished::Lost(format!("it has not ended after {} hours", MAX_TIME.num_hours()))));
@@ -320,13 +359,15 @@ impl Searcher {
                         return Ok(Outcome::Lost(format!("{passes} readings of it do not agree")));
                     }
                 }
-                Err(SearchError::Gone(_)) => return Ok(Outcome::Lost("it is gone".to_owned())),
                 Err(error) if error.is_final() => return Err(error.into()),
+                Err(error @ SearchError::Busy { .. }) => return Ok(Outcome::Waits(error.to_string())),
                 Err(error) => {
                     found.union.broke_off();
                     broken += 1;
-                    if broken == MAX_BROKEN {
-                        return Ok(Outcome::Lost(format!("its pages cannot be read: {error}")));
+                    match error {
+                        _ if broken < MAX_BROKEN => self.client.pauses().wait(BROKEN_PAUSE).await,
+                        SearchError::Gone(_) => return Ok(Outcome::Lost("it is gone".to_owned())),
+                        error => return Ok(Outcome::Lost(format!("its pages cannot be read: {error}"))),
                     }
                 }
             }
@@ -385,8 +426,9 @@ impl Searcher {
     fn documents(&self, window: Window, feed: &Feed, found: &mut Found, page: &RecordPage<'_>) -> Vec<Document> {
         found.union.page(page.value.len());
         let mut array = String::from("[");
-        for envelope in &page.value {
-            let Some(record) = record(envelope) else {
+        for row in &page.value {
+            let envelope = Envelope::of(row);
+            let Some(record) = record(&envelope) else {
                 found.union.nothing(envelope.id());
                 continue;
             };
@@ -432,7 +474,8 @@ impl Searcher {
             }
         };
         let is_cut = counts.is_record_count_limit_exceeded;
-        let named = oddities.nothing.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let name = |id: &str| if id.is_empty() { "one without an id".to_owned() } else { id.to_owned() };
+        let named = oddities.nothing.iter().map(|id| name(id)).collect::<Vec<_>>().join(", ");
         doubt(
             is_cut == Some(true),
             Verdict::Incomplete,

@@ -2,10 +2,9 @@
 //! <https://learn.microsoft.com/graph/api/resources/security-auditlogquery>
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::clean::Envelope;
 use super::ledger::Counts;
 use super::window::Window;
 
@@ -29,18 +28,18 @@ fn seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A query as the service tells of it. All but the id may be missing.
+/// A query as the service tells of it. All but the id may be missing, and what is of another kind than documented is missing.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Query {
     pub(super) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub(super) display_name: Option<String>,
-    #[serde(default)]
-    pub(super) status: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     filter_start_date_time: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     filter_end_date_time: Option<String>,
     #[serde(default)]
     record_type_filters: Value,
@@ -60,18 +59,36 @@ pub(super) struct Query {
     object_id_filters: Value,
     #[serde(default)]
     administrative_unit_id_filters: Value,
-    #[serde(flatten)]
-    pub(super) counts: Counts,
+    #[serde(default, deserialize_with = "flag")]
+    is_record_count_limit_exceeded: Option<bool>,
+    #[serde(default, deserialize_with = "count")]
+    record_count_limit: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    approximate_returned_record_count: Option<u64>,
 }
 
 impl Query {
-    /// Reads one, bare or in the wrapping that the documentation's example has.
+    /// Reads one, bare or in the wrapping that the documentation's example has, also as the only one of a list.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Wrapped {
-            value: Query,
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        Self::deserialize(&answer).ok().or_else(|| match answer.get("value")? {
+            Value::Array(list) => list.first().filter(|_| list.len() == 1).and_then(|one| Self::deserialize(one).ok()),
+            one => Self::deserialize(one).ok(),
+        })
+    }
+
+    /// Its status, in the words that it was told in; empty where none was.
+    pub(super) fn status(&self) -> &str {
+        self.status.as_deref().unwrap_or_default()
+    }
+
+    /// What it says of its size.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            is_record_count_limit_exceeded: self.is_record_count_limit_exceeded,
+            record_count_limit: self.record_count_limit,
+            approximate_returned_record_count: self.approximate_returned_record_count,
         }
-        serde_json::from_slice(body).ok().or_else(|| serde_json::from_slice::<Wrapped>(body).ok().map(|wrapped| wrapped.value))
     }
 
     /// The times that the service says it was asked for.
@@ -107,21 +124,54 @@ fn is_empty(filter: &Value) -> bool {
     }
 }
 
+fn text<'de, D: Deserializer<'de>>(told: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(told)?.as_str().map(str::to_owned))
+}
+
+fn flag<'de, D: Deserializer<'de>>(told: D) -> Result<Option<bool>, D::Error> {
+    Ok(match Value::deserialize(told)? {
+        Value::Bool(flag) => Some(flag),
+        Value::String(text) => text.to_ascii_lowercase().parse().ok(),
+        _ => None,
+    })
+}
+
+fn count<'de, D: Deserializer<'de>>(told: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(told)? {
+        Value::Number(count) => count.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    })
+}
+
 /// A page of queries.
 #[derive(Deserialize)]
 pub(super) struct QueryPage {
-    pub(super) value: Vec<Query>,
-    #[serde(rename = "@odata.nextLink", default)]
+    value: Vec<Value>,
+    #[serde(rename = "@odata.nextLink", default, deserialize_with = "link")]
     pub(super) next: Option<String>,
+}
+
+impl QueryPage {
+    /// Those that can be read: the list may hold those of others, of whatever form.
+    pub(super) fn queries(&self) -> impl Iterator<Item = Query> {
+        self.value.iter().filter_map(|query| Query::deserialize(query).ok())
+    }
 }
 
 /// A page of records.
 #[derive(Deserialize)]
 pub(super) struct RecordPage<'a> {
+    /// As they came: one that is odd spoils no other.
     #[serde(borrow)]
-    pub(super) value: Vec<Envelope<'a>>,
-    #[serde(rename = "@odata.nextLink", default)]
+    pub(super) value: Vec<&'a RawValue>,
+    #[serde(rename = "@odata.nextLink", default, deserialize_with = "link")]
     pub(super) next: Option<String>,
+}
+
+/// An empty text leads nowhere.
+fn link<'de, D: Deserializer<'de>>(told: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(told)?.filter(|link| !link.is_empty()))
 }
 
 /// What an error's body says: the code that counts is the innermost.
@@ -166,12 +216,38 @@ mod tests {
 
     #[test]
     fn a_query_is_read_bare_and_wrapped_and_with_nothing_but_an_id() {
-        for body in [r#"{"id":"q","status":"running"}"#, r#"{"value":{"id":"q","status":"running"}}"#] {
-            assert_eq!(Query::read(body.as_bytes()).unwrap().status.as_deref(), Some("running"));
+        for body in [
+            r#"{"id":"q","status":"running"}"#,
+            r#"{"value":{"id":"q","status":"running"}}"#,
+            r#"{"value":[{"id":"q","status":"running"}]}"#,
+        ] {
+            assert_eq!(Query::read(body.as_bytes()).unwrap().status(), "running");
         }
         let query = Query::read(br#"{"id":"q"}"#).unwrap();
-        assert_eq!(query.counts, Counts::default());
+        assert_eq!(query.counts(), Counts::default());
         assert!(Query::read(b"<html>").is_none());
+        assert!(Query::read(br#"{"value":[{"id":"q"},{"id":"r"}]}"#).is_none());
+    }
+
+    #[test]
+    fn what_is_told_in_another_kind_of_value_spoils_nothing_and_proves_nothing() {
+        for (told, flag, limit) in [
+            (r#""isRecordCountLimitExceeded":false,"recordCountLimit":7"#, Some(false), Some(7)),
+            (r#""isRecordCountLimitExceeded":"True","recordCountLimit":"7""#, Some(true), Some(7)),
+            (r#""isRecordCountLimitExceeded":0,"recordCountLimit":-1"#, None, None),
+            (r#""isRecordCountLimitExceeded":null,"recordCountLimit":null,"status":5,"displayName":{}"#, None, None),
+            (r#""isRecordCountLimitExceeded":"no","recordCountLimit":[]"#, None, None),
+        ] {
+            let counts = Query::read(format!("{{\"id\":\"q\",{told}}}").as_bytes()).unwrap().counts();
+            assert_eq!((counts.is_record_count_limit_exceeded, counts.record_count_limit), (flag, limit), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_list_shows_those_that_can_be_read_and_an_empty_link_is_none() {
+        let page: QueryPage = serde_json::from_str(r#"{"value":[{"id":5},null,{"id":"q"}],"@odata.nextLink":""}"#).unwrap();
+        assert_eq!(page.queries().map(|query| query.id).collect::<Vec<_>>(), ["q"]);
+        assert_eq!(page.next, None);
     }
 
     #[test]

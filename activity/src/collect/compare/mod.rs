@@ -75,6 +75,7 @@ pub async fn compare(options: &CompareOptions, screen: &Screen) -> Result<Compar
         let tally = Tally::of(&state, (from, to), &search.queries(), &erased, ids)?;
         let account = feed.account(Some(from - MARGIN), None);
         let feed = Completeness::judge(account.days, account.gaps, account.lost, account.doubts);
+        search.take_reports(tally.reports())?;
         let days = search.days(&plan, tally.reports(), waiting.as_deref());
         let search = Completeness::judge(days, plan.gaps(), Vec::new(), Vec::new());
         anyhow::Ok(tally.finish(&feed, &search))

@@ -124,8 +124,11 @@ pub(crate) async fn find(container: &ContainerClient, options: &PersonOptions) -
     let user = options.user.trim().to_lowercase();
     let mut found = Found::default();
     if options.records != Relation::Named {
-        let made = Query::from(format!("SELECT {FIELDS} FROM c WHERE LOWER(c.UserId) = @user"));
-        found.add(container, made.with_parameter("@user", &user)?, &user).await?;
+        let made =
+            Query::from(format!("SELECT {FIELDS} FROM c WHERE CONTAINS(LOWER(c.UserId), @user) OR CONTAINS(LOWER(c.UserId), @guest)"));
+        let made = made.with_parameter("@user", &user)?.with_parameter("@guest", as_guest(&user))?;
+        found.add(container, made, &user).await?;
+        found.0.retain(|_, about| about.is_made);
     }
     if options.records != Relation::Made {
         // Names in edges are in lower case.
@@ -148,6 +151,18 @@ pub(crate) async fn find(container: &ContainerClient, options: &PersonOptions) -
 /// The name of an account as addresses of personal OneDrive sites have it.
 pub(crate) fn in_addresses(user: &str) -> String {
     user.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// How another tenant's directory begins the name of a guest: `megan_contoso.com#ext#@`.
+fn as_guest(user: &str) -> String {
+    format!("{}#ext#@", user.replace('@', "_"))
+}
+
+/// True if a UserId is the account, however the service writes it: by itself, behind a claim (`i:0#.f|membership|…`), as a guest.
+fn is_of(id: &str, user: &str) -> bool {
+    let id = id.trim().to_lowercase();
+    let name = id.rsplit('|').next().unwrap_or_default();
+    name.strip_prefix("urn:spo:guest#").unwrap_or(name) == user || name.starts_with(&as_guest(user))
 }
 
 impl Found {
@@ -176,7 +191,7 @@ impl Found {
 
     fn insert(&mut self, row: Row, user: &str) {
         let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
-        let is_made = row.user.as_str().is_some_and(|id| id.to_lowercase() == user);
+        let is_made = row.user.as_str().is_some_and(|id| is_of(id, user));
         let about = About { workload: text(row.workload), created: text(row.created), is_made };
         self.0.insert((row.pk, row.id), about);
     }

@@ -207,9 +207,13 @@ fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
         ("vanishes", SearchFault::Vanishes),
         ("slow", SearchFault::Slow(TimeDelta::minutes(random.random_range(10..200)))),
         ("unknown status", SearchFault::Word("queued")),
+        ("statuses with a capital", SearchFault::Capitals),
         ("400 when looked at", SearchFault::RefusesLooks(random.random_range(1..4))),
+        ("404 when looked at", SearchFault::NotThereYet(random.random_range(1..4))),
         ("counts missing", SearchFault::CountsMissing),
         ("count wrong", SearchFault::CountsWrong(random.random_range(0..400))),
+        ("counts of other kinds", SearchFault::CountsOdd),
+        ("cut, and told late", SearchFault::CutToldLate),
         ("echo altered", SearchFault::EchoAltered),
         ("times ignored", SearchFault::IgnoresTimes),
         ("success without rows", SearchFault::NoRows),
@@ -230,8 +234,12 @@ fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
         ("dynamicProperties", odd(Oddity::DynamicProperties)),
         ("record as text", odd(Oddity::AsText)),
         ("two bodies", odd(Oddity::TwoBodies)),
+        ("two bodies in unlike envelopes", odd(Oddity::Twin)),
+        ("id a number", odd(Oddity::IdNumber)),
         ("record cut short in a text", odd(Oddity::NoObject)),
         ("row without a record", odd(Oddity::Nothing)),
+        ("record of an annotation alone", odd(Oddity::OnlyAnnotation)),
+        ("row that is null", odd(Oddity::NoEnvelope)),
     ];
     (0..random.random_range(1..4)).map(|_| all[random.random_range(0..all.len())].clone()).collect()
 }

@@ -30,12 +30,20 @@ pub enum SearchFault {
     Slow(TimeDelta),
     /// Its status is this word until it ends.
     Word(&'static str),
+    /// Its statuses begin with a capital letter: `Succeeded`.
+    Capitals,
     /// So many looks at it are refused with 400.
     RefusesLooks(u32),
+    /// So many looks at it are answered as if it were not there: 404.
+    NotThereYet(u32),
     /// The flag and the counts are left out, as older deployments do.
     CountsMissing,
     /// The approximate count is so many hundredths of the right one.
     CountsWrong(u32),
+    /// The flag and the limit are texts, and the approximate count is -1.
+    CountsOdd,
+    /// A half of its records is cut, and the flag tells so only once its pages were read.
+    CutToldLate,
     /// The echo names an hour more at the end.
     EchoAltered,
     /// All of the store is searched, whatever times were asked for.
@@ -95,6 +103,14 @@ pub enum PageFault {
     StrayLink,
     /// It is refused with 400: its link has expired.
     Expired,
+    /// Its nextLink has no host.
+    RelativeLink,
+    /// Its nextLink names the query in escaped quotes and brackets.
+    EscapedLink,
+    /// Its nextLink is empty where there should be none.
+    EmptyLink,
+    /// Its JSON stands on many lines, behind a byte order mark.
+    ManyLines,
     /// Its last brace is missing.
     CutShort,
     /// A web page with the status 502 stands in its place.
@@ -118,10 +134,18 @@ pub enum Oddity {
     AsText,
     /// The record comes a second time with another body.
     TwoBodies,
+    /// The record comes a second time with another body, in an envelope of another id.
+    Twin,
+    /// The envelope's id is a number.
+    IdNumber,
     /// The record is text that is cut short, and so holds no object.
     NoObject,
     /// There is no record in the envelope.
     Nothing,
+    /// There is nothing in the record but an annotation.
+    OnlyAnnotation,
+    /// There is no envelope: null.
+    NoEnvelope,
 }
 
 /// A planned fault of searches.

@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub use self::fault::{Oddity, PageFault, SearchFault};
 use self::fault::{Planned, meet};
 use self::index::{Index, Row};
-use super::call::{Call, Operation};
+use super::call::{Call, Operation, with_plain_key};
 use super::fault::FaultKind;
 use super::serve::Answer;
 use super::{NewBlob, State, Tenant, World, login};
@@ -37,8 +37,10 @@ const SUBMISSIONS: TimeDelta = TimeDelta::hours(24);
 pub struct SearchOptions {
     /// App roles that access tokens for Graph carry.
     pub roles: Vec<String>,
-    /// Whether v1.0 is there; where it is not, it is 404 and beta answers.
+    /// Whether v1.0 is there; where it is not, beta answers.
     pub has_v1: bool,
+    /// How it is told that it is not there: 404, or 400 as for any path that Graph does not know.
+    pub unknown_path: StatusCode,
     /// How long a query takes.
     pub takes: TimeDelta,
     /// Each look at a query pushes the tenant's clock so far.
@@ -68,6 +70,7 @@ impl Default for SearchOptions {
         Self {
             roles: vec![ROLE.to_owned()],
             has_v1: true,
+            unknown_path: StatusCode::NOT_FOUND,
             takes: TimeDelta::minutes(4),
             push: TimeDelta::zero(),
             reach: TimeDelta::days(180),
@@ -171,6 +174,7 @@ impl Query {
     fn json(&self, now: DateTime<Utc>) -> Value {
         let end = if self.has(&SearchFault::EchoAltered) { self.end + TimeDelta::hours(1) } else { self.end };
         let status = self.status(now).unwrap_or_default();
+        let word = if self.has(&SearchFault::Capitals) { capitalised(status) } else { status.to_owned() };
         let mut json = json!({
             "@odata.type": "#microsoft.graph.security.auditLogQuery",
             "id": self.id,
@@ -179,15 +183,21 @@ impl Query {
             "filterEndDateTime": seconds(end),
             "recordTypeFilters": [], "keywordFilter": "", "serviceFilter": null, "operationFilters": [],
             "userPrincipalNameFilters": [], "ipAddressFilters": [], "objectIdFilters": [], "administrativeUnitIdFilters": [],
-            "status": status,
+            "status": word,
         });
         if !self.has(&SearchFault::CountsMissing) {
             let percent = self.faults.iter().find_map(|fault| if let SearchFault::CountsWrong(of) = fault { Some(*of) } else { None });
             let is_done = status == "succeeded";
             let approximate = self.rows.len() * percent.unwrap_or(100) as usize / 100;
-            json["isRecordCountLimitExceeded"] = json!(is_done && self.found > self.limit);
+            let is_told = self.passes > 0 || !self.has(&SearchFault::CutToldLate);
+            json["isRecordCountLimitExceeded"] = json!(is_done && is_told && self.found > self.rows.len());
             json["recordCountLimit"] = json!(self.limit);
             json["approximateReturnedRecordCount"] = json!(if is_done { approximate } else { 0 });
+            if self.has(&SearchFault::CountsOdd) {
+                json["isRecordCountLimitExceeded"] = json!(capitalised(&json["isRecordCountLimitExceeded"].to_string()));
+                json["recordCountLimit"] = json!(self.limit.to_string());
+                json["approximateReturnedRecordCount"] = json!(-1);
+            }
         }
         json
     }
@@ -260,7 +270,7 @@ pub(super) fn answer(world: &World, call: &Call, headers: &HeaderMap, body: &[u8
     }
     let mut state = world.state();
     if !state.searches.options.has_v1 && call.path.starts_with("/v1.0/") {
-        return error(StatusCode::NOT_FOUND, "UnknownError", "");
+        return error(state.searches.options.unknown_path, "BadRequest", "Resource not found for the segment 'auditLog'.");
     }
     match call.operation {
         Operation::CreateQuery => create(world, &mut state, call, body, now),
@@ -351,7 +361,7 @@ impl Searches {
             rows.clear();
         }
         let found = rows.len();
-        rows.truncate(options.max_records);
+        rows.truncate(if faults.contains(&SearchFault::CutToldLate) { found / 2 } else { options.max_records });
         let slow = faults.iter().find_map(|fault| if let SearchFault::Slow(takes) = fault { Some(*takes) } else { None });
         Query {
             id: Uuid::new_v4(),
@@ -417,8 +427,8 @@ fn list(state: &State, now: DateTime<Utc>) -> Answer {
 }
 
 fn id(call: &Call) -> Uuid {
-    let id = call.path.trim_matches('/').split('/').nth(4).unwrap_or_default();
-    Uuid::try_parse(id).unwrap_or_default()
+    let path = with_plain_key(&call.path);
+    Uuid::try_parse(path.trim_matches('/').split('/').nth(4).unwrap_or_default()).unwrap_or_default()
 }
 
 fn gone() -> Answer {
@@ -431,6 +441,10 @@ fn look(state: &mut State, call: &Call, now: DateTime<Utc>) -> Answer {
     state.clock_offset += push;
     let Some(query) = state.searches.queries.get_mut(&id(call)).filter(|query| query.status(now).is_some()) else { return gone() };
     query.refused_looks += 1;
+    let is_not_there = |fault: &SearchFault| matches!(fault, SearchFault::NotThereYet(looks) if query.refused_looks <= *looks);
+    if query.faults.iter().any(is_not_there) {
+        return gone();
+    }
     let is_refused = |fault: &SearchFault| matches!(fault, SearchFault::RefusesLooks(looks) if query.refused_looks <= *looks);
     if query.faults.iter().any(is_refused) {
         return error(StatusCode::BAD_REQUEST, "UnknownError", "");
@@ -499,6 +513,7 @@ fn page(world: &World, query: &Query, call: &Call, place: &Place, size: usize, f
             Some(format!("https://graph.example/v1.0/security/auditLog/queries/{}/records?$skiptoken=x", query.id))
         }
         (_, Some(FaultKind::ForeignNextPage(address))) => Some(address.clone()),
+        (Some(PageFault::EmptyLink), _) if end == rows.len() => Some(String::new()),
         (Some(PageFault::StrayLink), _) => {
             let mut stray = world.graph_url.clone();
             own(&mut stray, &Uuid::new_v4().to_string());
@@ -506,7 +521,12 @@ fn page(world: &World, query: &Query, call: &Call, place: &Place, size: usize, f
         }
         _ if end < rows.len() => {
             next.query_pairs_mut().append_pair("$skiptoken", &token);
-            Some(next.to_string())
+            let whole = next.to_string();
+            Some(match spoilt {
+                Some(PageFault::RelativeLink) => whole.replacen(world.graph_url.as_str(), "/", 1),
+                Some(PageFault::EscapedLink) => whole.replacen(&format!("/{}/", query.id), &format!("(%27{}%27)/", query.id), 1),
+                _ => whole,
+            })
         }
         _ => None,
     };
@@ -515,10 +535,17 @@ fn page(world: &World, query: &Query, call: &Call, place: &Place, size: usize, f
         text.push_str(&format!("\"@odata.nextLink\":{},", Value::from(link)));
     }
     text.push_str(&format!("\"value\":[{}]}}", envelopes.join(",")));
-    if spoilt == Some(PageFault::CutShort) {
-        text.pop();
+    match spoilt {
+        Some(PageFault::CutShort) => drop(text.pop()),
+        Some(PageFault::ManyLines) => text = format!("\u{feff}{}", render::on_many_lines(&text)),
+        _ => {}
     }
     Answer::text(StatusCode::OK, JSON, text)
+}
+
+fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    first.to_uppercase() + rest
 }
 
 fn seconds(at: DateTime<Utc>) -> String {

@@ -15,21 +15,23 @@ const COMMON: [&str; 9] = ["Id", "RecordType", "CreationTime", "Operation", "Org
 /// The envelopes of a row: one, or two where it has two bodies.
 pub(super) fn envelopes(row: &Row, oddity: Option<Oddity>) -> Vec<String> {
     let text = row.text();
-    let one = envelope(row, &text, oddity);
-    if oddity != Some(Oddity::TwoBodies) {
-        return vec![one];
+    let second = text.replacen('{', "{\"SecondBody\":true,", 1);
+    match oddity {
+        Some(Oddity::NoEnvelope) => vec!["null".to_owned()],
+        Some(Oddity::TwoBodies) => vec![envelope(row, &text, None), envelope(row, &second, None)],
+        Some(Oddity::Twin) => vec![envelope(row, &text, None), envelope(row, &second, Some(Oddity::IdUnlike))],
+        _ => vec![envelope(row, &text, oddity)],
     }
-    let other = text.replacen('{', "{\"SecondBody\":true,", 1);
-    vec![one, envelope(row, &other, None)]
 }
 
 fn envelope(row: &Row, text: &str, oddity: Option<Oddity>) -> String {
     let record: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
     let member = |name: &str| record.get(name).cloned().unwrap_or(Value::Null);
     let id = match oddity {
-        Some(Oddity::IdUnlike) => format!("{:08x}-1111-4111-8111-111111111111", row.mark("unlike") as u32),
-        Some(Oddity::IdEmpty) => String::new(),
-        _ => row.id.clone(),
+        Some(Oddity::IdUnlike) => json!(format!("{:08x}-1111-4111-8111-111111111111", row.mark("unlike") as u32)),
+        Some(Oddity::IdEmpty) => json!(""),
+        Some(Oddity::IdNumber) => json!(row.mark("number") as u32),
+        _ => json!(row.id),
     };
     let mut envelope = json!({
         "id": id,
@@ -48,6 +50,7 @@ fn envelope(row: &Row, text: &str, oddity: Option<Oddity>) -> String {
     .to_string();
     let data = match oddity {
         Some(Oddity::Nothing) => "null".to_owned(),
+        Some(Oddity::OnlyAnnotation) => annotated("{}"),
         Some(Oddity::AsText) => Value::from(with_zone(text)).to_string(),
         Some(Oddity::NoObject) => Value::from(text.chars().take(text.chars().count() / 2).collect::<String>()).to_string(),
         Some(Oddity::UpperId) => annotated(&with_zone(text).replacen("\"Id\":", "\"ID\":", 1)),
@@ -56,6 +59,20 @@ fn envelope(row: &Row, text: &str, oddity: Option<Oddity>) -> String {
     };
     envelope.pop();
     format!("{envelope},\"auditData\":{data}}}")
+}
+
+/// The same JSON with a line for each member and element.
+pub(super) fn on_many_lines(text: &str) -> String {
+    let (bytes, mut out, mut at) = (text.as_bytes(), String::with_capacity(text.len() * 2), 0);
+    while at < bytes.len() {
+        let end = if bytes[at] == b'"' { string(bytes, at) } else { at + 1 };
+        let is_plain = !matches!(bytes[at], b'{' | b'[' | b',');
+        // What is no ASCII stands in texts alone.
+        out.push_str(&text[at..end]);
+        out.push_str(if is_plain { "" } else { "\r\n  " });
+        at = end;
+    }
+    out
 }
 
 /// With a `Z` behind CreationTime, where it is a text without one.
