@@ -18,6 +18,9 @@ const NOBODY: [&str; 9] =
     ["not available", "not-found", "unknown", "unknown (unknown)", "none", "n/a", "null", "-", "00000000-0000-0000-0000-000000000000"];
 /// Domains of accounts that are the service's own, though they look like a person's.
 const SERVICE_DOMAINS: [&str; 2] = ["prod.outlook.com", "support.onmicrosoft.com"];
+/// What stands before the backslash in names of Windows that no person bears: `NT AUTHORITY\SYSTEM`.
+const AUTHORITIES: [&str; 8] =
+    ["nt authority", "nt service", "builtin", "sharepoint", "microsoft", "window manager", "font driver host", "iis apppool"];
 /// Domains of conversations of Teams, whose ids look like addresses: `19:…@thread.v2`.
 const CONVERSATIONS: [&str; 4] = ["thread.v2", "thread.tacv2", "thread.skype", "unq.gbl.spaces"];
 /// Names that stand for many people.
@@ -165,7 +168,7 @@ impl<'a> Node<'a> {
         let kind = match (user_type, name.split_once('@')) {
             (Some(10), _) => NodeType::Guest,
             (_, Some((_, domain))) if is_domain(domain) => NodeType::User,
-            (None | Some(0..=2 | 9), None) if is_id(&name) => NodeType::User,
+            (None | Some(0..=2 | 9), None) if is_id(&name) || is_of_windows_domain(&name) => NodeType::User,
             _ => NodeType::System,
         };
         Self::made(kind, name)
@@ -298,6 +301,12 @@ fn is_domain(domain: &str) -> bool {
 /// An account's id: a GUID, a PUID, or the security identifier of an account of a domain.
 fn is_id(name: &str) -> bool {
     is_guid(name) || (name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())) || name.starts_with("s-1-5-21-")
+}
+
+/// An account of a Windows domain, in lower case: `contoso\megan`. Those of machines end with a dollar sign.
+fn is_of_windows_domain(name: &str) -> bool {
+    let is_word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    name.split_once('\\').is_some_and(|(domain, account)| is_word(domain) && is_word(account) && !AUTHORITIES.contains(&domain))
 }
 
 /// `1.2.3.4`, `1.2.3.4:5`, `[1.2.3.4]:5`, `::1`, `[::1]`, `[::1]:5`, `fe80::1%eth0`, `ffff:1.2.3.4`.

@@ -117,6 +117,12 @@ fn who_acted_is_a_user_a_guest_or_a_system_by_the_name() {
         ("ServicePrincipal_0df31120-5486-4bda-ab7b-656f09dca3be", 4, "system serviceprincipal_0df31120-5486-4bda-ab7b-656f09dca3be"),
         ("app@sharepoint", 0, "system app@sharepoint"),
         ("SHAREPOINT\\system", 0, "system sharepoint\\system"),
+        ("CONTOSO\\Megan", 0, "user contoso\\megan"),
+        ("contoso.example\\megan", 2, "user contoso.example\\megan"),
+        ("CONTOSO\\LAPTOP-7$", 0, "system contoso\\laptop-7$"),
+        ("NT SERVICE\\Backup", 0, "system nt service\\backup"),
+        ("Microsoft\\ServiceOperator", 2, "system microsoft\\serviceoperator"),
+        ("EURPRD01\\operator", 3, "system eurprd01\\operator"),
         ("fim_password_service@support.onmicrosoft.com", 0, "system fim_password_service@support.onmicrosoft.com"),
         ("Spools@eurprd04.prod.outlook.com", 3, "system spools@eurprd04.prod.outlook.com"),
         ("Microsoft Teams Sync", 5, "system microsoft teams sync"),
@@ -624,6 +630,16 @@ to = { object = "Printer.Id, " }
     let edges = table.explained(&Fields::of(&record).unwrap()).1;
     let told: Vec<_> = edges.iter().map(|edge| format!("{}: {} {}", edge.row, edge.to_type, edge.to)).collect();
     assert_eq!(told, ["printer: object Lobby", "address anywhere: ip 203.0.113.7"]);
+}
+
+#[test]
+fn an_account_of_a_windows_domain_that_is_given_a_right_is_a_person() {
+    let given = |user: &str| {
+        let parameters = json!([{"Name": "Identity", "Value": "ceo@contoso.com"}, {"Name": "User", "Value": user}]);
+        found_in("Add-MailboxPermission", 1, "Exchange", json!({"ObjectId": "ceo", "Parameters": parameters})).pop().unwrap()
+    };
+    assert_eq!(given("EURPR01A001\\alex1234567890"), "user eurpr01a001\\alex1234567890 -> mailbox ceo@contoso.com");
+    assert_eq!(given("NT AUTHORITY\\SELF"), "system nt authority\\self -> mailbox ceo@contoso.com");
 }
 
 #[test]
