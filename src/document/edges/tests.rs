@@ -830,3 +830,15 @@ fn whom_mail_and_power_bi_apps_go_to_is_told() {
     let app = json!({"OrgAppPermission": {"recipients": "Sales App(alex@contoso.com,Sales Group)"}});
     assert_eq!(found_in("CreateApp", 20, "PowerBI", app), of_me(["user alex@contoso.com"]));
 }
+
+#[test]
+fn whoever_is_met_in_teams_is_a_guest_where_another_organisation_is_told() {
+    let (own, other) = ("7d2f0a44-5c55-4e1b-9c8e-1d7e6f1d2a10", "1e4f2b70-5c55-4e1b-9c8e-1d7e6f1d2a10");
+    let of = |upn: &str, organization: &str| json!({"UPN": upn, "OrganizationId": organization, "DisplayName": "x"});
+    let sent = json!({"OrganizationId": own, "Sender": of("support@fabrikam.com", other)});
+    assert_eq!(found_in("MessageSent", 25, "MicrosoftTeams", sent), of_me(["guest support@fabrikam.com"]));
+    let met =
+        json!({"OrganizationId": own, "Organizer": of("alex@contoso.com", own), "Attendees": [of(ME, own), of("bob@fabrikam.com", other)]});
+    let expected = of_me(["guest bob@fabrikam.com", "user alex@contoso.com"]);
+    assert_eq!(found_in("MeetingParticipantDetail", 25, "MicrosoftTeams", met), expected);
+}

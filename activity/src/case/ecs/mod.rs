@@ -166,11 +166,13 @@ fn fold_properties(record: &mut Map<String, Value>) {
             record.insert("AlertLinks".to_owned(), Value::Array(addresses));
         }
     }
-    // Beside texts of one name, Elasticsearch would refuse it.
-    if record.get("Message").is_some_and(Value::is_object)
-        && let Some(message) = record.remove("Message")
-    {
-        record.insert("MessageObject".to_owned(), message);
+    // Beside texts of one name, Elasticsearch would refuse an object.
+    for (name, own) in [("Message", "MessageObject"), ("Sender", "SenderEntity")] {
+        if record.get(name).is_some_and(Value::is_object)
+            && let Some(object) = record.remove(name)
+        {
+            record.insert(own.to_owned(), object);
+        }
     }
     if let Some(platform) = record.get_mut("Platform")
         && let Some(name) = text(platform).and_then(|number| beside(tables::PLATFORMS, &number))

@@ -432,11 +432,14 @@ fn teams_tells_the_team_and_its_members() {
 }
 
 #[test]
-fn a_message_that_is_an_object_stands_under_a_name_of_its_own() {
+fn a_message_or_sender_that_is_an_object_stands_under_a_name_of_its_own() {
     let record = |message: Value| of(json!({"Operation": "AIInteractionCreatedNotification", "RecordType": 25, "Message": message}));
     let message = json!({"Id": "17", "ThreadId": "19:x@thread.v2", "SizeInBytes": 186});
     holds(&record(message.clone()), &[("o365.audit.MessageObject", message), ("o365.audit.Message", Value::Null)]);
     holds(&record(json!("Hello")), &[("o365.audit.Message", json!("Hello")), ("o365.audit.MessageObject", Value::Null)]);
+    let sender = json!({"UPN": "support@fabrikam.example", "DisplayName": "Support"});
+    let event = of(json!({"Operation": "Create", "RecordType": 2, "Sender": sender}));
+    holds(&event, &[("o365.audit.SenderEntity", sender), ("o365.audit.Sender", Value::Null)]);
 }
 
 #[test]
