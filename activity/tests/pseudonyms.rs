@@ -11,7 +11,7 @@ use azure_core::credentials::Secret;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::Utc;
-use handler::document::records::RecordFlags;
+use handler::document::records::{Record, RecordFlags};
 use handler::document::{ContentType, Feed, Rules, document};
 use handler::workload::Workload;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ async fn database(records: impl IntoIterator<Item = Value>) -> Result<Cosmos> {
     let feed = Feed::new(Some(ContentType::Feed(Workload::General)), "c", None);
     let flags = RecordFlags { depth: 20, ..RecordFlags::default() };
     for record in records {
-        let made = document(record.to_string().as_bytes(), flags, &feed, Rules::by_default(Utc::now()))?;
+        let made = document(Record::new(record.to_string().as_bytes(), flags), &feed, Rules::by_default(Utc::now()))?;
         // A record may come twice; they are the same.
         container.upsert_item(made.pk, &made.id, &serde_json::from_str::<Value>(&made.json)?, None).await?;
     }

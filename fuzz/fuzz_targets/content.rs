@@ -5,7 +5,7 @@
 use chrono::DateTime;
 use handler::document::{
     Feed, Rules, document,
-    records::{BodyError, Splitter, RecordFlags},
+    records::{BodyError, Record, RecordFlags, Splitter},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -21,16 +21,28 @@ fuzz_target!(|input: (u8, &[u8])| {
 fn split(body: &[u8], size: usize) -> Result<Vec<(Vec<u8>, RecordFlags)>, BodyError> {
     let (mut splitter, mut records) = (Splitter::default(), Vec::new());
     for chunk in body.chunks(size) {
-        splitter.push(chunk, |record, flags| records.push((record.to_vec(), flags)))?;
+        splitter.push(chunk, |record| {
+            let (bytes, flags) = (record.bytes.to_vec(), record.flags);
+            let again = document(Record::new(&bytes, flags), &feed(), rules());
+            assert_eq!(document(record, &feed(), rules()), again, "fields that were read on the way");
+            records.push((bytes, flags));
+        })?;
     }
     splitter.finish()?;
     Ok(records)
 }
 
+fn feed() -> Feed {
+    Feed::new(None, "blob", None)
+}
+
+fn rules() -> Rules<'static> {
+    Rules::by_default(DateTime::UNIX_EPOCH)
+}
+
 fn check(record: &[u8], flags: RecordFlags) {
-    let feed = Feed { content_type: None, content_id: "blob".to_owned(), content_created: None };
-    let rules = Rules::by_default(DateTime::UNIX_EPOCH);
-    let Ok(document) = document(record, flags, &feed, rules) else { return };
+    let record = || Record::new(record, flags);
+    let Ok(document) = document(record(), &feed(), rules()) else { return };
     let json: serde_json::Value = serde_json::from_str(&document.json).expect("a document is valid JSON");
     assert_eq!(json["id"], document.id);
     assert_eq!(json["pk"], document.pk);
@@ -38,6 +50,6 @@ fn check(record: &[u8], flags: RecordFlags) {
     assert!(!document.id.is_empty() && document.id.len() <= 1023);
     assert!(!document.id.contains(['/', '\\', '?', '#']) && !document.id.ends_with(' '));
     assert!(document.json.len() <= 2 * 1024 * 1024);
-    let again = handler::document::document(record, flags, &feed, rules).expect("the same again");
+    let again = handler::document::document(record(), &feed(), rules()).expect("the same again");
     assert_eq!((document.id, document.pk), (again.id, again.pk));
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::Scan;
+use super::{records::Record, scan::Scan};
 
 /// Names of few fields are compared one by one faster than by their hashes.
 const FEW: usize = 48;
@@ -35,9 +35,20 @@ pub(crate) struct Fields<'a>(pub(crate) Vec<Field<'a>>);
 impl<'a> Fields<'a> {
     /// The fields of an object; none of anything else.
     pub(crate) fn of(json: &'a str) -> Option<Self> {
-        let mut fields = Self::all(json)?;
+        Self::all(json).map(Self::last)
+    }
+
+    /// Of fields whose name comes again, the last alone.
+    pub(super) fn last(mut fields: Vec<Field<'a>>) -> Self {
         keep_last(&mut fields);
-        Some(Self(fields))
+        Self(fields)
+    }
+
+    /// All fields of the record that begins at a position, its text, and what was noticed of it.
+    pub(super) fn of_record(scan: &mut Scan<'a>, at: usize) -> Option<Record<'a>> {
+        let mut fields = Vec::with_capacity(32);
+        let (text, flags) = scan.object_at(at, |name, value, whole| fields.push(Field { name, value, whole }))?;
+        Some(Record { bytes: text.as_bytes(), flags, read: Some((text, fields)) })
     }
 
     /// The same, those included whose name comes again.

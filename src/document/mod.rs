@@ -25,7 +25,7 @@ pub use self::{
 use self::{
     fields::Field,
     quoted::write_quoted,
-    records::{Kind, RecordFlags},
+    records::{Kind, Record, RecordFlags},
     redact::{Redacted, Treatment, redact},
     repair::rewrite,
     trim::{omit, rename_reserved},
@@ -167,27 +167,26 @@ pub struct NotARecord;
 ///
 /// # Errors
 /// The text is no JSON.
-pub fn document(record: &[u8], flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
-    judged(record, flags, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
+pub fn document(record: Record<'_>, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
+    judged(record, feed, rules, |_| false, |_| None).and_then(|document| document.ok_or(NotARecord))
 }
 
 /// The same document with `findings`: the JSON list that `judge` gives of the record's fields, where it gives one. None if
 /// `is_stored` says of its id that it is stored already: then the rest of the record is not looked at.
 pub(crate) fn judged(
-    record: &[u8],
-    flags: RecordFlags,
+    record: Record<'_>,
     feed: &Feed,
     rules: Rules<'_>,
     is_stored: impl FnOnce(&Digest) -> bool,
     judge: impl FnOnce(&Fields<'_>) -> Option<String>,
 ) -> Result<Option<Document>, NotARecord> {
     let looked_at = |fields: &Fields<'_>| (rules.table.edges(fields), judge(fields));
-    match flags.kind {
-        Kind::Record => document_with(record, flags, Some(feed), rules, None, is_stored, looked_at),
-        Kind::Value => value_document(&String::from_utf8_lossy(record), flags, feed, rules).map(Some),
+    match record.flags.kind {
+        Kind::Record => document_with(record, Some(feed), rules, None, is_stored, looked_at),
+        Kind::Value => value_document(&String::from_utf8_lossy(record.bytes), record.flags, feed, rules).map(Some),
         Kind::Oversized(digest) => {
             let own_id = format!("sha256-{}", hexadecimal(&digest));
-            let document = document_with(record, flags, Some(feed), rules, Some(own_id), |_| false, looked_at)?;
+            let document = document_with(record, Some(feed), rules, Some(own_id), |_| false, looked_at)?;
             Ok(document.map(|document| if document.is_left_out { document } else { document.stub() }))
         }
     }
@@ -218,7 +217,8 @@ fn value_document(value: &str, flags: RecordFlags, feed: &Feed, rules: Rules<'_>
 fn wrapped(value: &str, id: String, flags: RecordFlags, feed: &Feed, rules: Rules<'_>) -> Result<Document, NotARecord> {
     let flags = RecordFlags { depth: flags.depth + 1, ..flags };
     let (text, nothing) = (in_object(value), |_: &Fields<'_>| ("[]".to_owned(), None));
-    let document = document_with(text.as_bytes(), flags, Some(feed), rules, Some(id), |_| false, nothing)?.ok_or(NotARecord)?;
+    let record = Record::new(text.as_bytes(), flags);
+    let document = document_with(record, Some(feed), rules, Some(id), |_| false, nothing)?.ok_or(NotARecord)?;
     Ok(Document { reduced: document.reduced.or(Some(Vec::new())), ..document })
 }
 
@@ -242,30 +242,34 @@ pub(crate) fn explained(
         rows = explained;
         (edges, judge(fields))
     };
-    let document = document_with(record, any, None, rules, None, |_| false, looked_at)?;
+    let document = document_with(Record::new(record, any), None, rules, None, |_| false, looked_at)?;
     Ok((document.ok_or(NotARecord)?, rows))
 }
 
 /// `own_id` is the id if the record has none that can be used; without one, what it says tells it. `look_at` gives the edges
 /// and the findings of the record's fields, as JSON.
 fn document_with(
-    record: &[u8],
-    flags: RecordFlags,
+    Record { bytes, flags, read }: Record<'_>,
     feed: Option<&Feed>,
     rules: Rules<'_>,
     own_id: Option<String>,
     is_stored: impl FnOnce(&Digest) -> bool,
     look_at: impl FnOnce(&Fields<'_>) -> (String, Option<String>),
 ) -> Result<Option<Document>, NotARecord> {
-    // Nearly all are valid, and are read faster by this.
-    let text = str::from_utf8(record).map_or_else(|_| String::from_utf8_lossy(record), Cow::Borrowed);
+    let (text, read) = match read {
+        Some((text, fields)) => (Cow::Borrowed(text), Some(fields)),
+        // Nearly all are valid, and are read faster by this.
+        None => (str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed), None),
+    };
     let mut repaired = matches!(text, Cow::Owned(_));
-    let text = if flags.long_numbers || flags.surrogates { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
+    let is_rewritten = flags.long_numbers || flags.surrogates;
+    let text = if is_rewritten { Cow::Owned(rewrite(&text, &mut repaired)) } else { text };
     let redaction = redact(&text, rules.matched_values);
     let redacted = redaction.as_ref().map(|(_, redacted)| *redacted);
     let original = &text;
     let text = redaction.as_ref().map_or(&*text, |(text, _)| text.as_str());
-    let mut fields = Fields::of(text).ok_or(NotARecord)?;
+    let read = read.filter(|_| !is_rewritten && redaction.is_none());
+    let mut fields = read.map(Fields::last).or_else(|| Fields::of(text)).ok_or(NotARecord)?;
 
     let id = id(&fields).or(own_id).unwrap_or_else(|| content_based_id(original));
     let hash = Sha256::digest(id.as_bytes());
@@ -468,9 +472,7 @@ mod tests {
 
     fn made(record: &str) -> (Document, Value) {
         let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
-        splitter
-            .push(format!("[{record}]").as_bytes(), |record, flags| documents.push(document(record, flags, &feed(), rules()).unwrap()))
-            .unwrap();
+        splitter.push(format!("[{record}]").as_bytes(), |record| documents.push(document(record, &feed(), rules()).unwrap())).unwrap();
         let document = documents.remove(0);
         let value = serde_json::from_str(&document.json).unwrap();
         (document, value)
@@ -586,7 +588,7 @@ mod tests {
     }
 
     fn document_of_bytes(record: &[u8]) -> Document {
-        document(record, RecordFlags::default(), &feed(), rules()).unwrap()
+        document(Record::new(record, RecordFlags::default()), &feed(), rules()).unwrap()
     }
 
     #[test]
@@ -628,13 +630,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_gives_the_same_document_whether_its_fields_were_read_while_it_was_cut_out_or_not() {
+        let records = [
+            r#"{"Id":"a","CreationTime":"2026-11-20T10:00:00","UserId":"a@b.c"}"#,
+            r#" { "Id" : "b" , "L" : [ 1 , {"x":{}} ] } "#,
+            r#"{"Id":"c","Id":"d","a":1,"A":2,"edges":[],"record_edges":1}"#,
+            r#"{"Id":"e","N":1.0000000000000001,"T":"\ud800 \ud83d\ude00","M":"\u00e9\n","\u0041":[]}"#,
+            r#"{"Id":"f","DetectedValues":["4111"],"Data":"{\"DetectedValues\":[\"x\"]}"}"#,
+            r#"{"Id":"g","bad":tru}"#,
+            "{}",
+        ];
+        let body = format!("[{}]", records.join(","));
+        let mut count = 0;
+        let cut = Splitter::default().push(body.as_bytes(), |record| {
+            count += 1;
+            let plain = Record::new(record.bytes, record.flags);
+            assert_eq!(record.read.is_some(), !record.bytes.starts_with(b"{\"Id\":\"g"));
+            assert_eq!(document(record, &feed(), rules()), document(plain, &feed(), rules()));
+        });
+        assert_eq!((cut, count), (Ok(()), records.len()));
+    }
+
     proptest! {
         #[test]
         fn key_and_partition_are_the_records_alone(id in ".{0,40}", time in "[0-9T:-]{0,20}", content_id in ".{0,20}", later in 0_i64..10_000_000) {
             let record = json!({"Id": id, "CreationTime": time, "X": [1, {"y": null}]}).to_string();
-            let first = document(record.as_bytes(), RecordFlags::default(), &feed(), rules()).unwrap();
+            let cut = || Record::new(record.as_bytes(), RecordFlags::default());
+            let first = document(cut(), &feed(), rules()).unwrap();
             let other = Feed::new(None, &content_id, None);
-            let again = document(record.as_bytes(), RecordFlags::default(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
+            let again = document(cut(), &other, Rules { now: rules().now + TimeDelta::seconds(later), ..rules() }).unwrap();
             prop_assert_eq!((&first.id, &first.pk), (&again.id, &again.pk));
             prop_assert!(!first.id.is_empty() && first.id.len() <= MAX_ID_BYTES);
             prop_assert!(!first.id.contains(['/', '\\', '?', '#']) && !first.id.ends_with(' '));

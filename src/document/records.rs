@@ -2,10 +2,34 @@
 
 use memchr::memchr2;
 
-use super::skim::{Skim, Skimmed};
+use super::{
+    fields::{Field, Fields},
+    scan::Scan,
+    skim::{Skim, Skimmed},
+};
 
 /// The longest record taken. The largest seen in the field are tens of kilobytes; this bounds memory, not content.
 const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
+/// Longer numbers may be changed by a double.
+pub(super) const MAX_NUMBER: usize = 15;
+
+/// A record that was cut out, or what stands in its place.
+pub struct Record<'a> {
+    /// As they came.
+    pub bytes: &'a [u8],
+    /// What was noticed on the way.
+    pub flags: RecordFlags,
+    /// The same as text, and all its fields, where they were read on the way.
+    pub(super) read: Option<(&'a str, Vec<Field<'a>>)>,
+}
+
+impl<'a> Record<'a> {
+    /// Of bytes of which nothing is known but the flags.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], flags: RecordFlags) -> Self {
+        Self { bytes, flags, read: None }
+    }
+}
 
 /// Traits of a record that were noticed on the way, so that the many plain ones need no second look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,16 +123,23 @@ impl Splitter {
     ///
     /// # Errors
     /// The body is no array. Records handed out before stay handed out.
-    pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(&[u8], RecordFlags)) -> Result<(), BodyError> {
+    pub fn push(&mut self, chunk: &[u8], mut record: impl FnMut(Record<'_>)) -> Result<(), BodyError> {
+        let mut scan = Scan::new(valid(chunk));
         let (mut at, mut start) = (0, 0);
         while at < chunk.len() {
             if self.place != Place::InElement {
-                if self.between(chunk[at])? {
-                    start = at;
-                } else {
+                if !self.between(chunk[at])? {
                     at += 1;
                     continue;
                 }
+                // Nearly all records lie whole in their chunk and are valid: one pass cuts them out and reads their fields.
+                if let Some(whole) = Fields::of_record(&mut scan, at).filter(|whole| whole.bytes.len() <= MAX_RECORD_BYTES) {
+                    at += whole.bytes.len();
+                    record(whole);
+                    self.completed();
+                    continue;
+                }
+                start = at;
             }
             match self.element.scan(&chunk[at..]) {
                 Some(length) => {
@@ -175,7 +206,7 @@ impl Splitter {
         Ok(self.place == Place::InElement)
     }
 
-    fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(&[u8], RecordFlags)) {
+    fn complete(&mut self, tail: &[u8], record: &mut impl FnMut(Record<'_>)) {
         let flags = self.element.flags;
         let is_split = !self.pending.is_empty() || self.skim.is_some();
         if is_split || tail.len() > MAX_RECORD_BYTES {
@@ -184,17 +215,27 @@ impl Splitter {
         match self.skim.take() {
             Some(skim) => {
                 let Skimmed { json, digest } = skim.finish();
-                record(&json, RecordFlags { kind: Kind::Oversized(digest), ..flags });
+                record(Record::new(&json, RecordFlags { kind: Kind::Oversized(digest), ..flags }));
             }
             None if is_split => {
-                record(&self.pending, flags);
+                record(Record::new(&self.pending, flags));
                 self.pending.clear();
             }
-            None => record(tail, flags),
+            None => record(Record::new(tail, flags)),
         }
+        self.completed();
+    }
+
+    fn completed(&mut self) {
         self.records += 1;
         self.place = Place::AfterElement;
     }
+}
+
+/// The part of a chunk before what is no valid text, or the first half of a letter at its end.
+fn valid(chunk: &[u8]) -> &str {
+    let length = str::from_utf8(chunk).map_or_else(|error| error.valid_up_to(), str::len);
+    str::from_utf8(&chunk[..length]).unwrap_or_default()
 }
 
 impl Element {
@@ -255,7 +296,7 @@ impl Element {
         match byte {
             b'0'..=b'9' | b'-' | b'+' | b'.' => {
                 self.number += 1;
-                self.flags.long_numbers |= self.number > 15;
+                self.flags.long_numbers |= self.number > MAX_NUMBER;
                 return;
             }
             b'e' | b'E' if self.number > 0 => {
@@ -284,7 +325,7 @@ mod tests {
     fn split(body: &[u8], size: usize) -> Result<Vec<(String, RecordFlags)>, BodyError> {
         let (mut splitter, mut records) = (Splitter::default(), Vec::new());
         for chunk in body.chunks(size.max(1)) {
-            splitter.push(chunk, |record, flags| records.push((String::from_utf8_lossy(record).into_owned(), flags)))?;
+            splitter.push(chunk, |record| records.push((String::from_utf8_lossy(record.bytes).into_owned(), record.flags)))?;
         }
         let count = splitter.finish()?;
         assert_eq!(count, records.len());

@@ -6,30 +6,46 @@ use std::borrow::Cow;
 use memchr::memchr2;
 use smallvec::SmallVec;
 
+use super::records::{MAX_NUMBER, RecordFlags};
+
 /// A pass over a JSON text.
 pub(super) struct Scan<'a> {
     json: &'a str,
     at: usize,
     /// Somewhere stands a control character; in a string it would be wrong. Nearly all records have none.
     has_controls: bool,
+    flags: RecordFlags,
 }
 
 impl<'a> Scan<'a> {
     pub(super) fn new(json: &'a str) -> Self {
         // Without a way out, which the compiler makes one pass over many bytes at once.
         let has_controls = json.bytes().fold(false, |found, byte| found | (byte < b' '));
-        Self { json, at: 0, has_controls }
+        Self { json, at: 0, has_controls, flags: RecordFlags::default() }
     }
 
     /// Hands out the name and the value of each field, and both as they stand, with what is between them. None where the text is no
     /// object, or no valid JSON.
-    pub(super) fn object(mut self, mut field: impl FnMut(Cow<'a, str>, &'a str, &'a str)) -> Option<()> {
+    pub(super) fn object(mut self, field: impl FnMut(Cow<'a, str>, &'a str, &'a str)) -> Option<()> {
+        self.object_here(field)?;
+        self.peek().is_none().then_some(())
+    }
+
+    /// The same of the object that begins at a position, whatever follows it; returns that object and what was noticed of it.
+    pub(super) fn object_at(&mut self, at: usize, field: impl FnMut(Cow<'a, str>, &'a str, &'a str)) -> Option<(&'a str, RecordFlags)> {
+        self.at = at;
+        self.flags = RecordFlags { depth: 1, ..RecordFlags::default() };
+        self.object_here(field)?;
+        Some((&self.json[at..self.at], self.flags))
+    }
+
+    fn object_here(&mut self, mut field: impl FnMut(Cow<'a, str>, &'a str, &'a str)) -> Option<()> {
         if self.next()? != b'{' {
             return None;
         }
         if self.peek()? == b'}' {
             self.at += 1;
-            return self.is_at_end();
+            return Some(());
         }
         loop {
             self.peek()?;
@@ -41,7 +57,7 @@ impl<'a> Scan<'a> {
             field(name, &self.json[start..self.at], &self.json[whole..self.at]);
             match self.next()? {
                 b',' => {}
-                b'}' => return self.is_at_end(),
+                b'}' => return Some(()),
                 _ => return None,
             }
         }
@@ -81,6 +97,7 @@ impl<'a> Scan<'a> {
                 _ => return None,
             };
             if is_opened {
+                self.flags.depth = self.flags.depth.max(closing.len() + 1);
                 let last = *closing.last()?;
                 if self.peek()? != last {
                     if last == b'}' {
@@ -126,7 +143,10 @@ impl<'a> Scan<'a> {
             let rest = &rest[found + 1..];
             self.at += match rest.first()? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 1,
-                b'u' if rest.get(1..5)?.iter().all(u8::is_ascii_hexdigit) => 5,
+                b'u' if rest.get(1..5)?.iter().all(u8::is_ascii_hexdigit) => {
+                    self.flags.surrogates |= matches!(rest[1..3], [b'd' | b'D', b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F']);
+                    5
+                }
                 _ => return None,
             };
         }
@@ -142,6 +162,7 @@ impl<'a> Scan<'a> {
 
     /// The rest of a number.
     fn number(&mut self, first: u8) -> Option<bool> {
+        let start = self.at - 1;
         let first = if first == b'-' { self.byte()? } else { first };
         match first {
             // No other digit follows a zero.
@@ -154,12 +175,14 @@ impl<'a> Scan<'a> {
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.here() {
+            self.flags.long_numbers = true;
             self.at += 1;
             if let Some(b'+' | b'-') = self.here() {
                 self.at += 1;
             }
             self.digits()?;
         }
+        self.flags.long_numbers |= self.at - start > MAX_NUMBER;
         Some(false)
     }
 
@@ -189,10 +212,6 @@ impl<'a> Scan<'a> {
     /// The same, and goes behind it.
     fn next(&mut self) -> Option<u8> {
         self.peek().inspect(|_| self.at += 1)
-    }
-
-    fn is_at_end(&mut self) -> Option<()> {
-        self.peek().is_none().then_some(())
     }
 }
 

@@ -102,9 +102,10 @@ impl DocumentMaker {
         };
         let erased = clients.state.erased();
         let (mut found, mut splitter, mut made) = (Found::new(self.rule_set.as_deref()), Splitter::default(), MadeDocuments::default());
-        splitter.push(records, |record, flags| {
-            let document = judged(record, flags, feed, rules, |_| false, |fields| found.judge(fields));
-            let document = document.or_else(|_| document_of_text(record, feed, rules).map(Some));
+        splitter.push(records, |record| {
+            let bytes = record.bytes;
+            let document = judged(record, feed, rules, |_| false, |fields| found.judge(fields));
+            let document = document.or_else(|_| document_of_text(bytes, feed, rules).map(Some));
             match document {
                 Ok(Some(document)) if document.is_left_out => made.left_out += 1,
                 Ok(Some(document)) if erased.contains(&document.digest) => made.erased += 1,

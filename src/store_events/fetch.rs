@@ -1,6 +1,7 @@
 //! Fetches one content blob and makes documents of its records while the body arrives.
 
-use futures::TryStreamExt;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::{Blob, Shortfall, dedupe::Sourced};
@@ -19,6 +20,9 @@ use crate::{
 
 /// Documents of a blob wait for its end up to this many bytes, so that a small blob that turns out cut short leaves nothing.
 const MAX_WAITING_BYTES: usize = 512 * 1024;
+
+/// Bytes of a body that are cut at a time: so many that nearly all records lie whole in them. Chunks come in a few kilobytes.
+const PART_BYTES: usize = 64 * 1024;
 
 /// A record that is no JSON is taken for what it is once its blob was put off so often.
 const BELIEVED_AFTER: u32 = 3;
@@ -65,13 +69,15 @@ async fn fetch_records(
     let is_believed = item.attempt >= BELIEVED_AFTER;
     let mut invalid = None;
     let mut stream = std::pin::pin!(body.into_stream());
-    while let Some(chunk) = stream.try_next().await? {
-        blob.bytes += chunk.len() as u64;
+    let mut part = Vec::with_capacity(PART_BYTES);
+    while let Some(part) = next_part(&mut stream, &mut part).await? {
+        blob.bytes += part.len() as u64;
         // This process may have stored what was erased since: it counts as erased, and is no repeat.
         let is_stored = |digest: &Digest| !erased.contains(digest) && storing.database.ids().is_stored(digest);
-        let cut = splitter.push(&chunk, |record, flags| {
-            let document = judged(record, flags, &feed, rules, is_stored, |fields| found.judge(fields));
-            let document = if is_believed { document.or_else(|_| document_of_text(record, &feed, rules).map(Some)) } else { document };
+        let cut = splitter.push(part, |record| {
+            let bytes = record.bytes;
+            let document = judged(record, &feed, rules, is_stored, |fields| found.judge(fields));
+            let document = if is_believed { document.or_else(|_| document_of_text(bytes, &feed, rules).map(Some)) } else { document };
             match document {
                 Ok(Some(document)) if document.is_left_out => blob.left_out += 1,
                 Ok(Some(document)) if erased.contains(&document.digest) => blob.erased += 1,
@@ -97,4 +103,19 @@ async fn fetch_records(
     clients.activity.learn_time(time);
     let _ = documents.send(waiting).await;
     Ok(())
+}
+
+/// The next part of a body, gathered in a buffer until it is long enough or the last one; none at the end.
+async fn next_part<'p>(
+    body: &mut (impl Stream<Item = Result<Bytes, ActivityError>> + Unpin),
+    part: &'p mut Vec<u8>,
+) -> Result<Option<&'p [u8]>, ActivityError> {
+    part.clear();
+    while part.len() < PART_BYTES {
+        match body.try_next().await? {
+            Some(chunk) => part.extend_from_slice(&chunk),
+            None => break,
+        }
+    }
+    Ok((!part.is_empty()).then_some(part.as_slice()))
 }

@@ -23,9 +23,7 @@ fn made(record: &str, matched_values: Treatment) -> Document {
     let feed = Feed::new(None, "blob", None);
     let rules = Rules { matched_values, ..Rules::by_default(DateTime::UNIX_EPOCH) };
     let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
-    splitter
-        .push(format!("[{record}]").as_bytes(), |record, flags| documents.push(document(record, flags, &feed, rules).unwrap()))
-        .unwrap();
+    splitter.push(format!("[{record}]").as_bytes(), |record| documents.push(document(record, &feed, rules).unwrap())).unwrap();
     splitter.finish().unwrap();
     documents.remove(0)
 }

@@ -92,8 +92,8 @@ fn the_container_is_made_for_the_documents_that_the_handler_writes() {
     let feed = Feed::new(Some(ContentType::Feed(Workload::Exchange)), "c", None);
     let rules = Rules::by_default(Utc::now());
     splitter
-        .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record, flags| {
-            documents.push(document(record, flags, &feed, rules).unwrap());
+        .push(br#"[{"Id":"a","CreationTime":"2026-11-20T10:00:00"}]"#, |record| {
+            documents.push(document(record, &feed, rules).unwrap());
         })
         .unwrap();
     let made: Value = serde_json::from_str(&documents[0].json).unwrap();

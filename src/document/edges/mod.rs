@@ -13,7 +13,10 @@ mod coverage;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    cell::RefCell,
+    sync::{Arc, LazyLock},
+};
 
 use serde::Serialize;
 
@@ -116,7 +119,11 @@ impl<'r, 'a> Record<'r, 'a> {
     fn new(table: &'r Table, texts: &'r Texts<'a>, operation: &'r str) -> Self {
         let workload = texts.first(table.places.workload).unwrap_or_default();
         let record_type = texts.first(table.places.record_type).unwrap_or_default();
-        Self { table, reading: Reading { table, texts, actor: None }, rows: table.rows_for(record_type, workload, operation) }
+        Self {
+            table,
+            reading: Reading { table, texts, actor: None, last_ip: RefCell::default() },
+            rows: table.rows_for(record_type, workload, operation),
+        }
     }
 
     fn find_actor(&mut self) {

@@ -326,9 +326,10 @@ fn location(url: &str) -> Cow<'_, str> {
         return lower(url);
     }
     let path = url.split_once('?').map_or(url, |(path, _)| path);
-    match percent_decode_str(path).decode_utf8() {
-        Ok(Cow::Owned(decoded)) => lower(bare(&decoded).trim_end_matches('/')).into_owned().into(),
-        Ok(Cow::Borrowed(_)) | Err(_) => lower(bare(path).trim_end_matches('/')),
+    let decoded = path.contains('%').then(|| percent_decode_str(path).decode_utf8());
+    match decoded {
+        Some(Ok(Cow::Owned(decoded))) => lower(bare(&decoded).trim_end_matches('/')).into_owned().into(),
+        None | Some(Ok(Cow::Borrowed(_)) | Err(_)) => lower(bare(path).trim_end_matches('/')),
     }
 }
 

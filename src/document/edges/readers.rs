@@ -1,6 +1,6 @@
 //! Makes nodes of a record's texts: a closed set of readers, of which each row of the table names one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 use serde::Deserialize;
 use smallvec::SmallVec;
@@ -61,6 +61,8 @@ pub(super) struct Reading<'r, 'a> {
     pub(super) texts: &'r Texts<'a>,
     /// Who acted, once that is known.
     pub(super) actor: Option<Node<'r>>,
+    /// The IP address that was read last. Most records have one, in several fields that several rows read.
+    pub(super) last_ip: RefCell<Option<(&'r str, Option<Node<'r>>)>>,
 }
 
 impl<'r, 'a> Reading<'r, 'a> {
@@ -117,7 +119,7 @@ impl<'r, 'a> Reading<'r, 'a> {
     fn read(&self, source: &Source, text: &'r Text<'a>, take: &mut dyn FnMut(Node<'r>)) {
         let name = &*text.text;
         let node = match source.reader {
-            Reader::Ip => return ips(name, take),
+            Reader::Ip => return self.ips(name, take),
             Reader::Accounts => return addresses(name).filter_map(|name| Node::account(name, None)).for_each(take),
             Reader::Mailboxes => return addresses(name).filter_map(mailbox_of).for_each(take),
             Reader::Sites => return sites(name).filter_map(Node::site).for_each(take),
@@ -139,6 +141,21 @@ impl<'r, 'a> Reading<'r, 'a> {
             Reader::Identity => None,
         };
         node.into_iter().for_each(take);
+    }
+
+    /// An address, or each of a list of them.
+    fn ips(&self, text: &'r str, take: &mut dyn FnMut(Node<'r>)) {
+        let mut last = self.last_ip.borrow_mut();
+        if last.as_ref().is_none_or(|(known, _)| *known != text) {
+            *last = Some((text, Node::ip(bare(text))));
+        }
+        let node = last.as_ref().and_then(|(_, node)| node.clone());
+        drop(last);
+        match node {
+            Some(node) => take(node),
+            None if text.contains([',', ';']) => text.split([',', ';']).filter_map(|text| Node::ip(bare(text))).for_each(take),
+            None => {}
+        }
     }
 
     fn account(&self, source: &Source, text: &'r Text<'a>) -> Option<Node<'r>> {
@@ -285,15 +302,6 @@ pub(super) fn node(kind: Kind, name: &str) -> Option<Node<'_>> {
             let is_site = site_of(&file.name).is_some_and(|site| site == file.name);
             Some(if is_site { Node { kind: NodeType::Site, ..file } } else { file })
         }
-    }
-}
-
-/// An address, or each of a list of them.
-fn ips<'a>(text: &'a str, take: &mut dyn FnMut(Node<'a>)) {
-    match Node::ip(bare(text)) {
-        Some(node) => take(node),
-        None if text.contains([',', ';']) => text.split([',', ';']).filter_map(|text| Node::ip(bare(text))).for_each(take),
-        None => {}
     }
 }
 

@@ -217,7 +217,7 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         if !has_escapes {
-            return match json_in(raw).filter(|_| may_hold) {
+            return match may_hold.then(|| json_in(raw)).flatten() {
                 Some(json) => self.value(json, position, opened + 1, keep),
                 None => self.text(position, keep(position.name), keep(raw)),
             };
