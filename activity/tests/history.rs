@@ -182,6 +182,7 @@ async fn days_older_than_a_day_that_have_records_are_complete_and_others_say_why
         (days[day(days_ago).to_string().as_str()].verdict, days[day(days_ago).to_string().as_str()].why.clone().unwrap_or_default())
     };
     assert_eq!([40, 39, 37].map(|days_ago| of(days_ago).0), [Some(Verdict::Complete); 3]);
+    assert!(days.values().all(|day| day.listed == day.stored), "{days:?}");
     assert_eq!(of(38).0, Some(Verdict::Unproven));
     assert!(of(38).1.contains("no record"), "{}", of(38).1);
     assert!(of(0).1.contains("younger than 24 hours"), "{}", of(0).1);

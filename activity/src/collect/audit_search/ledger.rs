@@ -103,6 +103,9 @@ pub(super) struct End {
     pub(super) erased: u64,
     /// Documents that lack something of their record.
     pub(super) reduced: u64,
+    /// Documents that the database does not take.
+    #[serde(default)]
+    pub(super) refused: u64,
     pub(super) findings: Vec<String>,
 }
 

@@ -465,6 +465,7 @@ impl Searcher {
             left_out: found.left_out,
             erased: found.erased,
             reduced: found.kept.reduced,
+            refused: found.kept.refused,
             findings: Vec::new(),
         }
     }
