@@ -198,7 +198,7 @@ impl SearchClient {
                 serde_json::from_slice(&body).map_err(|_| SearchError::Passing { what, why: "the answer cannot be read".to_owned() })?;
             found.extend(page.queries().filter(|query| query.display_name.as_deref() == Some(name)));
             pages += 1;
-            if let Some(link) = page.next.filter(|_| pages < MAX_LIST_PAGES) {
+            if let Some(link) = page.next.filter(|link| !link.is_empty() && pages < MAX_LIST_PAGES) {
                 next = Some(self.own_link(&link, &self.queries("")?)?);
             }
         }

@@ -104,6 +104,8 @@ struct Found {
     kept: Kept,
     left_out: u64,
     erased: u64,
+    /// A page told of a next one, and not where: whether it was the last nobody knows.
+    has_empty_link: bool,
 }
 
 impl Searcher {
@@ -400,8 +402,10 @@ impl Searcher {
                 // Nothing can be kept any more, and why is told there.
                 return Ok(());
             }
-            if let Some(link) = link {
-                next = Some(self.client.next_page(&link, &query.id)?);
+            match link.as_deref() {
+                Some("") => found.has_empty_link = true,
+                Some(link) => next = Some(self.client.next_page(link, &query.id)?),
+                None => {}
             }
         }
         Ok(())
@@ -502,6 +506,7 @@ impl Searcher {
         doubt(!query.is_echo_right, Verdict::Unproven, "the service says that it was asked something else".to_owned(), false);
         let bodies = oddities.bodies.len();
         doubt(bodies > 0, Verdict::Unproven, format!("{bodies} records came with two bodies, of which the first is kept"), true);
+        doubt(found.has_empty_link, Verdict::Unproven, "a page's link to the next one was empty".to_owned(), false);
         let is_young = query.made - window.to < CLOSED_AFTER;
         doubt(is_young, Verdict::Unproven, "it was younger than 24 hours when it was asked, and records come late".to_owned(), false);
         let is_beyond = query.made - window.from > SURE_REACH;
