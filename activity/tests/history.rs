@@ -182,6 +182,7 @@ async fn days_older_than_a_day_that_have_records_are_complete_and_others_say_why
         (days[day(days_ago).to_string().as_str()].verdict, days[day(days_ago).to_string().as_str()].why.clone().unwrap_or_default())
     };
     assert_eq!([40, 39, 37].map(|days_ago| of(days_ago).0), [Some(Verdict::Complete); 3]);
+    assert!(days.values().all(|day| day.listed == day.stored), "{days:?}");
     assert_eq!(of(38).0, Some(Verdict::Unproven));
     assert!(of(38).1.contains("no record"), "{}", of(38).1);
     assert!(of(0).1.contains("younger than 24 hours"), "{}", of(0).1);
@@ -366,6 +367,7 @@ async fn each_fault_ends_in_all_that_can_be_had_or_in_a_reason() -> Result<()> {
         (SearchFault::CountsOdd, Verdict::Complete, "\"recordCountLimit\":1000000"),
         (SearchFault::CutToldLate, Verdict::Complete, "asked in two halves: the result was cut"),
         (SearchFault::EchoAltered, Verdict::Complete, ""),
+        (SearchFault::EchoAlteredLater, Verdict::Complete, "\"givenUp\":\"its echo is not what was asked\""),
         (SearchFault::IgnoresTimes, Verdict::Complete, "records happened outside of what was asked for"),
         (SearchFault::NoRows, Verdict::Unproven, "no record was found"),
         (SearchFault::LeavesOut { percent: 15, pass: 0 }, Verdict::Complete, ""),
@@ -605,6 +607,27 @@ async fn a_link_to_the_next_page_is_followed_in_each_of_its_forms() -> Result<()
         assert_eq!((&window["earlier"], &window["passes"][0]["pages"]), (&json!([]), &json!(3)), "{window:#}");
         assert_eq!(documents(&desk, &case)?.len(), 100);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_cannot_be_made_holds_up_no_other_day() -> Result<()> {
+    let (tenant, desk) = (tenant().await?, Desk::new()?);
+    (20..26).for_each(|days_ago| publish_day(&tenant, day(days_ago), 10));
+    let (from, to) = (day(25).to_string(), day(19).to_string());
+    let arguments = ["--source", "search", "--from", &from, "--to", &to];
+    tenant.fail_searches_of(start(day(24)) + TimeDelta::hours(12), SearchFault::NotMade, 100);
+    let manifest = desk.collected(&tenant, "case", &arguments).await?;
+    let verdicts = |manifest: &Manifest| searched(manifest).values().filter(|day| day.verdict == Some(Verdict::Complete)).count();
+    assert_eq!((verdicts(&manifest), tenant.submissions().len()), (5, 5), "{}", manifest.completeness.why);
+    assert!(manifest.completeness.why.contains("no answer comes to the making of queries"), "{}", manifest.completeness.why);
+    // Where no query can be made at all, few are tried.
+    tenant.push_clock(TimeDelta::hours(25));
+    tenant.fail_searches(SearchFault::NotMade, 0, 100);
+    let calls = tenant.calls().len();
+    assert_eq!(verdicts(&desk.collected(&tenant, "other", &arguments).await?), 0);
+    let tried = tenant.calls()[calls..].iter().filter(|call| call.operation == Operation::CreateQuery).count();
+    assert!((9..=12).contains(&tried), "{tried}");
     Ok(())
 }
 

@@ -149,10 +149,20 @@ impl Completeness {
         let reasons: Vec<_> = counted.chain(of_days).chain(doubts).collect();
         let verdict = reasons.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Complete);
         let why = match reasons.as_slice() {
-            [] => "all content that was listed in this range is stored".to_owned(),
+            [] => whole(&workloads).to_owned(),
             reasons => reasons.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; "),
         };
         Self { verdict, why, workloads, gaps, lost }
+    }
+}
+
+/// Why a case is complete: by what was listed, by what was searched, or by both.
+fn whole(workloads: &[Day]) -> &'static str {
+    let is_searched = |day: &Day| day.verdict.is_some();
+    match (workloads.iter().any(is_searched), workloads.iter().all(is_searched)) {
+        (false, _) => "all content that was listed in this range is stored",
+        (true, false) => "all content that was listed in this range is stored, and each day that was searched is proven",
+        (true, true) => "each day that was searched is proven",
     }
 }
 

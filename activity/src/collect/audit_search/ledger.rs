@@ -42,8 +42,14 @@ pub(super) enum Entry {
     Made { window: Window, name: String, id: String, made: DateTime<Utc>, root: String, echoed: Option<Window>, is_echo_right: bool },
     /// A status that it was seen in.
     Seen { window: Window, id: String, at: DateTime<Utc>, status: String },
-    /// Its counts, once it had ended.
-    Counted { window: Window, id: String, counts: Counts },
+    /// Its counts, once it had ended, and the times that it says it was asked for.
+    Counted {
+        window: Window,
+        id: String,
+        counts: Counts,
+        #[serde(default)]
+        echoed: Option<Window>,
+    },
     /// Its pages were read to the last.
     Read { window: Window, id: String, pass: Pass },
     /// Nothing more is expected of it.
@@ -97,6 +103,9 @@ pub(super) struct End {
     pub(super) erased: u64,
     /// Documents that lack something of their record.
     pub(super) reduced: u64,
+    /// Documents that the database does not take.
+    #[serde(default)]
+    pub(super) refused: u64,
     pub(super) findings: Vec<String>,
 }
 
@@ -244,7 +253,12 @@ impl Known {
             Entry::Seen { window, id, at, status } => {
                 self.query(window, is(&id)).into_iter().for_each(|query| query.states.push((at, status.clone())));
             }
-            Entry::Counted { window, id, counts } => self.query(window, is(&id)).into_iter().for_each(|query| query.counts = counts),
+            Entry::Counted { window, id, counts, echoed } => {
+                if let Some(query) = self.query(window, is(&id)) {
+                    query.counts = counts;
+                    query.echoed = echoed.or(query.echoed);
+                }
+            }
             Entry::Read { window, id, pass } => {
                 if let Some(query) = self.query(window, is(&id)) {
                     query.passes.push(pass);

@@ -49,6 +49,8 @@ use crate::screen::Screen;
 
 /// Queries that are open at a time: more than a few fail under load.
 const OPEN: usize = 2;
+/// Windows in a row that had to be left to a later run, before nothing more is begun: then it is not for them.
+const MAX_LEFT: usize = 3;
 /// Kept from the edge of the reach, which moves while a collection lasts.
 const EDGE: TimeDelta = TimeDelta::hours(1);
 
@@ -224,6 +226,7 @@ impl AuditSearch {
         }
         let mut queue: VecDeque<(Window, bool)> = plan.windows.iter().map(|window| (*window, false)).collect();
         let (mut running, mut waiting) = (FuturesUnordered::new(), None);
+        let (mut left_in_a_row, mut left) = (0, None);
         loop {
             while running.len() < OPEN
                 && let Some((window, is_half_of_lost)) = queue.pop_front()
@@ -244,15 +247,22 @@ impl AuditSearch {
                 }
                 step => step?,
             };
+            left_in_a_row = if matches!(step, Step::Left(_)) { left_in_a_row + 1 } else { 0 };
             match step {
                 Step::Ended(verdict) => screen.part("search", format_args!("{} is {verdict}", shown(window))),
                 Step::Halved(halves, is_for_loss) => halves.into_iter().rev().for_each(|half| queue.push_front((half, is_for_loss))),
                 Step::Waits(why) => waiting = Some(why),
+                Step::Left(why) if left_in_a_row == MAX_LEFT => waiting = Some(why),
+                Step::Left(why) => {
+                    screen.part("search", format_args!("{} is left to the next run: {why}", shown(window)));
+                    left = Some(why);
+                }
             }
             let done = plan.windows.iter().filter(|window| self.is_done(**window)).count() as u64;
             let left = searcher.budget.left(self.now())?.0;
             task.at(done, all, format_args!("{done} of {all} days, {left} of {} queries left in these 24 hours", plan.max));
         }
+        let waiting = waiting.or(left);
         let done = plan.windows.iter().filter(|window| self.is_done(**window)).count();
         task.done(format_args!(
             "{done} of {all} days{}",

@@ -105,7 +105,8 @@ pub(super) fn days(known: &Known, plan: &[Window], out_of_reach: &[Window], repo
             workload: WORKLOAD.to_owned(),
             day: window.day(),
             listed: sum(|end| end.records),
-            stored: sum(|end| end.documents + end.duplicates + end.left_out + end.erased),
+            // Those of the day alone: what was kept of a window has a few of its neighbours too.
+            stored: sum(|end| end.records.saturating_sub(end.refused)),
             verdict: Some(verdict),
             why: Some(why),
             ..Day::default()

@@ -73,8 +73,10 @@ pub(super) enum Step {
     Ended(Verdict),
     /// Its halves are to be searched; whether for a query that was lost.
     Halved([Window; 2], bool),
-    /// It is left to a later run.
+    /// It is left to a later run, and so is all that was not begun.
     Waits(String),
+    /// It alone is left to a later run: others may fare better.
+    Left(String),
 }
 
 /// A query that was made.
@@ -140,18 +142,19 @@ impl Searcher {
         }
         let (mut found, mut losses, mut unlisted) = (Found::default(), 0, 0);
         loop {
-            let query = match self.begin(window).await? {
+            let mut query = match self.begin(window).await? {
                 Begun::Query(query) => query,
                 Begun::Unlisted if unlisted < MAX_UNLISTED => {
                     unlisted += 1;
                     continue;
                 }
-                Begun::Unlisted => return Ok(Step::Waits("no answer comes to the making of queries".to_owned())),
+                Begun::Unlisted => return Ok(Step::Left("no answer comes to the making of queries".to_owned())),
                 Begun::Waits(why) => return Ok(Step::Waits(why)),
             };
-            let counts = match self.wait_for(window, &query).await? {
+            let counts = match self.wait_for(window, &mut query).await? {
                 Ok(counts) => counts,
                 Err(Unfinished::Waits(why)) => return Ok(Step::Waits(why)),
+                Err(Unfinished::Left(why)) => return Ok(Step::Left(why)),
                 Err(Unfinished::Lost(why)) => {
                     self.note(Entry::GivenUp { window, name: query.name.clone(), why: why.clone() })?;
                     losses += 1;
@@ -206,7 +209,7 @@ impl Searcher {
         let Ok(told) = self.client.look(&query.id).await else { return Ok(before) };
         let counts = told.counts();
         if counts != before {
-            self.note(Entry::Counted { window, id: query.id.clone(), counts })?;
+            self.note(Entry::Counted { window, id: query.id.clone(), counts, echoed: told.echoed() })?;
         }
         Ok(counts)
     }
@@ -295,9 +298,11 @@ impl Searcher {
     }
 
     /// Looks at a query until it has succeeded.
-    async fn wait_for(&self, window: Window, query: &MadeQuery) -> Result<Result<Counts, Unfinished>> {
+    async fn wait_for(&self, window: Window, query: &mut MadeQuery) -> Result<Result<Counts, Unfinished>> {
         let (mut pause, mut last, mut unanswered) = (FIRST_LOOK, String::new(), 0);
         loop {
+            let is_late = self.client.now() - query.made > MAX_TIME;
+            let late = || Ok(Err(Unfinished::Lost(format!("it has not ended after {} hours", MAX_TIME.num_hours()))));
             let told = match self.client.look(&query.id).await {
                 Ok(told) => told,
                 Err(error) if error.is_final() => return Err(error.into()),
@@ -306,7 +311,8 @@ impl Searcher {
                     match error {
                         SearchError::Gone(_) if unanswered >= MAX_GONE => return Ok(Err(Unfinished::Lost("it is gone".to_owned()))),
                         SearchError::Busy { .. } => return Ok(Err(Unfinished::Waits(error.to_string()))),
-                        error if unanswered >= MAX_UNANSWERED => return Ok(Err(Unfinished::Waits(error.to_string()))),
+                        _ if unanswered >= MAX_UNANSWERED && is_late => return late(),
+                        error if unanswered >= MAX_UNANSWERED => return Ok(Err(Unfinished::Left(error.to_string()))),
                         _ => self.client.pauses().wait(pause).await,
                     }
                     continue;
@@ -321,14 +327,13 @@ impl Searcher {
             match status.to_ascii_lowercase().as_str() {
                 "succeeded" => {
                     let counts = told.counts();
-                    self.note(Entry::Counted { window, id: query.id.clone(), counts })?;
+                    self.note(Entry::Counted { window, id: query.id.clone(), counts, echoed: told.echoed() })?;
+                    query.is_echo_right &= told.is_echo_right(window.asked());
                     return Ok(Ok(counts));
                 }
                 "failed" | "cancelled" | "canceled" => return Ok(Err(Unfinished::Lost(format!("it ended as {status}")))),
                 // Any other word is no end.
-                _ if now - query.made > MAX_TIME => {
-                    return Ok(Err(Unfinished::Lost(format!("it has not ended after {} hours", MAX_TIME.num_hours()))));
-                }
+                _ if now - query.made > MAX_TIME => return late(),
                 _ => self.client.pauses().wait(pause).await,
             }
             pause = (pause * 3 / 2).min(MAX_LOOK);
@@ -460,6 +465,7 @@ impl Searcher {
             left_out: found.left_out,
             erased: found.erased,
             reduced: found.kept.reduced,
+            refused: found.kept.refused,
             findings: Vec::new(),
         }
     }
@@ -546,9 +552,14 @@ enum Begun {
     Waits(String),
 }
 
+/// Why a query is not waited for any longer.
 enum Unfinished {
+    /// Nothing more is expected of it.
     Lost(String),
+    /// Nothing more is to be asked in this run.
     Waits(String),
+    /// A later run looks at it again.
+    Left(String),
 }
 
 fn window_name(window: Window, number: usize) -> String {

@@ -215,6 +215,8 @@ fn faults(random: &mut ChaCha8Rng) -> Vec<(&'static str, SearchFault)> {
         ("counts of other kinds", SearchFault::CountsOdd),
         ("cut, and told late", SearchFault::CutToldLate),
         ("echo altered", SearchFault::EchoAltered),
+        ("echo altered later", SearchFault::EchoAlteredLater),
+        ("not made", SearchFault::NotMade),
         ("times ignored", SearchFault::IgnoresTimes),
         ("success without rows", SearchFault::NoRows),
         ("15 % left out of a reading", SearchFault::LeavesOut { percent: 15, pass: random.random_range(0..2) }),

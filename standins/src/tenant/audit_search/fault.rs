@@ -11,6 +11,8 @@ pub enum SearchFault {
         /// Whether the list of queries shows it.
         is_listed: bool,
     },
+    /// It is not made: 500.
+    NotMade,
     /// Auditing is off: 400 and `AuditingDisabledTenant`.
     AuditingOff {
         /// The code stands in JSON inside the message of an `UnknownError`.
@@ -46,6 +48,8 @@ pub enum SearchFault {
     CutToldLate,
     /// The echo names an hour more at the end.
     EchoAltered,
+    /// The echo is right when the query is made, and names an hour more at the end whenever it is looked at.
+    EchoAlteredLater,
     /// All of the store is searched, whatever times were asked for.
     IgnoresTimes,
     /// It succeeds, and has no record.

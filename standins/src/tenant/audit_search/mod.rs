@@ -172,7 +172,8 @@ impl Query {
     }
 
     fn json(&self, now: DateTime<Utc>) -> Value {
-        let end = if self.has(&SearchFault::EchoAltered) { self.end + TimeDelta::hours(1) } else { self.end };
+        let is_altered = self.has(&SearchFault::EchoAltered) || (self.has(&SearchFault::EchoAlteredLater) && now > self.made);
+        let end = if is_altered { self.end + TimeDelta::hours(1) } else { self.end };
         let status = self.status(now).unwrap_or_default();
         let word = if self.has(&SearchFault::Capitals) { capitalised(status) } else { status.to_owned() };
         let mut json = json!({
@@ -332,6 +333,7 @@ fn create(world: &World, state: &mut State, call: &Call, body: &[u8], now: DateT
         match fault {
             SearchFault::AuditingOff { is_inside } => return auditing_off(*is_inside),
             SearchFault::Forbidden => return forbidden(),
+            SearchFault::NotMade => return error(StatusCode::INTERNAL_SERVER_ERROR, "UnknownError", ""),
             _ => {}
         }
     }
