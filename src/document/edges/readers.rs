@@ -13,6 +13,9 @@ use super::{
 };
 use crate::config::is_guid;
 
+/// Most names that are read of one text, since each is looked for in the whole record. The edges of more would not be kept.
+const MAX_NAMES: usize = 1_000;
+
 /// The way in which a text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,7 +127,7 @@ impl<'r, 'a> Reading<'r, 'a> {
             Reader::Mailboxes => return addresses(name).filter_map(mailbox_of).for_each(take),
             Reader::Sites => return sites(name).filter_map(Node::site).for_each(take),
             Reader::Address => return self.addresses(name, take),
-            Reader::Recipient => return recipients(name).filter_map(|name| self.recipient(name)).for_each(take),
+            Reader::Recipient => return recipients(name).take(MAX_NAMES).filter_map(|name| self.recipient(name)).for_each(take),
             Reader::Account => self.account(source, text),
             Reader::Mailbox => self.mailbox(name),
             Reader::App => Node::app(name),
@@ -197,7 +200,7 @@ impl<'r, 'a> Reading<'r, 'a> {
         if is_account(text) {
             return Node::address(text).into_iter().for_each(take);
         }
-        for part in text.split(';') {
+        for part in text.split(';').take(MAX_NAMES) {
             let mut found = addresses(part).peekable();
             if found.peek().is_none() {
                 let name = recipient(part.split("[EX:").next().unwrap_or(part)).trim_matches(['"', ' ']);

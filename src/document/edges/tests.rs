@@ -653,6 +653,9 @@ fn each_of_several_recipients_is_one() {
     for text in ["alex@contoso.com;diego@contoso.com", "alex@contoso.com, diego@contoso.com", "alex@contoso.com; Diego@contoso.com;"] {
         assert_eq!(members(text), both, "{text}");
     }
+    // Each name is looked for in the whole record, so that it matters how many are.
+    let many = members(&format!("{}last@contoso.com", "alex@contoso.com;".repeat(1_000)));
+    assert_eq!(many, [both[0], both[1]]);
     let one = members("Vance, Adele");
     assert_eq!(one, [&*format!("user {ME} -> group Board"), "user vance, adele -> group Board"], "a comma stands in names, too");
     let granted = cmdlet(
