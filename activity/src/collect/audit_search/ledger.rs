@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::window::Window;
+use super::wire::Counts;
 use crate::case::manifest::Verdict;
 use crate::collect::lines::{entries, finished_entries, open_alone};
 
@@ -60,15 +61,6 @@ pub(super) enum Entry {
     Ended { window: Window, end: End },
     /// It ended without a record, and its query's own record in the audit log counts some: it is to be asked again.
     Contradicted { window: Window },
-}
-
-/// What a query says of its size. Older deployments say nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Counts {
-    pub(super) is_record_count_limit_exceeded: Option<bool>,
-    pub(super) record_count_limit: Option<u64>,
-    pub(super) approximate_returned_record_count: Option<u64>,
 }
 
 /// One reading of a query's pages, from the first to the last.

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use super::budget::Budget;
 use super::clean::{Envelope, record};
 use super::client::{SearchClient, SearchError};
-use super::ledger::{Counts, End, Entry, Ledger};
+use super::ledger::{End, Entry, Ledger};
 use super::pass::Union;
 use super::shelf::{Kept, Shelf};
 use super::window::Window;
-use super::wire::{NewQuery, Query, RecordPage};
+use super::wire::{Counts, NewQuery, Query, RecordPage};
 use crate::case::manifest::Verdict;
 
 /// A window is closed only when it is this old: records come late.
@@ -209,7 +209,7 @@ impl Searcher {
     /// What a query says of its size at the end; what it said before, if it gives no answer any more.
     async fn counted(&self, window: Window, query: &MadeQuery, before: Counts) -> Result<Counts> {
         let Ok(told) = self.client.look(&query.id).await else { return Ok(before) };
-        let counts = told.counts();
+        let counts = told.counts;
         if counts != before {
             self.note(Entry::Counted { window, id: query.id.clone(), counts, echoed: told.echoed() })?;
         }
@@ -303,9 +303,11 @@ impl Searcher {
     async fn wait_for(&self, window: Window, query: &mut MadeQuery) -> Result<Result<Counts, Unfinished>> {
         let (mut pause, mut last, mut unanswered) = (FIRST_LOOK, String::new(), 0);
         loop {
-            let is_late = self.client.now() - query.made > MAX_TIME;
+            let looked = self.client.look(&query.id).await;
+            let now = self.client.now();
+            let is_late = now - query.made > MAX_TIME;
             let late = || Ok(Err(Unfinished::Lost(format!("it has not ended after {} hours", MAX_TIME.num_hours()))));
-            let told = match self.client.look(&query.id).await {
+            let told = match looked {
                 Ok(told) => told,
                 Err(error) if error.is_final() => return Err(error.into()),
                 Err(error) => {
@@ -321,21 +323,21 @@ impl Searcher {
                 }
             };
             unanswered = 0;
-            let (status, now) = (told.status(), self.client.now());
+            let status = told.status();
             if status != last {
                 self.note(Entry::Seen { window, id: query.id.clone(), at: now, status: status.to_owned() })?;
                 status.clone_into(&mut last);
             }
             match status.to_ascii_lowercase().as_str() {
                 "succeeded" => {
-                    let counts = told.counts();
+                    let counts = told.counts;
                     self.note(Entry::Counted { window, id: query.id.clone(), counts, echoed: told.echoed() })?;
                     query.is_echo_right &= told.is_echo_right(window.asked());
                     return Ok(Ok(counts));
                 }
                 "failed" | "cancelled" | "canceled" => return Ok(Err(Unfinished::Lost(format!("it ended as {status}")))),
                 // Any other word is no end.
-                _ if now - query.made > MAX_TIME => return late(),
+                _ if is_late => return late(),
                 _ => self.client.pauses().wait(pause).await,
             }
             pause = (pause * 3 / 2).min(MAX_LOOK);
@@ -484,8 +486,8 @@ impl Searcher {
             }
         };
         let is_cut = counts.is_record_count_limit_exceeded;
-        let name = |id: &str| if id.is_empty() { "one without an id".to_owned() } else { id.to_owned() };
-        let named = oddities.nothing.iter().map(|id| name(id)).collect::<Vec<_>>().join(", ");
+        let names = oddities.nothing.iter().map(|id| if id.is_empty() { "one without an id" } else { id });
+        let named = names.collect::<Vec<_>>().join(", ");
         doubt(
             is_cut == Some(true),
             Verdict::Incomplete,

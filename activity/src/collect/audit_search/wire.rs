@@ -5,7 +5,6 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::ledger::Counts;
 use super::window::Window;
 
 /// What a query is made of: a name to find it by, and both times. No filter: what is filtered is not complete.
@@ -59,12 +58,20 @@ pub(super) struct Query {
     object_id_filters: Value,
     #[serde(default)]
     administrative_unit_id_filters: Value,
+    #[serde(flatten)]
+    pub(super) counts: Counts,
+}
+
+/// What a query says of its size. Older deployments say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counts {
     #[serde(default, deserialize_with = "flag")]
-    is_record_count_limit_exceeded: Option<bool>,
+    pub(super) is_record_count_limit_exceeded: Option<bool>,
     #[serde(default, deserialize_with = "count")]
-    record_count_limit: Option<u64>,
+    pub(super) record_count_limit: Option<u64>,
     #[serde(default, deserialize_with = "count")]
-    approximate_returned_record_count: Option<u64>,
+    pub(super) approximate_returned_record_count: Option<u64>,
 }
 
 impl Query {
@@ -80,15 +87,6 @@ impl Query {
     /// Its status, in the words that it was told in; empty where none was.
     pub(super) fn status(&self) -> &str {
         self.status.as_deref().unwrap_or_default()
-    }
-
-    /// What it says of its size.
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
-            is_record_count_limit_exceeded: self.is_record_count_limit_exceeded,
-            record_count_limit: self.record_count_limit,
-            approximate_returned_record_count: self.approximate_returned_record_count,
-        }
     }
 
     /// The times that the service says it was asked for.
@@ -219,7 +217,7 @@ mod tests {
             assert_eq!(Query::read(body.as_bytes()).unwrap().status(), "running");
         }
         let query = Query::read(br#"{"id":"q"}"#).unwrap();
-        assert_eq!(query.counts(), Counts::default());
+        assert_eq!(query.counts, Counts::default());
         assert!(Query::read(b"<html>").is_none());
         assert!(Query::read(br#"{"value":[{"id":"q"},{"id":"r"}]}"#).is_none());
     }
@@ -233,7 +231,7 @@ mod tests {
             (r#""isRecordCountLimitExceeded":null,"recordCountLimit":null,"status":5,"displayName":{}"#, None, None),
             (r#""isRecordCountLimitExceeded":"no","recordCountLimit":[]"#, None, None),
         ] {
-            let counts = Query::read(format!("{{\"id\":\"q\",{told}}}").as_bytes()).unwrap().counts();
+            let counts = Query::read(format!("{{\"id\":\"q\",{told}}}").as_bytes()).unwrap().counts;
             assert_eq!((counts.is_record_count_limit_exceeded, counts.record_count_limit), (flag, limit), "{told}");
         }
     }
